@@ -1,0 +1,63 @@
+"""Checkpoints: tensors and plain values only, so that loading one can never run code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+from ddllib.data import Prepared
+from ddllib.errors import DDLError
+from ddllib.settings import Settings
+
+NAME = "checkpoint.pt"
+# A change of these does not change what the weights mean.
+_FREE = {"device", "protocol", "patch"}
+
+
+def exists(folder: Path) -> bool:
+    """Whether a run in ``folder`` has left a checkpoint."""
+    return (Path(folder) / NAME).is_file()
+
+
+def identity(settings: Settings, data: Prepared) -> dict:
+    """What a run's weights depend on, but for the code: settings and the data's digest."""
+    kept = {name: value for name, value in settings.asdict().items() if name not in _FREE}
+    return {**kept, "prepared data": data.digest}
+
+
+def save(folder: Path, who: dict, progress: dict, *parts) -> None:
+    """Write the run's identity, its progress and every part's state, all or nothing."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"identity": who, **progress, "parts": [part.state_dict() for part in parts]}
+    temporary = folder / (NAME + ".part")
+    torch.save(content, temporary)
+    os.replace(temporary, folder / NAME)
+
+
+def read(folder: Path) -> dict:
+    """The checkpoint's content; ``DDLError`` if it is damaged or holds anything but plain data."""
+    path = Path(folder) / NAME
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise DDLError(f"{path}: cannot be read ({reason}); remove it and train again") from None
+
+
+def differences(folder: Path, settings: Settings, data: Prepared) -> list[str]:
+    """Names of what the checkpoint in ``folder`` was trained with otherwise."""
+    recorded, wanted = read(folder)["identity"], identity(settings, data)
+    names = sorted(set(recorded) | set(wanted))
+    return [name for name in names if recorded.get(name) != wanted.get(name)]
+
+
+def restore(folder: Path, *parts) -> dict:
+    """Load the checkpoint in ``folder`` into ``parts``; returns the progress saved with it."""
+    content = read(folder)
+    for part, state in zip(parts, content["parts"], strict=True):
+        part.load_state_dict(state)
+    return content

@@ -1,0 +1,45 @@
+"""Where to compute and in what precision."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+from ddllib.errors import DDLError
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is a GPU where there is one; ``cuda`` without a GPU raises ``DDLError``."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DDLError(f"device is {name!r} but no GPU is found; set device to cpu or auto")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise DDLError(f"device is {name!r}; expected cpu, cuda or auto") from None
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """``auto`` is bfloat16 where the device multiplies matrices in it faster, else float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return "bfloat16" if has_amx else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """A context that computes convolutions in ``precision``; weights stay float32."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def describe_device(device: torch.device) -> str:
+    """A name for the record, such as ``cpu, 2 threads`` or the GPU's model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

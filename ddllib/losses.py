@@ -1,0 +1,105 @@
+"""The losses of DDL (paper, section 3.3, equations 3 to 7)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ddllib.errors import DDLError
+
+EPSILON = 1e-6
+_TINY = 1e-20
+
+
+def pixel_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance over channels, divided by sqrt(C): B x C x H x W twice -> B x 1 x H x W.
+
+    Computed in float32 whatever comes in, in [0, 1] for values in [0, 1].
+    """
+    square = (a.float() - b.float()).square().mean(dim=1, keepdim=True)
+    # The root has no slope at 0; below the clamp its gradient is taken as 0.
+    return square.clamp(min=_TINY).sqrt()
+
+
+def reconstruction_loss(middle: Tensor, reconstruction: Tensor) -> Tensor:
+    """L_recon, equation 4: the mean distance between X^t and f(X), both B x C x H x W."""
+    return pixel_distance(middle, reconstruction).mean()
+
+
+def distinction_terms(
+    middle: Tensor, pseudo_middle: Tensor, reconstruction: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Distances of f(X_A) from X^t and from X_A^t, before the mask (equations 5 and 6).
+
+    All inputs B x C x H x W; both outputs B x 1 x H x W.
+    """
+    return pixel_distance(middle, reconstruction), pixel_distance(pseudo_middle, reconstruction)
+
+
+def distinction_loss(
+    middle: Tensor,
+    pseudo_middle: Tensor,
+    reconstruction: Tensor,
+    mask: Tensor,
+    form: str = "per_pixel",
+) -> Tensor:
+    """L_dist, equation 7: how much nearer f(X_A) is to the normal than to the pseudo-anomaly.
+
+    ``middle`` X^t, ``pseudo_middle`` X_A^t and ``reconstruction`` f(X_A) are B x C x H x W,
+    ``mask`` M^t is B x 1 x H x W of 0 and 1. Two forms:
+
+    - ``per_pixel`` (released code): the mean of (P + eps) / (Q + eps) over the masked pixels of
+      the whole batch;
+    - ``norms`` (figure 1): the ratio of the two norms under each sample's mask, averaged over the
+      samples that have one.
+
+    An empty mask gives 0. Small is good: 1 means equally far from both.
+    """
+    return _distinction(*distinction_terms(middle, pseudo_middle, reconstruction), mask, form)
+
+
+def _distinction(p: Tensor, q: Tensor, mask: Tensor, form: str) -> Tensor:
+    if form == "per_pixel":
+        weight = mask
+    elif form == "norms":
+        p, q = (torch.linalg.vector_norm(mask * d, dim=(1, 2, 3)) for d in (p, q))
+        weight = mask.amax(dim=(1, 2, 3))
+    else:
+        raise DDLError(f"distinction_form is {form!r}; expected per_pixel or norms")
+    return (weight * (p + EPSILON) / (q + EPSILON)).sum() / weight.sum().clamp(min=1)
+
+
+class LossTerms(NamedTuple):
+    """The terms of one step, each a scalar tensor; P and Q are means over the masked pixels."""
+
+    total: Tensor
+    reconstruction: Tensor
+    distinction: Tensor
+    p: Tensor
+    q: Tensor
+
+
+class DDLLoss(nn.Module):
+    """L = L_recon + lambda * L_dist (equation 3)."""
+
+    def __init__(self, distinction_weight: float = 1e-2, form: str = "per_pixel"):
+        super().__init__()
+        self.distinction_weight = distinction_weight
+        self.form = form
+
+    def forward(
+        self,
+        middle: Tensor,
+        reconstruction: Tensor,
+        pseudo_middle: Tensor,
+        pseudo_reconstruction: Tensor,
+        mask: Tensor,
+    ) -> LossTerms:
+        """All images B x C x H x W (X^t, f(X), X_A^t, f(X_A)), the mask M^t B x 1 x H x W."""
+        recon = reconstruction_loss(middle, reconstruction)
+        p, q = distinction_terms(middle, pseudo_middle, pseudo_reconstruction)
+        dist = _distinction(p, q, mask, self.form)
+        masked = [(mask * d.detach()).sum() / mask.sum().clamp(min=1) for d in (p, q)]
+        return LossTerms(recon + self.distinction_weight * dist, recon, dist, *masked)

@@ -1,0 +1,104 @@
+"""From a trained model to one score and one error map per frame (paper, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddllib.devices import autocast
+from ddllib.errors import DDLError
+
+CHUNK = 16
+
+
+def distance_map(frames: Tensor, reconstructions: Tensor) -> Tensor:
+    """Per-pixel Euclidean distance over channels, divided by sqrt(3) whatever C is (METHOD 5).
+
+    Both inputs N x C x H x W in [0, 1]; output N x H x W, float32.
+    """
+    difference = frames.float() - reconstructions.float()
+    return torch.linalg.vector_norm(difference, dim=1) / 3**0.5
+
+
+def patch_scores(maps: Tensor, patch: int) -> Tensor:
+    """The largest mean over patches of each map: N x H x W -> N.
+
+    Two grids of ``patch`` x ``patch`` pixels are laid, one from the corner and one shifted by half
+    a patch along both axes; patches that would leave the frame are not counted.
+    """
+    if not 1 <= patch <= min(maps.shape[-2:]):
+        raise DDLError(f"patch is {patch}; expected 1 to {min(maps.shape[-2:])}, the frame's side")
+    half = patch // 2
+    best = F.avg_pool2d(maps[:, None], patch).amax(dim=(1, 2, 3))
+    shifted = maps[:, None, half:, half:]
+    if min(shifted.shape[-2:]) >= patch:
+        best = torch.maximum(best, F.avg_pool2d(shifted, patch).amax(dim=(1, 2, 3)))
+    return best
+
+
+def as_input(frames: np.ndarray, channels: int, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 N x C0 x H x W -> float N x C x H x W in [0, 1]; grey becomes equal channels."""
+    x = torch.from_numpy(np.array(frames)).to(device).float() / 255
+    return x.expand(-1, channels, -1, -1)
+
+
+@torch.inference_mode()
+def reconstruct(
+    model: nn.Module, frames: np.ndarray, precision: str = "float32", chunk: int = CHUNK
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Slide the model's window over one clip; yields chunks of (X^t, f(X)), each n x C x H x W.
+
+    ``frames`` is uint8 N x C0 x H x W; all chunks together hold the N - T + 1 middle frames.
+    Memory is bounded by ``chunk`` however long the clip. The model is used in evaluation mode.
+    """
+    temporal, half = model.temporal, model.temporal // 2
+    if len(frames) < temporal:
+        raise DDLError(f"a clip has {len(frames)} frames; expected at least {temporal}, a window")
+    device = next(model.parameters()).device
+    training, _ = model.training, model.eval()
+    try:
+        for start in range(0, len(frames) - temporal + 1, chunk):
+            x = as_input(frames[start : start + chunk + temporal - 1], model.channels, device)
+            with autocast(device, precision):
+                y = model(x.transpose(0, 1)[None])[0].transpose(0, 1)
+            yield x[half : len(x) - half], y
+    finally:
+        model.train(training)
+
+
+def repeat_edges(values: np.ndarray, temporal: int) -> np.ndarray:
+    """Give the T // 2 frames at either end, which have no window, the nearest frame's value."""
+    return np.pad(values, temporal // 2, mode="edge")
+
+
+def score_clip(
+    model: nn.Module,
+    frames: np.ndarray,
+    patch: int,
+    precision: str = "float32",
+    on_maps: Callable[[int, np.ndarray], None] | None = None,
+) -> np.ndarray:
+    """One raw score per frame of a clip, larger for stranger: uint8 N x C0 x H x W -> float32 N.
+
+    ``on_maps(first, maps)`` is handed each chunk's distance maps, n x H x W, the first of which
+    belongs to frame ``first``.
+    """
+    scores, frame = [], model.temporal // 2
+    for x, y in reconstruct(model, frames, precision):
+        maps = distance_map(x, y)
+        scores.append(patch_scores(maps, patch).cpu().numpy())
+        if on_maps:
+            on_maps(frame, maps.cpu().numpy())
+        frame += len(maps)
+    return repeat_edges(np.concatenate(scores), model.temporal)
+
+
+def frame_difference_scores(frames: np.ndarray, patch: int) -> np.ndarray:
+    """The naive baseline: the same patch score on |x_t - x_(t-1)|; frame 0 repeats frame 1."""
+    x = as_input(frames, 3)
+    scores = patch_scores(distance_map(x[1:], x[:-1]), patch).numpy()
+    return np.concatenate([scores[:1], scores])

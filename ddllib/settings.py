@@ -1,0 +1,198 @@
+"""Every parameter of the project, in one flat vocabulary; profiles are YAML files of its names."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import yaml
+
+from ddllib.errors import DDLError
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = ROOT / "book" / "profiles"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One flat set of values; the defaults are the ``demo`` profile's."""
+
+    profile: str = "demo"
+    # footage
+    data: str = "demo"  # the generated scene, or a folder below the data root
+    detector: str = "motion"  # motion (no weights) or yolo
+    weights: str | None = None  # a path, for yolo
+    size: int = 64  # working height and width, pixels; a multiple of 16
+    # model
+    model: str = "c3dsu"  # c3dsu or unet
+    preset: str = "released"  # released or paper (METHOD 4)
+    latent_dim: int = 32  # width of the deepest level
+    channels: int = 3  # grey footage is fed as equal channels
+    temporal: int = 3  # T, frames in a window
+    # losses
+    mode: str = "ddl"  # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
+    distinction_weight: float = 1e-2  # lambda
+    distinction_form: str = "per_pixel"  # per_pixel or norms
+    # training
+    epochs: int = 6
+    batch_size: int = 10
+    learning_rate: float = 1e-2
+    schedule: str = "one-cycle"  # one-cycle, or step: halved at 80 % of the epochs
+    precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 where the device is fast at it
+    device: str = "auto"  # cpu, cuda, or auto
+    seed: int = 0
+    # scoring and evaluation
+    patch: int | None = None  # pixels; None is 16 at size 256, scaled with the size
+    protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
+
+    def __post_init__(self):
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise DDLError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        for name in ("size", "latent_dim", "temporal", "channels", "epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise DDLError(f"{name} is {value!r}; expected a whole number above 0")
+        if self.size % 16:
+            raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
+        if self.temporal % 2 == 0:
+            raise DDLError(f"temporal is {self.temporal}; expected an odd number, such as 3")
+
+    @property
+    def window(self) -> int:
+        """T of the model: 1 for a UNet, whatever ``temporal`` says."""
+        return 1 if self.model == "unet" else self.temporal
+
+    @property
+    def patch_size(self) -> int:
+        """The patch's side in pixels at this size."""
+        return self.patch or max(self.size // 16, 1)
+
+    @property
+    def profile_folder(self) -> Path:
+        """Where this profile's prepared data and runs live."""
+        return runs_root() / self.profile
+
+    @property
+    def run_folder(self) -> Path:
+        """``<runs>/<profile>/<model>-<mode>-seed<k>``; values unlike the profile's follow.
+
+        A run with other values than its profile's never takes the place of the profile's own.
+        """
+        name = f"{self.model}-{self.mode}-seed{self.seed}"
+        return self.profile_folder / (name + self._differences(VOCABULARY - _IN_NAME))
+
+    @property
+    def prepared_folder(self) -> Path:
+        """``<runs>/<profile>/prepared``; what differs from the profile follows, as above."""
+        names = {"data", "detector", "weights", "size"}
+        return self.profile_folder / ("prepared" + self._differences(names))
+
+    def _differences(self, names) -> str:
+        base = load_profile(self.profile)
+        differing = [n for n in sorted(names) if getattr(self, n) != getattr(base, n)]
+        return "".join(f"-{n}-{getattr(self, n)}".replace("/", "_") for n in differing)
+
+    def asdict(self) -> dict:
+        """Plain values, as a record keeps them."""
+        return asdict(self)
+
+
+_CHOICES = {
+    "detector": ("motion", "yolo"),
+    "model": ("c3dsu", "unet"),
+    "preset": ("released", "paper"),
+    "mode": ("none", "sdl", "ddl"),
+    "distinction_form": ("per_pixel", "norms"),
+    "schedule": ("one-cycle", "step"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+# Already in the run's name, or without effect on its weights and scores.
+_IN_NAME = {"profile", "model", "mode", "seed", "protocol", "device"}
+
+VOCABULARY = frozenset(field.name for field in fields(Settings))
+
+
+def check_names(names, source: str) -> None:
+    """Raise ``DDLError`` naming the first name that is not in the vocabulary."""
+    for name in names:
+        if name not in VOCABULARY:
+            near = difflib.get_close_matches(name, VOCABULARY, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see ddllib.settings.Settings"
+            raise DDLError(f"{source}: unknown parameter {name!r}; {hint}")
+
+
+def load_profile(name: str, **overrides) -> Settings:
+    """The settings of ``book/profiles/<name>.yaml``, with ``overrides`` that are not None."""
+    path = PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise DDLError(f"{path.name}: no such profile in book/profiles; expected one of {known}")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise DDLError(f"{path.name}: not plain YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise DDLError(f"{path.name}: expected one `name: value` a line")
+    check_names(values, path.name)
+    check_names(overrides, "parameters")
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    return replace(Settings(), **{"profile": name, **values, **chosen})
+
+
+def chapter_settings(namespace: Mapping) -> Settings:
+    """The settings of a chapter: its profile, and over it every parameter set in the notebook.
+
+    ``namespace`` is the notebook's ``globals()``. Parameters left at None keep the profile's
+    value; a parameter injected by papermill under a name that is not known raises ``DDLError``.
+    """
+    check_names(_injected(namespace.get("In", ())), "parameters")
+    given = {
+        name: namespace[name]
+        for name in VOCABULARY
+        if isinstance(namespace.get(name), str | int | float)
+    }
+    return load_profile(given.pop("profile", "demo"), **given)
+
+
+def _injected(cells) -> set[str]:
+    """Names assigned in the cells that papermill wrote (they begin with its comment)."""
+    names = set()
+    for cell in cells:
+        if cell.startswith("# Parameters\n"):
+            for node in ast.parse(cell).body:
+                if isinstance(node, ast.Assign):
+                    names.update(t.id for t in node.targets if isinstance(t, ast.Name))
+    return names
+
+
+def _root(variable: str, default: str) -> Path:
+    return ROOT / os.environ.get(variable, default)
+
+
+def data_root() -> Path:
+    """``$DDL_DATA``, else ``data``; a relative path counts from the project's root."""
+    return _root("DDL_DATA", "data")
+
+
+def runs_root() -> Path:
+    """``$DDL_RUNS``, else ``runs``; a relative path counts from the project's root."""
+    return _root("DDL_RUNS", "runs")
+
+
+def find_path(value: str) -> Path:
+    """A file or folder given by a parameter: as it is, from the project's root or near the data.
+
+    Weights are often kept beside the data sets, so the data root's parent is looked at too.
+    """
+    places = [ROOT / value, data_root() / value, data_root().parent / value]
+    for place in places:
+        if place.exists():
+            return place
+    tried = ", ".join(os.path.relpath(place, ROOT) for place in places)
+    raise DDLError(f"{value}: not found; looked at {tried}; give its path or set DDL_DATA")

@@ -1,0 +1,198 @@
+"""Training: windows, pseudo-anomalies, losses; seeded, logged step by step, resumable."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ddllib import checkpoints
+from ddllib.data import Prepared
+from ddllib.devices import autocast, resolve_device, resolve_precision
+from ddllib.errors import DDLError
+from ddllib.losses import DDLLoss, LossTerms, reconstruction_loss
+from ddllib.models import UNet, build_model
+from ddllib.pseudo import PseudoAnomalyCreator
+from ddllib.settings import Settings
+from ddllib.windows import Windows
+
+HISTORY = (
+    "step", "epoch", "total", "reconstruction", "distinction", "p", "q", "sigma", "learning_rate",
+)  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A trained model with its creator and everything logged on the way.
+
+    ``history`` has one list per name of ``HISTORY``, one entry per step; ``epoch`` counts finished
+    epochs, ``seconds`` the time they took, ``steps_now`` the steps of this call rather than of an
+    earlier one that it took up. Terms that a mode does not use are NaN.
+    """
+
+    settings: Settings
+    model: UNet
+    creator: PseudoAnomalyCreator
+    history: dict[str, list[float]]
+    epoch: int = 0
+    seconds: float = 0.0
+    steps_now: int = 0
+
+    @property
+    def precision(self) -> str:
+        """float32 or bfloat16, as resolved for the device the model is on."""
+        return resolve_precision(self.settings.precision, self.creator.l.device)
+
+
+def new_run(settings: Settings) -> Run:
+    """An untrained run: seeded weights, l = 0."""
+    device = resolve_device(settings.device)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        model = build_model(
+            settings.model,
+            settings.preset,
+            settings.latent_dim,
+            settings.channels,
+            settings.temporal,
+        )
+    creator = PseudoAnomalyCreator(learnable=settings.mode == "ddl")
+    model.to(device)
+    return Run(settings, model, creator.to(device), {name: [] for name in HISTORY})
+
+
+def fit(
+    settings: Settings, data: Prepared, folder: Path | None = None, progress: bool = True
+) -> Run:
+    """Train on ``data.training`` for ``settings.epochs`` epochs.
+
+    With ``folder`` a checkpoint is left there after every epoch, and training goes on from the one
+    that is there (``road.train`` sees to it that it is of the same settings and data). Raises
+    ``DDLError`` when no window has a track (modes sdl and ddl) or the loss is no longer finite.
+    """
+    run = new_run(settings)
+    device = next(run.model.parameters()).device
+    windows = Windows(
+        data.training, _training_tracks(data), settings.window, settings.channels, device
+    )
+    if settings.mode != "none" and windows.coverage == 0:
+        raise DDLError(
+            f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
+            "expected some; prepare the data with another detector"
+        )
+    steps = math.ceil(len(windows) / settings.batch_size)
+    optimiser = torch.optim.Adam(
+        [*run.model.parameters(), *run.creator.parameters()], lr=settings.learning_rate
+    )
+    schedule = _schedule(optimiser, settings, steps)
+    state = (run.model, run.creator, optimiser, schedule)
+    who = checkpoints.identity(settings, data)
+    if folder and checkpoints.exists(folder):
+        saved = checkpoints.restore(folder, *state)
+        run.epoch, run.seconds, run.history = saved["epoch"], saved["seconds"], saved["history"]
+    for epoch in range(run.epoch, settings.epochs):
+        started = time.perf_counter()
+        _train_epoch(run, windows, optimiser, schedule, epoch, steps, progress)
+        run.epoch = epoch + 1
+        run.seconds += time.perf_counter() - started
+        if folder:
+            done = {"epoch": run.epoch, "seconds": run.seconds, "history": run.history}
+            checkpoints.save(folder, who, done, *state)
+    run.model.eval()
+    return run
+
+
+def _training_tracks(data: Prepared):
+    return data.tracks[data.tracks["split"] == "training"]
+
+
+def _schedule(optimiser, settings: Settings, steps: int):
+    if settings.schedule == "one-cycle":
+        total = steps * settings.epochs
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total)
+    drop = round(0.8 * settings.epochs) * steps
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop], gamma=0.5)
+
+
+def _train_epoch(run, windows, optimiser, schedule, epoch, steps, progress) -> None:
+    run.model.train()
+    rng = torch.Generator().manual_seed(_epoch_seed(run.settings.seed, epoch))
+    noise_rng = torch.Generator(run.creator.l.device).manual_seed(rng.initial_seed())
+    bar = tqdm(
+        _batches(len(windows), run.settings.batch_size, rng),
+        total=steps,
+        desc=f"epoch {epoch + 1}/{run.settings.epochs}",
+        disable=not progress,
+        mininterval=1.0,
+    )
+    for indices in bar:
+        x, mask = windows.gather(indices, rng)
+        if run.settings.mode != "none" and not mask.any():
+            schedule.step()
+            continue
+        terms = train_step(run, x, mask, optimiser, noise_rng)
+        _log(run, terms, epoch, schedule.get_last_lr()[0])
+        schedule.step()
+        bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{run.history['sigma'][-1]:.3f}")
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    # Every epoch draws from a seed of its own, so a resumed run repeats the same draws.
+    return 1_000_003 * (seed + 1) + epoch
+
+
+def _batches(count: int, batch_size: int, rng: torch.Generator) -> Iterator[Tensor]:
+    yield from torch.randperm(count, generator=rng).split(batch_size)
+
+
+def train_step(
+    run: Run, x: Tensor, mask: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
+) -> LossTerms:
+    """One step on a batch: X, B x C x T x H x W in [0, 1], and M, B x 1 x T x H x W."""
+    terms = batch_loss(run, x, mask, rng)
+    if not torch.isfinite(terms.total):
+        values = ", ".join(f"{k} {float(v.detach()):.4g}" for k, v in terms._asdict().items())
+        raise DDLError(
+            f"training: the loss is not finite at step {len(run.history['step'])} ({values}, "
+            f"sigma {float(run.creator.anomaly_weight.detach()):.4g}); lower learning_rate"
+        )
+    optimiser.zero_grad(set_to_none=True)
+    terms.total.backward()
+    optimiser.step()
+    return terms
+
+
+def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossTerms:
+    """Equation 3 for one batch; the normal and the pseudo-anomalous pass, one after the other."""
+    settings, middle = run.settings, run.model.temporal // 2
+    with autocast(x.device, run.precision):
+        y = run.model(x)[:, :, 0]
+    if settings.mode == "none":
+        loss, nan = reconstruction_loss(x[:, :, middle], y), torch.tensor(math.nan)
+        return LossTerms(loss, loss, nan, nan, nan)
+    noise = torch.rand(x.shape, generator=rng, device=x.device)
+    x_a = run.creator(x, mask, noise)
+    with autocast(x.device, run.precision):
+        y_a = run.model(x_a)[:, :, 0]
+    loss = DDLLoss(settings.distinction_weight, settings.distinction_form)
+    return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
+
+
+def _log(run: Run, terms: LossTerms, epoch: int, learning_rate: float) -> None:
+    sigma = float(run.creator.anomaly_weight.detach()) if run.settings.mode != "none" else math.nan
+    row = {
+        "step": len(run.history["step"]),
+        "epoch": epoch,
+        "sigma": sigma,
+        "learning_rate": learning_rate,
+        **{name: float(value.detach()) for name, value in terms._asdict().items()},
+    }
+    for name in HISTORY:
+        run.history[name].append(row[name])
+    run.steps_now += 1
