@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from data_prep.detection import DETECTORS
 from data_prep.layouts import SPLITS
-from data_prep.prepared import prepare, verify
+from data_prep.manifest import verify
+from data_prep.prepared import prepare
 from ddllib.errors import DDLError
 
 
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DDLError as error:
         print(f"data_prep: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("data_prep: stopped; finished clips are kept, run again to go on", file=sys.stderr)
+        return 130
     clips = ", ".join(f"{len(c)} {split}" for split, c in manifest["clips"].items())
     print(f"{given.out}: whole, {clips} clips")
     return 0

@@ -49,7 +49,7 @@ def is_cut_off(data: bytes) -> bool:
         # The end marker must follow the last start of scan: a thumbnail brings its own pair.
         return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
+        return b"IEND" not in data
     return not data
 
 

@@ -142,8 +142,9 @@ def find_masks(folder: Path, clips: Mapping[str, Clip]) -> dict[str, tuple[Path,
         return {}
     found = {p.name: p for p in visible(folder) if p.is_dir()}
     for name in sorted(found.keys() ^ clips.keys(), key=natural_key):
-        what = "masks without a test clip of that name" if name in found else "no masks for this clip"
-        raise DDLError(f"{folder / name}: {what}; expected one folder of masks per test clip")
+        what = "masks without a test clip" if name in found else "no masks for this test clip"
+        raise DDLError(f"{folder / name}: {what}; expected one folder of masks per test clip, "
+                       "with the clip's name")
     masks = {name: find_images(found[name]) for name in clips}
     for name, clip in clips.items():
         if clip.frames:
@@ -201,7 +202,8 @@ def read_mat_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
     if len(cells) != len(clips):
         raise DDLError(f"{path}: labels for {len(cells)} clips, but there are {len(clips)} test "
                        "clips; expected one entry of gt per test clip")
-    return {clip: mat_cell_ranges(path, clip, cell) for clip, cell in zip(clips, cells)}
+    pairs = zip(clips, cells, strict=True)
+    return {clip: mat_cell_ranges(path, clip, cell) for clip, cell in pairs}
 
 
 def mat_cell_ranges(path: Path, clip: str, cell) -> Ranges:
@@ -220,8 +222,8 @@ def read_csv_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
     ranges: dict[str, Ranges] = {clip: [] for clip in clips}
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-            header = rows[0].keys() if rows else path.read_text("utf-8-sig").strip().split(",")
+            table = csv.DictReader(file, skipinitialspace=True)
+            rows, header = list(table), table.fieldnames or []
     except (UnicodeDecodeError, csv.Error) as error:
         raise DDLError(f"{path}: not a readable CSV file ({error}); save it as UTF-8") from error
     missing = [c for c in LABEL_COLUMNS if c not in header]

@@ -13,10 +13,8 @@ cut off goes on at the clip where it stopped.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,19 +23,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from data_prep import frames as fr
 from data_prep import layouts
 from data_prep.detection import Detector, make_detector
 from data_prep.layouts import SPLITS, Clip, Footage
-from data_prep.tracking import BOX, COLUMNS, ClipTracker, common_track_coverage, tracker_settings
+from data_prep.manifest import (
+    FORMAT,
+    checksums,
+    file_checksum,
+    source_checksum,
+    to_json,
+    versions,
+    write_atomically,
+)
+from data_prep.tracking import COLUMNS, ClipTracker, common_track_coverage, tracker_settings
 from ddllib.errors import DDLError
 
-FORMAT = 1
 PARTS = ("training", "testing", "labels", "masks", "tracks.csv")
 WINDOW = 3  # frames; coverage is counted over the paper's windows, T = 3
-PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino")
 
 
 @dataclass(frozen=True)
@@ -132,24 +137,8 @@ def describe(footage: Footage, request: Request) -> dict:
         "detector": request.detector.settings,
         "tracker": tracker_settings(),
     }
-    return {**plan, "fingerprint": hashlib.sha256(to_json(plan).encode()).hexdigest()}
+    return {**plan, "fingerprint": hashlib.sha256(json.dumps(plan).encode()).hexdigest()}
 
-
-def source_checksum(root: Path, files: Iterable[Path]) -> str:
-    """SHA-256 over names, sizes and the first and last 64 KiB of each file.
-
-    Frames lie wholly within those; of a long video only the ends are read. Times are left out,
-    so that a copy of the footage counts as the same.
-    """
-    digest, ends = hashlib.sha256(), 1 << 16
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(ends))
-            file.seek(max(ends, size - ends))
-            digest.update(file.read())
-    return digest.hexdigest()
 
 
 def read_finished(out: Path, fingerprint: str) -> dict | None:
@@ -246,28 +235,27 @@ def shrunk(clip: Clip, frames: Iterable[np.ndarray], request: Request) -> Iterat
 def write_frames(path: Path, frames: Iterable[np.ndarray], request: Request) -> int:
     """Write N x C x H x W uint8 as .npy one frame at a time; returns N.
 
-    A video tells its length only at its end, so the header is written anew then; numpy pads the
-    header for a growing first axis.
+    A video tells its true length only at its end, so the header is written anew then; numpy pads
+    it for a first axis that grows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part, count = path.with_name(path.name + ".tmp"), 0
     with open(part, "wb") as file:
-        start = write_header(file, (0, request.channels, *request.size))
-        for count, frame in enumerate(frames, start=1):
+        write_header(file, (0, request.channels, *request.size))
+        for frame in frames:
             file.write(frame.data)
+            count += 1
         file.seek(0)
-        if write_header(file, (count, request.channels, *request.size)) != start:
-            raise RuntimeError(f"{path}: the header grew over the data")  # never, by numpy's padding
+        write_header(file, (count, request.channels, *request.size))
     os.replace(part, path)
     return count
 
 
-def write_header(file, shape: tuple[int, ...]) -> int:
-    """Write the .npy header of a uint8 array; returns where the data begin."""
+def write_header(file, shape: tuple[int, ...]) -> None:
+    """Write the .npy header of a uint8 array; its length does not depend on shape[0]."""
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
     )
-    return file.tell()
 
 
 def gather_tracks(work: Path, records: dict) -> pd.DataFrame:
@@ -320,12 +308,6 @@ def save_array(path: Path, array: np.ndarray) -> None:
     np.save(path, array, allow_pickle=False)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".tmp")
-    part.write_text(text, "utf-8")
-    os.replace(part, path)
-
 
 def move_into_place(work: Path, out: Path, manifest: dict) -> None:
     """Put the finished parts where readers look; without a manifest nobody reads them."""
@@ -336,89 +318,13 @@ def move_into_place(work: Path, out: Path, manifest: dict) -> None:
             shutil.rmtree(target)
         if (work / part).exists():
             os.replace(work / part, target)
-    write_atomically(out / "manifest.json", to_json(manifest, indent=1))
+    write_atomically(out / "manifest.json", to_json(manifest))
     shutil.rmtree(work)
 
 
-def to_json(value, **options) -> str:
-    return json.dumps(value, ensure_ascii=False, **options)
-
-
-def file_checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def other_checksums(work: Path) -> dict[str, str]:
     """SHA-256 of the tracks table and of each label and mask file, by path."""
-    files = [work / "tracks.csv", *sorted(work.glob("labels/*.npy")), *sorted(work.glob("masks/*.npy"))]
+    files = [work / "tracks.csv", *sorted(work.glob("labels/*")), *sorted(work.glob("masks/*"))]
     return {f.relative_to(work).as_posix(): file_checksum(f) for f in files}
-
-
-def checksums(manifest: dict) -> dict[str, str]:
-    """SHA-256 of every file of a prepared folder, by path relative to it."""
-    arrays = {
-        f"{split}/{name}.npy": record["sha256"]
-        for split, records in manifest["clips"].items() for name, record in records.items()
-    }
-    return {**arrays, **manifest["sha256"]}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape the prepared data."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def verify(out: str | Path) -> dict:
-    """Check a prepared folder against its manifest; returns the manifest.
-
-    Raises DDLError for a missing or changed file and for a track outside its clip or frame.
-    """
-    out = Path(out)
-    try:
-        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
-        expected = checksums(manifest)
-    except FileNotFoundError as error:
-        raise DDLError(f"{out / 'manifest.json'}: missing; {out} is not prepared or was cut off, "
-                       "run prepare again") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DDLError(f"{out / 'manifest.json'}: not a manifest of prepared data; run prepare "
-                       "again") from error
-    for name, checksum in expected.items():
-        if not (out / name).is_file():
-            raise DDLError(f"{out / name}: missing, though the manifest lists it; prepare again")
-        if file_checksum(out / name) != checksum:
-            raise DDLError(f"{out / name}: changed since it was prepared (SHA-256 differs); "
-                           "remove the folder and prepare again")
-    verify_tracks(out / "tracks.csv", manifest)
-    return manifest
-
-
-def verify_tracks(path: Path, manifest: dict) -> None:
-    """Each box lies in a frame of a known clip, and a track has one box per frame."""
-    # Text columns are kept as text: "01" is no number, a clip may be called "NA".
-    table = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
-    if list(table.columns) != COLUMNS:
-        raise DDLError(f"{path}: columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    lengths = {
-        (split, name): record["frames"]
-        for split, records in manifest["clips"].items() for name, record in records.items()
-    }
-    length = pd.Series(zip(table["split"], table["clip"])).map(lengths).to_numpy()
-    boxes = table[BOX].to_numpy()
-    checks = {
-        "names a clip that is not prepared": np.isnan(length.astype(float)),
-        "lies outside its clip": (table["frame"] < 0) | (table["frame"] >= length),
-        "leaves the frame or is empty": ((boxes < 0) | (boxes > 1)).any(axis=1)
-        | (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1]),
-        "repeats a track in one frame": table.duplicated(["split", "clip", "frame", "track"]),
-    }
-    for what, bad in checks.items():
-        if np.any(bad):
-            raise DDLError(f"{path}: line {int(np.argmax(bad)) + 2} {what}; prepare again")

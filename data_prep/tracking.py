@@ -42,7 +42,7 @@ class ClipTracker:
         boxes = np.clip(known[:, :4] / [width, height, width, height], 0, 1)
         rows = [
             (self.frame, int(track), *map(float, boxes[k]), float(known[k, 4]), int(known[k, 5]))
-            for track, k in sorted(zip(ids, sources))
+            for track, k in sorted(zip(ids, sources, strict=True))
         ]
         return [row for row in rows if row[4] > row[2] and row[5] > row[3]]
 

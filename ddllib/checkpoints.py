@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import torch
 
 from ddllib.data import Prepared
+from ddllib.devices import resolve_device, resolve_precision
 from ddllib.errors import DDLError
 from ddllib.settings import Settings
 
@@ -25,7 +25,8 @@ def exists(folder: Path) -> bool:
 def identity(settings: Settings, data: Prepared) -> dict:
     """What a run's weights depend on, but for the code: settings and the data's digest."""
     kept = {name: value for name, value in settings.asdict().items() if name not in _FREE}
-    return {**kept, "prepared data": data.digest}
+    precision = resolve_precision(settings.precision, resolve_device(settings.device))
+    return {**kept, "precision": precision, "prepared data": data.digest}
 
 
 def save(folder: Path, who: dict, progress: dict, *parts) -> None:
@@ -43,8 +44,8 @@ def read(folder: Path) -> dict:
     path = Path(folder) / NAME
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # the restricted unpickler fails in many ways on damaged bytes
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DDLError(f"{path}: cannot be read ({reason}); remove it and train again") from None
 
 

@@ -13,12 +13,11 @@ def resolve_device(name: str) -> torch.device:
     """``auto`` is a GPU where there is one; ``cuda`` without a GPU raises ``DDLError``."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DDLError(f"device is {name!r} but no GPU is found; set device to cpu or auto")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise DDLError(f"device is {name!r}; expected cpu, cuda or auto") from None
+    if name not in ("cpu", "cuda"):
+        raise DDLError(f"device is {name!r}; expected cpu, cuda or auto")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DDLError("device is 'cuda' but no GPU is found; set device to cpu or auto")
+    return torch.device(name)
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

@@ -89,7 +89,13 @@ def evaluate(
 
 
 def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
-    """The protocol's scores and the labels, clip by clip, checked against one another."""
+    """The protocol's scores and the labels, clip by clip, checked against one another.
+
+    Two dictionaries of arrays, N each: float scores and labels of 0 and 1. Raises ``DDLError`` as
+    ``evaluate`` does.
+    """
+    if not scores:
+        raise DDLError("there are no scores; expected at least one clip; score the test clips")
     if set(scores) != set(labels):
         odd = sorted(set(scores) ^ set(labels))
         raise DDLError(
@@ -102,7 +108,10 @@ def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
                 "expected one of each per frame"
             )
         if not np.isfinite(values).all():
-            raise DDLError(f"clip {name!r} has a score that is not finite; score it again")
+            raise DDLError(
+                f"clip {name!r} has a score that is not finite; train again with a "
+                "lower learning_rate"
+            )
     names = sorted(scores)
     judged = {name: apply_protocol(scores[name], protocol) for name in names}
     return judged, {name: np.asarray(labels[name]).astype(int) for name in names}

@@ -24,7 +24,6 @@ def set_style() -> None:
             "figure.dpi": 110,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "figure.constrained_layout.use": True,
             "savefig.bbox": "tight",
         }
     )
@@ -37,9 +36,16 @@ def to_image(frame: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.broadcast_to(frame, (3, *frame.shape[1:])), 0, -1)
 
 
+def _axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options):
+    """A figure with its axes, closed to pyplot at once, so that a notebook shows it only once."""
+    figure, axes = plt.subplots(rows, columns, figsize=figsize, layout="constrained", **options)
+    plt.close(figure)
+    return figure, axes
+
+
 def _panels(rows: int, columns: int, width: float = 2.2, aspect: float = 1.0):
     size = (width * columns, width * rows * aspect + 0.3 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    figure, axes = _axes(rows, columns, figsize=size, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     return figure, axes
@@ -90,13 +96,13 @@ def masked_frames(frames: np.ndarray, masks: np.ndarray, titles: Sequence[str]) 
 
 def objects_per_frame(tracks, clips: Mapping[str, np.ndarray]) -> Figure:
     """How many tracked objects each training frame holds, clip by clip."""
-    figure, axis = plt.subplots(figsize=(7, 2.6))
+    figure, axis = _axes(figsize=(7, 2.6))
     for name, frames in clips.items():
         counts = tracks[tracks["clip"] == name].groupby("frame").size()
         axis.plot(counts.reindex(range(len(frames)), fill_value=0), linewidth=1, label=name)
     axis.set(xlabel="frame", ylabel="tracked objects")
     if len(clips) <= 8:
-        axis.legend(title="clip", ncols=2, frameon=False)
+        axis.legend(title="clip", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -107,7 +113,7 @@ def creator_steps(x, mask, noise, x_a, sigma: float) -> Figure:
     """
     rows = {"$X$": x, "$M$": mask, "$N$": noise, f"$X_A$, $\\sigma={sigma:.2f}$": x_a}
     temporal = x.shape[1]
-    figure, axes = _panels(len(rows), temporal, width=2.0, aspect=x.shape[2] / x.shape[3])
+    figure, axes = _panels(len(rows), temporal, width=1.7, aspect=x.shape[2] / x.shape[3])
     for row, (name, values) in zip(axes, rows.items(), strict=True):
         for t, axis in enumerate(row):
             axis.imshow(to_image(np.asarray(values)[:, t]))
@@ -122,11 +128,24 @@ def sigma_range(frames: Sequence[np.ndarray], sigmas: Sequence[float]) -> Figure
 
 def loss_surface(sigmas: np.ndarray, losses: Mapping[str, np.ndarray]) -> Figure:
     """L_dist over sigma for reconstructions of known kind; one curve per name."""
-    figure, axis = plt.subplots(figsize=(6, 3))
+    figure, axis = _axes(figsize=(6, 3))
     for name, values in losses.items():
         axis.plot(sigmas, values, label=name)
     axis.axhline(1, color=INK, linewidth=0.8, linestyle=":")
     axis.set(xlabel=r"$\sigma$", ylabel=r"$L_\mathrm{dist}$", yscale="log")
+    axis.legend(frameon=False)
+    return figure
+
+
+def ratio_tails(ratios: Mapping[int, np.ndarray]) -> Figure:
+    """Share of pixels whose P / Q exceeds a value, by number of channels, on logarithmic axes."""
+    figure, axis = _axes(figsize=(5.5, 3))
+    for channels, values in ratios.items():
+        values = np.sort(values)
+        share = 1 - np.arange(len(values)) / len(values)
+        axis.plot(values, share, label=f"{channels} channel{'s' if channels > 1 else ''}")
+    axis.set(xscale="log", yscale="log", xlabel="$P / Q$", ylabel="share of pixels above")
+    axis.set_xlim(left=0.1)
     axis.legend(frameon=False)
     return figure
 
@@ -155,7 +174,7 @@ def _smooth(values: Sequence[float | None], length: int) -> np.ndarray:
 
 def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Figure:
     """The loss terms over training, each a moving average of ``length`` steps."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.5, 2.8))
+    figure, axes = _axes(1, 2, figsize=(8.5, 2.8))
     axes[0].plot(_smooth(history["reconstruction"], length), color=INK)
     axes[0].set(title=r"$L_\mathrm{recon}$", xlabel="step", yscale="log")
     axes[1].plot(_smooth(history["p"], length), color=SECOND, label="mean $P$")
@@ -167,7 +186,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Fig
 
 def sigma_curve(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Figure 5: sigma over training, one curve per named run."""
-    figure, axis = plt.subplots(figsize=(6.5, 2.8))
+    figure, axis = _axes(figsize=(6.5, 2.8))
     for name, history in histories.items():
         sigma = np.array(history["sigma"], dtype=float)
         axis.plot(sigma, label=name, linewidth=1.5)
@@ -188,7 +207,7 @@ def timelines(scores: Mapping, labels: Mapping, protocol: str = "median") -> Fig
     names, columns = sorted(scores), 3
     rows = -(-len(names) // columns)
     size = (10, 1.5 * rows + 0.4)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    figure, axes = _axes(rows, columns, figsize=size, squeeze=False, sharey=True)
     for axis, name in zip(axes.flat, names, strict=False):
         if name in labels:
             _shade(axis, labels[name])
@@ -204,7 +223,7 @@ def timelines(scores: Mapping, labels: Mapping, protocol: str = "median") -> Fig
 
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """ROC curves by name, each (false positive rate, true positive rate)."""
-    figure, axis = plt.subplots(figsize=(4.2, 4))
+    figure, axis = _axes(figsize=(4.2, 4))
     for name, (false_positive, true_positive) in curves.items():
         axis.plot(false_positive, true_positive, label=name)
     axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
@@ -232,10 +251,11 @@ def error_maps(frames, rebuilt, maps, titles: Sequence[str]) -> Figure:
     return figure
 
 
-def median_filter_effect(raw: np.ndarray, labels: np.ndarray) -> Figure:
-    """One clip's raw score and the same after the median filter, with shaded ground truth."""
-    figure, axis = plt.subplots(figsize=(7, 2.4))
-    _shade(axis, labels)
+def median_filter_effect(raw: np.ndarray, labels: np.ndarray | None = None) -> Figure:
+    """One clip's raw score and the same after the median filter; shaded where labelled 1."""
+    figure, axis = _axes(figsize=(7, 2.4))
+    if labels is not None:
+        _shade(axis, labels)
     axis.plot(raw, color=INK, alpha=0.4, linewidth=1, label="raw")
     filtered = apply_protocol(raw, "median")
     axis.plot(filtered, color=SECOND, linewidth=1.6, label=f"median of {MEDIAN_LENGTH}")
@@ -246,7 +266,7 @@ def median_filter_effect(raw: np.ndarray, labels: np.ndarray) -> Figure:
 
 def auc_bars(values: Mapping[str, float], limits: Mapping[str, float] | None = None) -> Figure:
     """AUC in percent by name, with an optional limit marked for some of them."""
-    figure, axis = plt.subplots(figsize=(6, 0.4 * len(values) + 0.8))
+    figure, axis = _axes(figsize=(6, 0.4 * len(values) + 0.8))
     names = list(values)
     axis.barh(names[::-1], [100 * values[n] for n in names[::-1]], color=SECOND, height=0.6)
     for name, limit in (limits or {}).items():

@@ -202,7 +202,10 @@ class Conv3DSkipUNet(UNet):
 def build_model(
     name: str, preset: str, latent_dim: int, channels: int, temporal: int
 ) -> UNet | Conv3DSkipUNet:
-    """The model of that short name: ``c3dsu`` or ``unet`` (whose T is always 1)."""
+    """The model of that short name: ``c3dsu`` or ``unet`` (whose T is always 1).
+
+    Raises ``DDLError`` for another name, preset or width.
+    """
     if name == "c3dsu":
         return Conv3DSkipUNet(preset, latent_dim, channels, temporal)
     if name == "unet":

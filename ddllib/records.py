@@ -9,7 +9,7 @@ import subprocess
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from ddllib.errors import DDLError
 from ddllib.settings import ROOT
 
+_ARRAYS = ("scores", "labels", "frames")
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-learn")
 
 
@@ -24,13 +25,15 @@ PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-learn")
 class Record:
     """A recorded run.
 
-    ``facts`` is run.json, ``scores`` the raw scores per clip, unrounded; ``shown`` holds, for each
-    clip, its highest frame's ``<clip>-index``, ``<clip>-frame`` and ``<clip>-reconstruction``.
+    ``facts`` is run.json, ``scores`` the raw scores per clip, unrounded, and ``labels`` theirs;
+    ``shown`` holds, for each clip, its highest frame's ``<clip>-index``, ``<clip>-frame`` and
+    ``<clip>-reconstruction``.
     """
 
     folder: Path
     facts: dict
     scores: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
 
     @property
@@ -38,16 +41,23 @@ class Record:
         """``<profile>/<run>``, as the pages cite it."""
         return f"{self.folder.parent.name}/{self.folder.name}"
 
+    @property
+    def metrics(self) -> dict:
+        """Every protocol's evaluation by name; empty where the test clips allow no AUC."""
+        return self.facts["metrics"]
+
     def auc(self, protocol: str) -> float:
         """The recorded micro AUC under ``protocol``, in [0, 1]."""
-        return self.facts["metrics"][protocol]["auc"]
+        return self.metrics[protocol]["auc"]
 
 
-def write_record(folder: Path, facts: dict, scores: Mapping, shown: Mapping) -> None:
-    """Leave frames.npz, scores.npz and last run.json in ``folder``, each whole or not at all."""
+def write_record(
+    folder: Path, facts: dict, scores: Mapping, labels: Mapping, shown: Mapping
+) -> None:
+    """Leave the arrays and, last, run.json in ``folder``, each file whole or not at all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, arrays in (("frames", shown), ("scores", scores)):
+    for name, arrays in zip(_ARRAYS, (scores, labels, shown), strict=True):
         temporary = folder / f"{name}.part.npz"
         np.savez_compressed(temporary, **arrays)
         os.replace(temporary, folder / f"{name}.npz")
@@ -62,7 +72,7 @@ def read_record(folder: Path) -> Record:
     folder = Path(folder)
     try:
         facts = json.loads((folder / "run.json").read_text())
-        return Record(folder, facts, _arrays(folder / "scores.npz"), _arrays(folder / "frames.npz"))
+        return Record(folder, facts, *(_arrays(folder / f"{name}.npz") for name in _ARRAYS))
     except FileNotFoundError as error:
         raise DDLError(f"{error.filename}: not there; expected a record; run its chapter") from None
     except (ValueError, OSError, zipfile.BadZipFile) as error:
@@ -83,9 +93,16 @@ def environment() -> dict:
     """Versions and commit that a run was made with."""
     return {
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # such as opencv-python where the headless build is installed
+        return None
 
 
 def _commit() -> str | None:

@@ -9,47 +9,64 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ddllib import checkpoints
 from ddllib.data import Prepared, load_prepared
-from ddllib.devices import describe_device, resolve_device, resolve_precision
+from ddllib.devices import describe_device
+from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate
 from ddllib.records import Record, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
 from ddllib.settings import Settings, find_path, runs_root
 from ddllib.training import Run, fit
 
+# Generated scenes by name; the short one is for tests and first tries.
+SCENES = {"demo": {}, "demo-short": {"training_clips": 2, "testing_clips": 2, "frames": 48}}
+
 
 def footage(settings: Settings) -> Path:
-    """The folder of raw footage; the generated scene is made on first use."""
-    if settings.data != "demo":
+    """The folder of raw footage; a generated scene is made on first use."""
+    if settings.data not in SCENES:
         return find_path(settings.data)
     from data_prep import demo
 
-    return demo.generate(runs_root() / "demo" / "footage")
+    return demo.generate(runs_root() / settings.data / "footage", **SCENES[settings.data])
 
 
 def prepare(settings: Settings, progress: bool = True) -> Prepared:
-    """The profile's prepared data, made on first use by ``data_prep`` and reused afterwards."""
+    """The profile's prepared data, made on first use by ``data_prep`` and reused afterwards.
+
+    Prepared data that was copied to a machine without the footage is used as it is. Raises
+    ``DDLError`` where neither is there.
+    """
+    folder = settings.prepared_folder
+    try:
+        source = footage(settings)
+    except DDLError:
+        if not (folder / "manifest.json").is_file():
+            raise
+        return load_prepared(folder)
     from data_prep import prepare as prepare_footage
 
     prepare_footage(
-        footage(settings),
-        settings.prepared_folder,
+        source,
+        folder,
         size=settings.size,
         detector=settings.detector,
         weights=find_path(settings.weights) if settings.weights else None,
         progress=progress,
     )
-    return load_prepared(settings.prepared_folder)
+    return load_prepared(folder)
 
 
 def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
     """The trained run of these settings: taken up from its checkpoint, or trained now.
 
     A run in the same place with other settings or other data is set aside, never overwritten.
+    Raises ``DDLError`` before any training if a test clip is shorter than a window.
     """
+    _check_tests(data, settings.window)
     folder = settings.run_folder
     if checkpoints.exists(folder):
         differing = checkpoints.differences(folder, settings, data)
@@ -62,6 +79,15 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
     return run
 
 
+def _check_tests(data: Prepared, window: int) -> None:
+    for name, frames in data.testing.items():
+        if len(frames) < window:
+            raise DDLError(
+                f"test clip {name!r} of {data.folder} has {len(frames)} frames; expected at least "
+                f"{window}, a window; remove the clip or lower temporal"
+            )
+
+
 def _set_aside(folder: Path) -> Path:
     number = 1
     while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
@@ -71,10 +97,16 @@ def _set_aside(folder: Path) -> Path:
 
 
 def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -> Record:
-    """Score the test clips and record the run; a record of this very run is read, not remade."""
-    folder = settings.run_folder
+    """Score the test clips and record the run.
+
+    A record of this very run is read, not remade; where labels have changed since, it is judged
+    anew by its kept scores. Raises ``DDLError`` where there is no test clip.
+    """
+    folder = settings.record_folder
     if (folder / "run.json").is_file() and not run.steps_now:
-        return read_record(folder)
+        return _judged_anew(read_record(folder), data)
+    if not data.testing:
+        raise DDLError(f"{data.folder}: no test clips; put what is to be scored into testing/")
     started = time.perf_counter()
     scores, shown = {}, {}
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
@@ -82,8 +114,19 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
         scores[name] = _score_to_disk(settings, run, frames, folder / "maps" / f"{name}.npy")
         shown |= _exhibit(run, name, frames, int(scores[name].argmax()))
     facts = _facts(settings, data, run, scores, time.perf_counter() - started)
-    write_record(folder, facts, scores, shown)
+    write_record(folder, facts, scores, data.labels, shown)
     return read_record(folder)
+
+
+def _judged_anew(record: Record, data: Prepared) -> Record:
+    same = record.labels.keys() == data.labels.keys() and all(
+        np.array_equal(record.labels[name], labels) for name, labels in data.labels.items()
+    )
+    if same:
+        return record
+    facts = {**record.facts, "metrics": metrics(record.scores, data)}
+    write_record(record.folder, facts, record.scores, data.labels, record.shown)
+    return read_record(record.folder)
 
 
 def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path) -> np.ndarray:
@@ -118,13 +161,12 @@ def _exhibit(run: Run, name: str, frames: np.ndarray, index: int) -> dict[str, n
 
 
 def _facts(settings, data: Prepared, run: Run, scores: dict, seconds: float) -> dict:
-    device = resolve_device(settings.device)
     return {
         "settings": settings.asdict(),
         "metrics": metrics(scores, data),
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "precision": resolve_precision(settings.precision, device),
-        "device": describe_device(device),
+        "precision": run.precision,
+        "device": describe_device(run.creator.l.device),
         "train_seconds": run.seconds,
         "score_seconds": seconds,
         "data": {"digest": data.digest, **data.facts},
@@ -134,7 +176,11 @@ def _facts(settings, data: Prepared, run: Run, scores: dict, seconds: float) -> 
 
 
 def metrics(scores: dict, data: Prepared) -> dict:
-    """Every protocol's evaluation; empty where the test clips have no labels."""
-    if not data.labels:
+    """Every protocol's evaluation; empty where no AUC exists.
+
+    That is so without labels, and where all test frames are labelled alike.
+    """
+    kinds = {int(label) for labels in data.labels.values() for label in np.unique(labels)}
+    if len(kinds) < 2:
         return {}
     return {name: asdict(evaluate(scores, data.labels, name)) for name in PROTOCOLS}

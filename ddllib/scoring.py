@@ -54,6 +54,7 @@ def reconstruct(
 
     ``frames`` is uint8 N x C0 x H x W; all chunks together hold the N - T + 1 middle frames.
     Memory is bounded by ``chunk`` however long the clip. The model is used in evaluation mode.
+    Raises ``DDLError`` for a clip shorter than the model's window.
     """
     temporal, half = model.temporal, model.temporal // 2
     if len(frames) < temporal:
@@ -98,7 +99,12 @@ def score_clip(
 
 
 def frame_difference_scores(frames: np.ndarray, patch: int) -> np.ndarray:
-    """The naive baseline: the same patch score on |x_t - x_(t-1)|; frame 0 repeats frame 1."""
+    """The naive baseline: the same patch score on |x_t - x_(t-1)|; frame 0 repeats frame 1.
+
+    uint8 N x C0 x H x W -> float32 N; zeros where there is only one frame.
+    """
+    if len(frames) < 2:
+        return np.zeros(len(frames), np.float32)
     x = as_input(frames, 3)
     scores = patch_scores(distance_map(x[1:], x[:-1]), patch).numpy()
     return np.concatenate([scores[:1], scores])

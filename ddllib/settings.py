@@ -8,13 +8,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import yaml
 
 from ddllib.errors import DDLError
+from ddllib.evaluation import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "book" / "profiles"
+RESULTS = ROOT / "book" / "results"
+
+Mode = Literal["none", "sdl", "ddl"]
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,10 @@ class Settings:
 
     profile: str = "demo"
     # footage
-    data: str = "demo"  # the generated scene, or a folder below the data root
+    data: str = "demo"  # a generated scene (demo, demo-short), or a folder below the data root
     detector: str = "motion"  # motion (no weights) or yolo
     weights: str | None = None  # a path, for yolo
-    size: int = 64  # working height and width, pixels; a multiple of 16
+    size: int = 96  # working height and width, pixels; a multiple of 16
     # model
     model: str = "c3dsu"  # c3dsu or unet
     preset: str = "released"  # released or paper (METHOD 4)
@@ -34,7 +39,7 @@ class Settings:
     channels: int = 3  # grey footage is fed as equal channels
     temporal: int = 3  # T, frames in a window
     # losses
-    mode: str = "ddl"  # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
+    mode: Mode = "ddl"  # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
     distinction_weight: float = 1e-2  # lambda
     distinction_form: str = "per_pixel"  # per_pixel or norms
     # training
@@ -55,13 +60,25 @@ class Settings:
             if value not in choices:
                 raise DDLError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
         for name in ("size", "latent_dim", "temporal", "channels", "epochs", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise DDLError(f"{name} is {value!r}; expected a whole number above 0")
+            self._check_number(name, int, least=1)
+        for name in ("learning_rate", "distinction_weight"):
+            self._check_number(name, float, least=0)
+        self._check_number("seed", int, least=0)
         if self.size % 16:
             raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
         if self.temporal % 2 == 0:
             raise DDLError(f"temporal is {self.temporal}; expected an odd number, such as 3")
+        if self.patch is not None:
+            self._check_number("patch", int, least=1, most=self.size)
+
+    def _check_number(self, name: str, kind: type, least: int, most: int | None = None) -> None:
+        value = getattr(self, name)
+        fits = isinstance(value, int if kind is int else (int, float))
+        within = fits and value >= least and (most is None or value <= most)
+        if not within or isinstance(value, bool):
+            what = "a whole number" if kind is int else "a number (for YAML 1e-2 is text: 0.01)"
+            limit = f"from {least} up" if most is None else f"from {least} to {most}"
+            raise DDLError(f"{name} is {value!r}; expected {what} {limit}")
 
     @property
     def window(self) -> int:
@@ -85,7 +102,13 @@ class Settings:
         A run with other values than its profile's never takes the place of the profile's own.
         """
         name = f"{self.model}-{self.mode}-seed{self.seed}"
-        return self.profile_folder / (name + self._differences(VOCABULARY - _IN_NAME))
+        return self.profile_folder / (name + self._differences(VOCABULARY - _NOT_IN_NAME))
+
+    @property
+    def record_folder(self) -> Path:
+        """Where the run's scores are recorded: its folder, or one beside it for another patch."""
+        folder = self.run_folder
+        return folder.with_name(folder.name + self._differences({"patch"}))
 
     @property
     def prepared_folder(self) -> Path:
@@ -107,13 +130,14 @@ _CHOICES = {
     "detector": ("motion", "yolo"),
     "model": ("c3dsu", "unet"),
     "preset": ("released", "paper"),
-    "mode": ("none", "sdl", "ddl"),
+    "mode": get_args(Mode),
     "distinction_form": ("per_pixel", "norms"),
     "schedule": ("one-cycle", "step"),
     "precision": ("auto", "float32", "bfloat16"),
+    "protocol": tuple(PROTOCOLS),
 }
-# Already in the run's name, or without effect on its weights and scores.
-_IN_NAME = {"profile", "model", "mode", "seed", "protocol", "device"}
+# Already in the run's name, or without effect on its weights.
+_NOT_IN_NAME = {"profile", "model", "mode", "seed", "protocol", "patch", "device"}
 
 VOCABULARY = frozenset(field.name for field in fields(Settings))
 
@@ -161,14 +185,10 @@ def chapter_settings(namespace: Mapping) -> Settings:
 
 
 def _injected(cells) -> set[str]:
-    """Names assigned in the cells that papermill wrote (they begin with its comment)."""
-    names = set()
-    for cell in cells:
-        if cell.startswith("# Parameters\n"):
-            for node in ast.parse(cell).body:
-                if isinstance(node, ast.Assign):
-                    names.update(t.id for t in node.targets if isinstance(t, ast.Name))
-    return names
+    """Names assigned in the last cell that papermill wrote (it begins with its comment)."""
+    injected = [cell for cell in cells if cell.startswith("# Parameters\n")][-1:]
+    assigned = [n for cell in injected for n in ast.parse(cell).body if isinstance(n, ast.Assign)]
+    return {t.id for node in assigned for t in node.targets if isinstance(t, ast.Name)}
 
 
 def _root(variable: str, default: str) -> Path:

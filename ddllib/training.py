@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ddllib import checkpoints
 from ddllib.data import Prepared
 from ddllib.devices import autocast, resolve_device, resolve_precision
 from ddllib.errors import DDLError
-from ddllib.losses import DDLLoss, LossTerms, reconstruction_loss
+from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
 from ddllib.models import UNet, build_model
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import Settings
@@ -134,12 +134,17 @@ def _train_epoch(run, windows, optimiser, schedule, epoch, steps, progress) -> N
     for indices in bar:
         x, mask = windows.gather(indices, rng)
         if run.settings.mode != "none" and not mask.any():
-            schedule.step()
             continue
+        sigma = float(run.creator.anomaly_weight.detach())
         terms = train_step(run, x, mask, optimiser, noise_rng)
-        _log(run, terms, epoch, schedule.get_last_lr()[0])
+        _log(run, terms, sigma, epoch, schedule.get_last_lr()[0])
         schedule.step()
-        bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{run.history['sigma'][-1]:.3f}")
+        bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{sigma:.3f}")
+    if not all(torch.isfinite(p).all() for p in run.model.parameters()):
+        raise DDLError(
+            f"training: the weights are not finite after epoch {epoch + 1}; the checkpoint before "
+            "is kept; lower learning_rate"
+        )
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -154,7 +159,11 @@ def _batches(count: int, batch_size: int, rng: torch.Generator) -> Iterator[Tens
 def train_step(
     run: Run, x: Tensor, mask: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
 ) -> LossTerms:
-    """One step on a batch: X, B x C x T x H x W in [0, 1], and M, B x 1 x T x H x W."""
+    """One step on a batch: X, B x C x T x H x W in [0, 1], and M, B x 1 x T x H x W of 0 and 1.
+
+    ``rng`` draws the noise, on the device of X. Raises ``DDLError`` when the loss is not finite;
+    weights and optimiser are then as before.
+    """
     terms = batch_loss(run, x, mask, rng)
     if not torch.isfinite(terms.total):
         values = ", ".join(f"{k} {float(v.detach()):.4g}" for k, v in terms._asdict().items())
@@ -169,7 +178,10 @@ def train_step(
 
 
 def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossTerms:
-    """Equation 3 for one batch; the normal and the pseudo-anomalous pass, one after the other."""
+    """Equation 3 for one batch; the normal and the pseudo-anomalous pass, one after the other.
+
+    X is B x C x T x H x W in [0, 1], M is B x 1 x T x H x W of 0 and 1; scalar tensors come back.
+    """
     settings, middle = run.settings, run.model.temporal // 2
     with autocast(x.device, run.precision):
         y = run.model(x)[:, :, 0]
@@ -184,15 +196,38 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
     return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
 
 
-def _log(run: Run, terms: LossTerms, epoch: int, learning_rate: float) -> None:
-    sigma = float(run.creator.anomaly_weight.detach()) if run.settings.mode != "none" else math.nan
+def _log(run: Run, terms: LossTerms, sigma: float, epoch: int, learning_rate: float) -> None:
     row = {
         "step": len(run.history["step"]),
         "epoch": epoch,
-        "sigma": sigma,
+        "sigma": sigma if run.settings.mode != "none" else math.nan,
         "learning_rate": learning_rate,
         **{name: float(value.detach()) for name, value in terms._asdict().items()},
     }
     for name in HISTORY:
         run.history[name].append(row[name])
     run.steps_now += 1
+
+
+@torch.inference_mode()
+def mean_distances(run: Run, windows: Windows, count: int = 200) -> tuple[float, float]:
+    """Means of P and Q under the mask after training (supplement 7.1.1).
+
+    Measured in evaluation mode on ``count`` windows drawn by the run's seed, with pseudo-anomalies
+    at the run's final sigma.
+    """
+    rng = torch.Generator().manual_seed(run.settings.seed)
+    device, middle = run.creator.l.device, run.model.temporal // 2
+    totals = torch.zeros(3)
+    run.model.eval()
+    for indices in _batches(len(windows), run.settings.batch_size, rng):
+        if count <= 0:
+            break
+        x, mask = windows.gather(indices[:count], rng)
+        count -= len(indices)
+        x_a = run.creator(x, mask, torch.rand(x.shape, generator=rng).to(device))
+        y_a = run.model(x_a)[:, :, 0]
+        m = mask[:, :, middle]
+        p, q = distinction_terms(x[:, :, middle], x_a[:, :, middle], y_a)
+        totals += torch.stack([(m * p).sum(), (m * q).sum(), m.sum()]).cpu()
+    return float(totals[0] / totals[2]), float(totals[1] / totals[2])

@@ -33,13 +33,21 @@ def common_tracks(tracks: pd.DataFrame, frames: int, temporal: int) -> list[list
     return found
 
 
+def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Relative corners (..., 4) as whole pixels, truncated.
+
+    The thousandth of a pixel undoes the rounding of the tracks table: 2.0 must not become 1.
+    """
+    scale = boxes.new_tensor([width, height, width, height])
+    return (boxes * scale + 1e-3).floor()
+
+
 def paint_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     """Masks from relative boxes: B x T x 4 -> B x 1 x T x H x W of 0 and 1.
 
     Corners are truncated to whole pixels, the end excluded (METHOD 5); an empty box paints nothing.
     """
-    scale = boxes.new_tensor([width, height, width, height])
-    x0, y0, x1, y1 = (boxes * scale).floor().unbind(-1)
+    x0, y0, x1, y1 = to_pixels(boxes, height, width).unbind(-1)
     ys = torch.arange(height, device=boxes.device)
     xs = torch.arange(width, device=boxes.device)
     rows = (ys >= y0[..., None]) & (ys < y1[..., None])
@@ -50,8 +58,11 @@ def paint_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
 class Windows:
     """All windows of the training clips, on ``device``.
 
-    ``len(windows)`` counts them; ``gather`` makes a batch. ``coverage`` is the share of windows
-    with at least one track in all T frames.
+    ``clips`` maps names to uint8 frames, N x C0 x H x W; ``tracks`` holds the training rows of
+    the tracks table. ``len(windows)`` counts the windows; ``gather`` makes a batch. ``boxes`` has
+    for each window the T x 4 boxes of every track that paints a pixel in all T frames, and
+    ``coverage`` is the share of windows that have one. Raises ``DDLError`` for clips without a
+    window, with other channels than the model's, or with tracks of other footage.
     """
 
     def __init__(
@@ -64,6 +75,8 @@ class Windows:
     ):
         if not clips:
             raise DDLError("there are no training clips; expected at least one; prepare the data")
+        _check_clips(clips, temporal, channels)
+        _check_tracks(clips, tracks)
         self.temporal, self.channels = temporal, channels
         self.frames = torch.cat([torch.from_numpy(np.array(c)) for c in clips.values()]).to(device)
         starts, self.boxes, offset = [], [], 0
@@ -71,7 +84,7 @@ class Windows:
             rows = tracks[tracks["clip"] == name]
             windows = common_tracks(rows, len(clip), temporal)
             starts += range(offset, offset + len(windows))
-            self.boxes += windows
+            self.boxes += [[b for b in boxes if _paints(b, *clip.shape[2:])] for boxes in windows]
             offset += len(clip)
         self.starts = torch.tensor(starts)
         self.coverage = sum(bool(b) for b in self.boxes) / max(len(self.boxes), 1)
@@ -99,3 +112,35 @@ class Windows:
             return torch.zeros(self.temporal, 4)
         chosen = int(torch.randint(len(candidates), (), generator=rng))
         return torch.from_numpy(candidates[chosen])
+
+
+def _paints(boxes: np.ndarray, height: int, width: int) -> bool:
+    """Whether every box of a track, T x 4, covers at least one pixel at this size."""
+    x0, y0, x1, y1 = to_pixels(torch.from_numpy(boxes), height, width).unbind(-1)
+    return bool(((x1 > x0) & (y1 > y0)).all())
+
+
+def _check_tracks(clips: Mapping[str, np.ndarray], tracks: pd.DataFrame) -> None:
+    lengths = tracks["clip"].map({name: len(clip) for name, clip in clips.items()})
+    odd = tracks[~((tracks["frame"] >= 0) & (tracks["frame"] < lengths))]
+    if len(odd):
+        row = odd.iloc[0]
+        raise DDLError(
+            f"tracks.csv: a box in frame {row['frame']} of training clip {row['clip']!r}, which is "
+            "not among the clips' frames; expected tracks of this footage; prepare the data again"
+        )
+
+
+def _check_clips(clips: Mapping[str, np.ndarray], temporal: int, channels: int) -> None:
+    for name, clip in clips.items():
+        if clip.shape[1] not in (1, channels):
+            raise DDLError(
+                f"training clip {name!r} has {clip.shape[1]} channels; expected 1 or the model's "
+                f"{channels}; set channels to {clip.shape[1]}"
+            )
+    longest = max(map(len, clips.values()))
+    if longest < temporal:
+        raise DDLError(
+            f"every training clip is shorter than a window of {temporal} frames (the longest has "
+            f"{longest}); expected longer footage"
+        )

@@ -1,0 +1,51 @@
+# `make book` runs the chapters and builds the site, `make test` runs the tests,
+# `make lab` opens the chapters in JupyterLab. Each makes .venv first where there is none.
+
+PYTHON ?= python3
+PROFILE ?= demo
+LAB_FLAGS ?=
+
+BIN := .venv/bin
+READY := .venv/ready
+PROJECT := --editable '.[book,prep,openvino,test]' --constraint constraints.txt
+
+# Neither detector nor tracker may look for updates, install packages or send usage figures.
+export YOLO_OFFLINE := true
+export YOLO_AUTOINSTALL := false
+export HF_HUB_OFFLINE := 1
+# Compiled once, torch and its companions load twice as fast in every later kernel.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: book test lab lint clean
+
+book: $(READY)
+	$(BIN)/python book/build.py --profile $(PROFILE)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# JupyterLab otherwise asks its project's site for news and updates, and PyPI for extensions.
+lab: $(READY)
+	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book --LabApp.news_url=None \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--LabApp.extension_manager=readonly $(LAB_FLAGS)
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+# What was built and the environment; runs/ stays, since it may hold hours of training.
+clean:
+	rm -rf _build .venv *.egg-info
+
+# uv installs several times faster than pip, but reads neither pip.conf nor PIP_* variables:
+# where the packages come from an index that only pip knows of, pip does the work.
+# The stamp is written last, so an interrupted installation is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "$(PYTHON): Python 3.11, 3.12 or 3.13 is needed; try: make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/python -m uv pip install --python $(BIN)/python $(PROJECT) || \
+		$(BIN)/python -m pip install $(PROJECT)
+	@touch $@

@@ -1,0 +1,74 @@
+"""Run the chapters that have changed and bind them all into the site.
+
+    .venv/bin/python book/build.py [--profile demo] [--force]
+
+Executed chapters lie in ``_build/executed``, the site in ``_build/html``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import chapters
+from chapters import Layout
+from cleaning import stored_numbers
+from publishing import publish
+
+from ddllib.errors import DDLError
+
+__all__ = ["Layout", "build", "run_chapters", "stored_numbers"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
+    """Execute what has to be; how many chapters ran and how many were unchanged."""
+    # Kernels find the debugger's frozen modules worth three lines of warning each.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    chapters.check_profile(layout)
+    marks = chapters.fingerprints(layout)
+    for page in marks:
+        chapters.check_parameters(layout, page)
+    shutil.rmtree(layout.out / "failed", ignore_errors=True)
+    due = chapters.stale(layout, marks, force)
+    for page, mark in marks.items():
+        name = Path(page).name
+        if page not in due:
+            print(f"{name}: unchanged", flush=True)
+            continue
+        print(f"{name}: running", flush=True)
+        start = time.monotonic()
+        chapters.execute(layout, page)
+        chapters.remember(layout, page, mark)
+        print(f"{name}: ran in {time.monotonic() - start:.0f} s", flush=True)
+    return len(due), len(marks) - len(due)
+
+
+def build(layout: Layout, force: bool = False) -> None:
+    """The whole build; raises ``DDLError`` and leaves the earlier site where anything fails."""
+    ran, unchanged = run_chapters(layout, force)
+    state = "built" if publish(layout) else "unchanged"
+    page = os.path.relpath(layout.out / "html" / "index.html", layout.root)
+    print(f"{ran} chapters run, {unchanged} unchanged; site {state}: {page}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="demo", help="a file of book/profiles, by its stem")
+    parser.add_argument("--force", action="store_true", help="run unchanged chapters too")
+    options = parser.parse_args()
+    try:
+        build(Layout(ROOT, ROOT / "_build", options.profile), options.force)
+    except (DDLError, OSError) as error:  # OSError: a full disk, a folder without write access
+        print(f"book/build.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""The chapters: which there are, which must run again, and how one is run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from cleaning import clean
+from papermill.exceptions import PapermillExecutionError, strip_color
+
+from ddllib.errors import DDLError
+from ddllib.settings import check_names
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one build reads and writes; ``out`` is ``_build`` of the project, or a test's own."""
+
+    root: Path
+    out: Path
+    profile: str
+
+    @property
+    def profile_file(self) -> Path:
+        return self.root / "book" / "profiles" / f"{self.profile}.yaml"
+
+    @property
+    def runs(self) -> Path:
+        """Where the chapters keep what one of them leaves for the next."""
+        return self.root / os.environ.get("DDL_RUNS", "runs") / self.profile
+
+    @property
+    def fingerprints(self) -> Path:
+        return self.out / "executed" / "fingerprints.json"
+
+    def source(self, page: str) -> Path:
+        return self.root / f"{page}.ipynb"
+
+    def executed(self, page: str) -> Path:
+        return self.out / "executed" / f"{page}.ipynb"
+
+
+def pages(root: Path) -> list[str]:
+    """Every page of ``_toc.yml`` in reading order, as a path from ``root`` without a suffix."""
+
+    def walk(entry: dict) -> list[str]:
+        own = [entry[key] for key in ("root", "file") if key in entry]
+        below = [e for key in ("parts", "chapters", "sections") for e in entry.get(key, [])]
+        return own + [page for e in below for page in walk(e)]
+
+    return walk(yaml.safe_load((root / "_toc.yml").read_text()))
+
+
+def notebooks(layout: Layout) -> list[str]:
+    """The pages that are notebooks."""
+    return [page for page in pages(layout.root) if layout.source(page).is_file()]
+
+
+def digest(root: Path, files) -> str:
+    """One SHA-256 over the files' names, as seen from ``root``, and contents."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def library_files(root: Path) -> list[Path]:
+    """The sources that chapters import and the versions that they run with."""
+    modules = [p for name in ("ddllib", "data_prep") for p in (root / name).rglob("*.py")]
+    return [*modules, *root.glob("constraints.txt")]
+
+
+def fingerprints(layout: Layout) -> dict[str, str]:
+    """For each chapter a digest of all that its outputs follow from.
+
+    A chapter works on what the earlier ones left behind, so their code counts too; their prose
+    does not.
+    """
+    results = (p for p in (layout.root / "book" / "results").rglob("*") if p.is_file())
+    common = digest(layout.root, [*library_files(layout.root), layout.profile_file, *results])
+    places = [os.environ.get(name, "") for name in ("DDL_DATA", "DDL_RUNS")]
+    tools = [p.read_text() for p in (Path(__file__), Path(__file__).with_name("cleaning.py"))]
+    chain = hashlib.sha256(repr([common, places, tools, sys.version]).encode())
+    marks = {}
+    for page in notebooks(layout):
+        text = layout.source(page).read_text()
+        own = chain.copy()
+        own.update(text.encode())
+        marks[page] = own.hexdigest()
+        code = [cell.source for cell in _read(layout, page).cells if cell.cell_type == "code"]
+        chain.update(repr(code).encode())
+    return marks
+
+
+def stale(layout: Layout, marks: dict[str, str], force: bool = False) -> set[str]:
+    """The chapters that have to run: changed, never run, or all where the runs are gone."""
+    known = {}
+    if layout.fingerprints.is_file() and not force:
+        known = json.loads(layout.fingerprints.read_text())
+    changed = {p for p in marks if known.get(p) != marks[p] or not layout.executed(p).is_file()}
+    return set(marks) if changed and not layout.runs.is_dir() else changed
+
+
+def remember(layout: Layout, page: str, mark: str) -> None:
+    """Note that ``page`` ran from this state, at once, so that a stopped build goes on here."""
+    path = layout.fingerprints
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    spare = path.with_suffix(".new")
+    spare.write_text(json.dumps({**known, page: mark}, indent=1))
+    spare.replace(path)
+
+
+def check_parameters(layout: Layout, page: str) -> None:
+    """Papermill only warns of a parameter that no one reads; here it is an error, before a run."""
+    names = set(papermill.inspect_notebook(str(layout.source(page))))
+    if "profile" not in names:
+        raise DDLError(
+            f"{page}.ipynb: no parameter `profile`; expected it in a cell tagged `parameters`"
+        )
+    check_names(sorted(names), f"{page}.ipynb")
+
+
+def check_profile(layout: Layout) -> None:
+    """Raise ``DDLError`` where the profile does not exist or holds an unknown name."""
+    path = layout.profile_file
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise DDLError(f"{path.name}: no such profile in book/profiles; expected one of {known}")
+    check_names(yaml.safe_load(path.read_text()) or {}, path.name)
+
+
+def execute(layout: Layout, page: str) -> None:
+    """Run one chapter in its own folder, as JupyterLab does, and keep its cleaned copy.
+
+    A chapter that fails raises ``DDLError``; the notebook up to the failure and the traceback are
+    left in ``failed/`` of the build folder, and an earlier executed copy stays.
+    """
+    source, running = layout.source(page), layout.out / "running" / f"{page}.ipynb"
+    running.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(source.resolve()),
+            str(running.resolve()),
+            parameters={"profile": layout.profile},
+            kernel_name="python3",
+            cwd=str(source.parent.resolve()),
+            progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],  # the kernel's own log, not the cells' output
+        )
+    except Exception as error:  # a failed cell, a dead kernel, a full disk: all end the build
+        raise DDLError(_keep_failure(layout, page, running, error)) from error
+    notebook = clean(nbformat.read(running, as_version=4), layout.root.resolve())
+    nbformat.write(notebook, running)
+    target = layout.executed(page)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    running.replace(target)
+
+
+def _keep_failure(layout: Layout, page: str, running: Path, error: Exception) -> str:
+    """Put the remains into ``failed/``; the one line that says what happened."""
+    failed = layout.out / "failed" / f"{page}.ipynb"
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    log = failed.with_suffix(".log")
+    log.write_text(strip_color(str(error)))
+    if running.is_file():
+        with contextlib.suppress(OSError):
+            shutil.move(running, failed)
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, PapermillExecutionError):
+        what = f"In [{error.exec_count}] {error.ename}: {error.evalue}"
+    what = next((line for line in strip_color(what).splitlines() if line.strip()), "failed")
+    return f"{page}.ipynb: {what} (see {os.path.relpath(log, layout.root)})"
+
+
+def _read(layout: Layout, page: str):
+    try:
+        return nbformat.read(layout.source(page), as_version=4)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise DDLError(f"{page}.ipynb: not a notebook ({reason}); restore the file") from error

@@ -1,0 +1,123 @@
+"""The manifest of prepared data: checksums, versions, and the check of a folder against it."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_prep.tracking import BOX, COLUMNS
+from ddllib.errors import DDLError
+
+FORMAT = 1
+PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino")
+
+
+def to_json(value) -> str:
+    """JSON as the manifest is written: plain ASCII, so that no locale can misread it."""
+    return json.dumps(value, indent=1)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file under a temporary name first, so that it is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".tmp")
+    part.write_text(text, "utf-8")
+    os.replace(part, path)
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file, as `sha256sum` prints it."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_checksum(root: Path, files: Iterable[Path]) -> str:
+    """SHA-256 over names, sizes and the first and last 64 KiB of each file.
+
+    Frames lie wholly within those; of a long video only the ends are read. Times are left out,
+    so that a copy of the footage counts as the same.
+    """
+    digest, ends = hashlib.sha256(), 1 << 16
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(ends))
+            file.seek(max(ends, size - ends))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def checksums(manifest: dict) -> dict[str, str]:
+    """SHA-256 of every file of a prepared folder, by path relative to it."""
+    arrays = {
+        f"{split}/{name}.npy": record["sha256"]
+        for split, records in manifest["clips"].items() for name, record in records.items()
+    }
+    return {**arrays, **manifest["sha256"]}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the prepared data."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def verify(out: str | Path) -> dict:
+    """Check a prepared folder against its manifest; returns the manifest.
+
+    Raises DDLError for a missing or changed file and for a track outside its clip or frame.
+    """
+    out = Path(out)
+    try:
+        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+        expected = checksums(manifest)
+    except FileNotFoundError as error:
+        raise DDLError(f"{out / 'manifest.json'}: missing; {out} is not prepared or was cut off, "
+                       "run prepare again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DDLError(f"{out / 'manifest.json'}: not a manifest of prepared data; run prepare "
+                       "again") from error
+    for name, checksum in expected.items():
+        if not (out / name).is_file():
+            raise DDLError(f"{out / name}: missing, though the manifest lists it; prepare again")
+        if file_checksum(out / name) != checksum:
+            raise DDLError(f"{out / name}: changed since it was prepared (SHA-256 differs); "
+                           "remove the folder and prepare again")
+    verify_tracks(out / "tracks.csv", manifest)
+    return manifest
+
+
+def verify_tracks(path: Path, manifest: dict) -> None:
+    """Each box lies in a frame of a known clip, and a track has one box per frame."""
+    # Text columns are kept as text: "01" is no number, a clip may be called "NA".
+    table = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
+    if list(table.columns) != COLUMNS:
+        raise DDLError(f"{path}: columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
+    lengths = {
+        (split, name): record["frames"]
+        for split, records in manifest["clips"].items() for name, record in records.items()
+    }
+    length = pd.Series(zip(table["split"], table["clip"], strict=True)).map(lengths).to_numpy()
+    boxes = table[BOX].to_numpy()
+    checks = {
+        "names a clip that is not prepared": np.isnan(length.astype(float)),
+        "lies outside its clip": (table["frame"] < 0) | (table["frame"] >= length),
+        "leaves the frame or is empty": ((boxes < 0) | (boxes > 1)).any(axis=1)
+        | (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1]),
+        "repeats a track in one frame": table.duplicated(["split", "clip", "frame", "track"]),
+    }
+    for what, bad in checks.items():
+        if np.any(bad):
+            raise DDLError(f"{path}: line {int(np.argmax(bad)) + 2} {what}; prepare again")

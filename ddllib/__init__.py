@@ -1,0 +1,34 @@
+"""Dynamic Distinction Learning for video anomaly detection, as small functions and modules.
+
+The road is prepare -> train -> score -> evaluate -> show; ``ddllib.road`` walks it.
+"""
+
+from ddllib.errors import DDLError
+from ddllib.evaluation import PROTOCOLS, evaluate
+from ddllib.losses import DDLLoss, distinction_loss, reconstruction_loss
+from ddllib.models import PRESETS, Conv3DSkipUNet, ConvBlock, UNet, load_released_checkpoint
+from ddllib.pseudo import PseudoAnomalyCreator
+from ddllib.scoring import score_clip
+from ddllib.settings import Mode, Settings, load_profile
+from ddllib.training import Run, fit
+
+__all__ = [
+    "PRESETS",
+    "PROTOCOLS",
+    "Conv3DSkipUNet",
+    "ConvBlock",
+    "DDLError",
+    "DDLLoss",
+    "Mode",
+    "PseudoAnomalyCreator",
+    "Run",
+    "Settings",
+    "UNet",
+    "distinction_loss",
+    "evaluate",
+    "fit",
+    "load_profile",
+    "load_released_checkpoint",
+    "reconstruction_loss",
+    "score_clip",
+]

@@ -1,0 +1,78 @@
+"""Shared fixtures: a small prepared data set, and the real data where ``DDL_DATA`` names it."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest_site import executed_chapters, site  # noqa: F401  (fixtures)
+
+from ddllib.data import TRACK_COLUMNS, load_prepared
+from ddllib.settings import data_root, load_profile
+
+SIDE, FRAMES = 32, 20
+
+
+def walking_square(start: int, step: int, seed: int) -> np.ndarray:
+    """A grey clip, N x 1 x H x W: a bright square crosses a fixed texture, with sensor noise."""
+    texture = np.random.default_rng(0).integers(60, 120, (SIDE, SIDE))
+    noise = np.random.default_rng(seed).normal(0, 2, (FRAMES, SIDE, SIDE))
+    clip = texture + noise
+    for t in range(FRAMES):
+        x = (start + step * t) % (SIDE - 8)
+        clip[t, 12:24, x : x + 8] += 90
+    return clip.clip(0, 255).astype(np.uint8)[:, None]
+
+
+@pytest.fixture(scope="session")
+def prepared_folder(tmp_path_factory):
+    """Two training clips with one track each, two test clips with a few abnormal frames."""
+    folder = tmp_path_factory.mktemp("prepared")
+    manifest = {"height": SIDE, "width": SIDE, "clips": {"training": {}, "testing": {}}}
+    rows = []
+    for split in ("training", "testing"):
+        (folder / split).mkdir()
+        for k, name in enumerate(("01", "02")):
+            clip = walking_square(2 * k, 1, seed=k + 10 * (split == "testing"))
+            if split == "testing":
+                clip[8:13, :, :6] = 255 - clip[8:13, :, :6]
+            np.save(folder / split / f"{name}.npy", clip)
+            manifest["clips"][split][name] = {"frames": FRAMES}
+            for t in range(FRAMES):
+                x = (2 * k + t) % (SIDE - 8) / SIDE
+                rows.append((split, name, t, 1, x, 12 / SIDE, x + 8 / SIDE, 24 / SIDE, 0.9, 0))
+    (folder / "labels").mkdir()
+    for name in ("01", "02"):
+        labels = np.zeros(FRAMES, np.uint8)
+        labels[8:13] = 1
+        np.save(folder / "labels" / f"{name}.npy", labels)
+    pd.DataFrame(rows, columns=TRACK_COLUMNS).to_csv(folder / "tracks.csv", index=False)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+def small_data(prepared_folder):
+    """The small data set, opened."""
+    return load_prepared(prepared_folder)
+
+
+@pytest.fixture
+def small_settings(tmp_path, monkeypatch):
+    """Makes settings for a model of seconds; runs go to a folder of the test's own."""
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+
+    def make(**changes):
+        small = {"size": SIDE, "latent_dim": 8, "epochs": 2, "precision": "float32"}
+        return load_profile("tiny", **{**small, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ped2():
+    """Real UCSD Ped2 under ``$DDL_DATA``; without the variable its tests are skipped."""
+    if "DDL_DATA" not in os.environ:
+        pytest.skip("set DDL_DATA to a folder that holds ped2 to run on real footage")
+    return data_root() / "ped2"

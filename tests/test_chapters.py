@@ -1,0 +1,134 @@
+"""The chapters as a reader runs them: under `tiny`, with their stored numbers held to account."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from build import stored_numbers
+
+from data_prep import demo
+from ddllib.settings import ROOT, VOCABULARY
+
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+
+
+@pytest.fixture
+def numbers(executed_chapters):
+    """The numbers an executed chapter has stored, by its file's stem."""
+    return lambda stem: stored_numbers(executed_chapters.executed(f"book/{stem}"))
+
+
+def cells(path, kind):
+    return [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == kind]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_sources_are_without_outputs_and_read_as_chapters(path):
+    code, prose = cells(path, "code"), cells(path, "markdown")
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    assert all(len(cell["source"]) <= 18 for cell in code)
+    words = sum(len("".join(cell["source"]).split()) for cell in prose)
+    assert words > sum(len("".join(cell["source"]).split()) for cell in code)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_one_cell_of_parameters_from_the_shared_vocabulary(path):
+    tagged = [c for c in cells(path, "code") if "parameters" in c["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    names = {line.split("=")[0].strip() for line in tagged[0]["source"]}
+    assert "profile" in names and names <= VOCABULARY
+
+
+def test_data_preparation(numbers):
+    n = numbers("01-data-preparation")
+    assert (n["training_clips"], n["training_frames"], n["test_frames"]) == (2, 96, 96)
+    assert 0 < n["abnormal_frames"] < n["test_frames"]
+    assert n["coverage"] > 0.5 and n["objects_per_frame"] > 1
+
+
+def test_pseudo_anomalies(numbers):
+    n = numbers("02-pseudo-anomalies")
+    assert n["windows"] == 2 * (48 - 2) and n["sigma_at_start"] == 0.5
+    assert n["change_outside_mask"] == 0
+
+
+def test_model(numbers):
+    n = numbers("03-model")
+    assert round(n["parameters_released_512"] / 1e6, 1) == 99.0
+    assert n["difference_of_long_input"] < 1e-5
+    assert n["gigaflops_long"] < n["gigaflops_window"]
+
+
+def test_losses(numbers):
+    n = numbers("04-losses-and-sigma")
+    assert n["loss_at_sigma_zero"] == pytest.approx(1, abs=1e-5) and n["loss_of_empty_mask"] == 0
+    assert n["loss_restoring"] < 1 < n["loss_copying"]
+    assert n["tail_share_one_channel"] > 2 * n["tail_share_three_channels"]
+
+
+def test_training(numbers):
+    n = numbers("05-training")
+    assert n["steps"] == 2 * 10
+    assert n["reconstruction"] < n["first_reconstruction"]
+    assert n["sigma"] != 0.5 and n["mean_p_after"] > 0 and n["mean_q_after"] > 0
+
+
+def test_scoring(numbers):
+    n = numbers("06-scoring-and-evaluation")
+    assert n["frames"] == 96 and 0 < n["abnormal_frames"] < 96
+    aucs = [value for name, value in n.items() if name.startswith("auc")]
+    assert len(aucs) == 8 and all(0 <= value <= 1 for value in aucs)
+    assert n["auc of this run (ddl)"] == n["auc median"]
+
+
+def test_results(numbers):
+    n = numbers("07-results")
+    assert n["recomputed_equal"] is True and n["records"] >= 1
+    assert (n["frames"], n["abnormal_frames"]) == (2010, 1648)
+    assert n["auc_headline"] > 0.92
+
+
+def papermill(tmp_path, *parameters, chapter="05-training"):
+    chapter = f"book/{chapter}.ipynb"
+    command = [sys.executable, "-m", "papermill", chapter, str(tmp_path / "o.ipynb")]
+    return subprocess.run(
+        [*command, *parameters, "--no-progress-bar"], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("name, value", [("mode", "none"), ("mode", "sdl"), ("model", "unet")])
+def test_the_readmes_command_runs_a_chapter_with_another_value(tmp_path, name, value):
+    done = papermill(tmp_path, "-p", "profile", "tiny", "-p", "seed", "1", "-p", name, value)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert stored_numbers(tmp_path / "o.ipynb")["steps"] > 0
+
+
+def test_footage_of_ones_own_without_labels_or_masks_runs_through(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    yard = demo.generate(tmp_path / "yard", training_clips=1, testing_clips=1, frames=30)
+    shutil.rmtree(yard / "testing" / "masks")
+    (yard / "testing" / "labels.csv").unlink()
+    for chapter in ("01-data-preparation", "06-scoring-and-evaluation"):
+        done = papermill(
+            tmp_path, "-p", "profile", "tiny", "-p", "data", str(yard), chapter=chapter
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert "auc raw" not in stored_numbers(tmp_path / "o.ipynb")
+
+
+def test_an_unknown_parameter_stops_a_chapter(tmp_path):
+    done = papermill(tmp_path, "-p", "profile", "tiny", "-p", "sede", "1", chapter="03-model")
+    assert done.returncode != 0
+    assert "unknown parameter 'sede'; did you mean 'seed'?" in done.stderr
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_call_of_a_figure_shows_one_picture(executed_chapters, path):
+    executed = executed_chapters.executed(f"book/{path.stem}").read_text()
+    for cell in json.loads(executed)["cells"]:
+        calls = "".join(cell["source"]).count("figures.") if cell["cell_type"] == "code" else 0
+        calls -= "".join(cell["source"]).count("figures.set_style")
+        pictures = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        assert len(pictures) == calls, "".join(cell["source"])

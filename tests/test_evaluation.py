@@ -1,0 +1,104 @@
+"""Protocols and AUC against scikit-learn, a hand-written pair count and written-out filters."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from ddllib import PROTOCOLS, DDLError, evaluate
+from ddllib.evaluation import apply_protocol, roc
+
+
+def pair_count(scores, labels):
+    """The share of (abnormal, normal) pairs in the right order, a tie counting half."""
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[labels == 1] for b in scores[labels == 0]]
+    return sum(pairs) / len(pairs)
+
+
+def some_clips(seed=0, lengths=(30, 21, 40)):
+    rng = np.random.default_rng(seed)
+    scores = {f"{i:02d}": rng.normal(size=n) for i, n in enumerate(lengths)}
+    labels = {name: (rng.random(len(s)) > 0.6).astype(np.uint8) for name, s in scores.items()}
+    return scores, labels
+
+
+@given(seed=st.integers(0, 10_000))
+@hypothesis_settings(max_examples=25, deadline=None)
+def test_auc_is_the_pair_count_and_scikit_learns(seed):
+    scores, labels = some_clips(seed)
+    s, y = np.concatenate(list(scores.values())).round(1), np.concatenate(list(labels.values()))
+    rounded = {name: values.round(1) for name, values in scores.items()}
+    auc = evaluate(rounded, labels, "raw").auc
+    assert auc == pytest.approx(pair_count(s, y))
+    assert auc == pytest.approx(roc_auc_score(y, s))
+
+
+def literal_median(values, length, edges):
+    half = length // 2
+    pad = {"nearest": "edge", "zero": "constant"}[edges]
+    padded = np.pad(values, half, mode=pad)
+    return np.array([np.median(padded[i : i + length]) for i in range(len(values))])
+
+
+@pytest.mark.parametrize("protocol, edges", [("median", "nearest"), ("median-zero-edges", "zero")])
+def test_the_median_filter_is_written_out(protocol, edges):
+    scores = np.random.default_rng(0).random(50)
+    assert np.allclose(apply_protocol(scores, protocol), literal_median(scores, 17, edges))
+
+
+def test_min_max_scales_each_clip_after_the_filter():
+    scores = np.random.default_rng(0).random(50)
+    scaled = apply_protocol(scores, "median+min-max")
+    assert scaled.min() == 0 and scaled.max() == 1
+    filtered = apply_protocol(scores, "median")
+    assert np.allclose(np.argsort(scaled, kind="stable"), np.argsort(filtered, kind="stable"))
+    assert not apply_protocol(np.ones(5), "median+min-max").any()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_keeps_the_length_and_ignores_the_order_of_clips(protocol):
+    scores, labels = some_clips()
+    assert all(len(apply_protocol(s, protocol)) == len(s) for s in scores.values())
+    backwards = dict(reversed(scores.items())), dict(reversed(labels.items()))
+    assert evaluate(scores, labels, protocol) == evaluate(*backwards, protocol)
+
+
+def test_a_label_shifted_by_one_frame_changes_the_auc():
+    labels = {"01": np.array([0] * 10 + [1] * 10)}
+    scores = {"01": labels["01"].astype(float)}
+    assert evaluate(scores, labels, "raw").auc == 1
+    shifted = {"01": np.roll(labels["01"], 1)}
+    assert evaluate(scores, shifted, "raw").auc < 1
+
+
+def test_clips_of_one_kind_are_left_out_of_the_mean_and_counted():
+    scores, labels = some_clips()
+    labels["00"][:] = 1
+    result = evaluate(scores, labels, "raw")
+    own = [roc_auc_score(labels[n], scores[n]) for n in ("01", "02")]
+    assert result.macro_auc == pytest.approx(np.mean(own))
+    assert (result.macro_clips, result.clips) == (2, 3)
+    assert result.frames == 91 and result.abnormal == sum(int(v.sum()) for v in labels.values())
+
+
+def test_roc_runs_from_corner_to_corner_with_the_auc_below_it():
+    scores, labels = some_clips()
+    x, y = roc(scores, labels, "median")
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(y, x) == pytest.approx(evaluate(scores, labels, "median").auc)
+
+
+def test_what_cannot_be_evaluated_is_told():
+    scores, labels = some_clips()
+    with pytest.raises(DDLError, match="protocol is 'best'"):
+        evaluate(scores, labels, "best")
+    with pytest.raises(DDLError, match="clip '01' has scores or labels but not both"):
+        evaluate(scores, {n: v for n, v in labels.items() if n != "01"})
+    with pytest.raises(DDLError, match="30 scores and 29 labels"):
+        evaluate(scores, {**labels, "00": labels["00"][1:]})
+    with pytest.raises(DDLError, match="not finite"):
+        evaluate({**scores, "00": np.full(30, np.nan)}, labels)
+    with pytest.raises(DDLError, match="same label"):
+        evaluate(scores, {n: np.ones_like(v) for n, v in labels.items()})

@@ -1,0 +1,25 @@
+"""The first page tells the truth: its figure is the record's, its links lead somewhere."""
+
+import re
+
+from ddllib.chapter import percent
+from ddllib.records import read_record
+from ddllib.settings import PROFILES, RESULTS, ROOT
+
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_the_headline_is_the_records():
+    row = next(line for line in TEXT.splitlines() if line.startswith("| C3DSU with DDL, small"))
+    record = read_record(RESULTS / "ped2-cpu" / "c3dsu-ddl-seed0")
+    assert row.split("|")[-2].strip() == percent(record.auc("median"))
+
+
+def test_links_to_files_resolve():
+    targets = [t for t in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in t]
+    assert targets and all((ROOT / target).exists() for target in targets)
+
+
+def test_every_profile_it_names_is_there():
+    named = re.findall(r"^\| `([\w-]+)` \|", TEXT, flags=re.M)
+    assert {path.stem for path in PROFILES.glob("*.yaml")} == set(named)

@@ -1,0 +1,158 @@
+"""The road: each step once, records that can be computed again, nothing finished lost."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ddllib import PROTOCOLS, DDLError, checkpoints, evaluate, road
+from ddllib.records import find_records, read_record
+from ddllib.scoring import score_clip
+
+
+@pytest.fixture
+def finished(small_settings, small_data):
+    settings = small_settings()
+    run = road.train(settings, small_data, progress=False)
+    return settings, run, road.score(settings, small_data, run, progress=False)
+
+
+def test_a_record_holds_what_its_figures_need(finished, small_data):
+    settings, run, record = finished
+    assert record.name == "tiny/" + settings.run_folder.name
+    facts = json.loads((record.folder / "run.json").read_text())
+    for name in ("settings", "metrics", "history", "environment", "data", "device"):
+        assert facts[name]
+    assert facts["settings"]["seed"] == settings.seed
+    assert facts["train_seconds"] > 0 and facts["data"]["digest"] == small_data.digest
+    for clip, frames in small_data.testing.items():
+        assert len(record.scores[clip]) == len(record.labels[clip]) == len(frames)
+        assert np.array_equal(record.scores[clip], score_clip(run.model, frames, 2))
+        index = int(record.shown[f"{clip}-index"])
+        assert np.array_equal(record.shown[f"{clip}-frame"], frames[index])
+
+
+def test_the_auc_recomputed_from_the_scores_is_the_recorded_one(finished, small_data):
+    _, _, record = finished
+    for protocol in PROTOCOLS:
+        again = evaluate(record.scores, small_data.labels, protocol).auc
+        assert again == record.auc(protocol)
+
+
+def test_error_maps_are_on_disk_clip_by_clip(finished, small_data):
+    _, _, record = finished
+    for name, frames in small_data.testing.items():
+        maps = np.load(record.folder / "maps" / f"{name}.npy", mmap_mode="r")
+        assert maps.shape == (len(frames), 32, 32) and maps.dtype == np.float16
+        assert (maps[0] == maps[1]).all() and maps[5].max() > 0
+    assert not list(record.folder.glob("**/*.part*"))
+
+
+def test_nothing_is_done_twice(finished, small_data, capsys):
+    settings, _, record = finished
+    stamp = (record.folder / "run.json").stat().st_mtime_ns
+    run = road.train(settings, small_data, progress=False)
+    road.score(settings, small_data, run, progress=False)
+    assert "reused, nothing to train" in capsys.readouterr().out
+    assert (record.folder / "run.json").stat().st_mtime_ns == stamp
+
+
+def test_another_value_than_the_profiles_has_a_folder_of_its_own(small_settings):
+    changes = ({}, {"seed": 1}, {"epochs": 3}, {"latent_dim": 16})
+    assert len({small_settings(**change).run_folder for change in changes}) == 4
+
+
+def test_another_patch_is_scored_anew_but_not_trained_anew(finished, small_settings, small_data):
+    settings, _, record = finished
+    other = small_settings(patch=4)
+    run = road.train(other, small_data, progress=False)
+    assert run.steps_now == 0
+    again = road.score(other, small_data, run, progress=False)
+    assert again.folder != record.folder and again.auc("raw") != record.auc("raw")
+
+
+def test_corrected_labels_are_judged_anew_by_the_kept_scores(finished, small_data):
+    settings, run, record = finished
+    run.steps_now = 0
+    small_data.labels = {name: 1 - labels for name, labels in small_data.labels.items()}
+    again = road.score(settings, small_data, run, progress=False)
+    assert again.auc("raw") == pytest.approx(1 - record.auc("raw"))
+    assert all(np.array_equal(again.scores[n], s) for n, s in record.scores.items())
+    assert all(np.array_equal(again.labels[n], v) for n, v in small_data.labels.items())
+
+
+def test_labels_of_one_kind_allow_no_auc_but_keep_the_scores(small_settings, small_data):
+    small_data.labels = {n: np.zeros_like(v) for n, v in small_data.labels.items()}
+    settings = small_settings(epochs=1)
+    run = road.train(settings, small_data, progress=False)
+    record = road.score(settings, small_data, run, progress=False)
+    assert record.metrics == {} and record.scores
+
+
+def test_what_cannot_be_scored_is_told_before_training(small_settings, small_data):
+    small_data.testing = {"07": small_data.testing["01"][:2]}
+    with pytest.raises(DDLError, match="test clip '07' .* has 2 frames; expected at least 3"):
+        road.train(small_settings(), small_data, progress=False)
+    small_data.testing = {}
+    run = road.train(small_settings(epochs=1), small_data, progress=False)
+    with pytest.raises(DDLError, match="no test clips"):
+        road.score(small_settings(epochs=1), small_data, run, progress=False)
+
+
+def test_prepared_data_serves_where_the_footage_is_not(small_settings, prepared_folder):
+    settings = small_settings(data="elsewhere")
+    with pytest.raises(DDLError, match="elsewhere: not found"):
+        road.prepare(settings)
+    shutil.copytree(prepared_folder, settings.prepared_folder)
+    assert road.prepare(settings).training.keys() == {"01", "02"}
+
+
+def test_a_run_on_other_data_is_set_aside_not_overwritten(finished, small_data, capsys):
+    settings, _, record = finished
+    scores = (record.folder / "scores.npz").read_bytes()
+    small_data.manifest["clips"]["training"]["01"]["sha256"] = "changed"
+    road.train(settings, small_data, progress=False)
+    assert "had another prepared data" in capsys.readouterr().out
+    aside = record.folder.with_name(record.folder.name + ".old-1")
+    assert (aside / "scores.npz").read_bytes() == scores
+    assert not (record.folder / "scores.npz").exists()
+
+
+def test_footage_without_labels_is_scored_but_not_evaluated(small_settings, small_data):
+    small_data.labels = {}
+    settings = small_settings(epochs=1)
+    run = road.train(settings, small_data, progress=False)
+    record = road.score(settings, small_data, run, progress=False)
+    assert record.facts["metrics"] == {} and set(record.scores) == {"01", "02"}
+
+
+def test_records_are_found_by_name_and_damage_is_told(finished):
+    _, _, record = finished
+    assert [r.name for r in find_records(record.folder.parent.parent)] == [record.name]
+    (record.folder / "scores.npz").write_bytes(b"not an archive")
+    with pytest.raises(DDLError, match="damaged record"):
+        read_record(record.folder)
+    (record.folder / "scores.npz").unlink()
+    with pytest.raises(DDLError, match="scores.npz: not there"):
+        read_record(record.folder)
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
+    torch.save({"identity": Hostile()}, tmp_path / checkpoints.NAME)
+    with pytest.raises(DDLError, match="checkpoint.pt: cannot be read"):
+        checkpoints.read(tmp_path)
+    assert "code was run" not in capsys.readouterr().out
+
+
+def test_a_damaged_checkpoint_is_named(finished, small_data):
+    settings, _, record = finished
+    (record.folder / checkpoints.NAME).write_bytes(b"half a file")
+    with pytest.raises(DDLError, match="checkpoint.pt: cannot be read"):
+        road.train(settings, small_data, progress=False)

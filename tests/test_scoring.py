@@ -1,0 +1,127 @@
+"""Scoring against a slow literal version; nothing of training leaks into it."""
+
+import numpy as np
+import pytest
+import torch
+
+from ddllib import Conv3DSkipUNet, DDLError, UNet, score_clip
+from ddllib.scoring import (
+    distance_map,
+    frame_difference_scores,
+    patch_scores,
+    reconstruct,
+    repeat_edges,
+)
+
+
+def a_clip(frames=9, channels=1, side=32, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (frames, channels, side, side), dtype=np.uint8)
+
+
+def a_model(kind=Conv3DSkipUNet):
+    torch.manual_seed(0)
+    model = kind("released", latent_dim=8)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.3, 0.3)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+def literal_patch_score(error, patch):
+    """Every whole patch of both grids, one after the other."""
+    best = -np.inf
+    for shift in (0, patch // 2):
+        for i in range(shift, error.shape[0] - patch + 1, patch):
+            for j in range(shift, error.shape[1] - patch + 1, patch):
+                best = max(best, error[i : i + patch, j : j + patch].mean())
+    return best
+
+
+def literal_scores(model, clip, patch):
+    """METHOD 5 window by window: reconstruct, distance, patches, edges."""
+    model.eval()
+    scores, half = [], model.temporal // 2
+    for t in range(half, len(clip) - half):
+        window = clip[t - half : t + half + 1].astype(np.float32) / 255
+        x = torch.from_numpy(np.repeat(window, 3 // window.shape[1], axis=1))
+        with torch.inference_mode():
+            y = model(x.transpose(0, 1)[None])[0, :, 0]
+        error = np.sqrt(((x[half] - y).numpy() ** 2).sum(0)) / np.sqrt(3)
+        scores.append(literal_patch_score(error, patch))
+    return np.array([scores[0]] * half + scores + [scores[-1]] * half)
+
+
+@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_scores_equal_the_literal_version(kind, channels):
+    model, clip = a_model(kind), a_clip(channels=channels)
+    scores = score_clip(model, clip, patch=4)
+    assert scores.shape == (len(clip),)
+    assert np.allclose(scores, literal_scores(model, clip, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape, patch", [((32, 32), 8), ((20, 28), 8), ((16, 16), 16)])
+def test_patches_equal_the_literal_version(shape, patch):
+    maps = torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
+    expected = [literal_patch_score(m.numpy(), patch) for m in maps]
+    assert np.allclose(patch_scores(maps, patch), expected, atol=1e-6)
+
+
+def test_the_second_grid_catches_what_lies_on_the_seams_of_the_first():
+    error = torch.zeros(1, 32, 32)
+    error[0, 12:20, 12:20] = 1  # in the middle of four patches of 8 of the first grid
+    assert float(patch_scores(error, 8)) == pytest.approx(1)
+
+
+def test_the_distance_is_divided_by_root_three_whatever_the_channels():
+    x, y = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    assert torch.allclose(distance_map(x, y), torch.full((1, 2, 2), 3**-0.5))
+    three = distance_map(x.expand(1, 3, 2, 2), y.expand(1, 3, 2, 2))
+    assert torch.allclose(three, torch.ones(1, 2, 2))
+
+
+def test_scoring_uses_and_keeps_the_learnt_statistics():
+    model, clip = a_model().train(), a_clip()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    scores = score_clip(model, clip, 4)
+    assert model.training
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert np.allclose(scores, score_clip(model.eval(), clip, 4))
+
+
+def test_chunks_do_not_show(monkeypatch):
+    model, clip = a_model(), a_clip(frames=12)
+    whole = torch.cat([y for _, y in reconstruct(model, clip, chunk=100)])
+    parts = torch.cat([y for _, y in reconstruct(model, clip, chunk=3)])
+    assert torch.allclose(whole, parts, atol=1e-6)
+
+
+def test_maps_are_handed_over_with_their_frame():
+    model, clip = a_model(), a_clip(frames=20)
+    seen = {}
+    scores = score_clip(
+        model, clip, 4, on_maps=lambda t, m: seen.update(dict(enumerate(m, start=t)))
+    )
+    assert sorted(seen) == list(range(1, 19))
+    assert float(patch_scores(torch.from_numpy(seen[7])[None], 4)) == pytest.approx(scores[7])
+
+
+def test_edges_repeat_the_nearest_score():
+    assert repeat_edges(np.array([3.0, 1.0, 2.0]), 5).tolist() == [3, 3, 3, 1, 2, 2, 2]
+
+
+def test_frame_difference_is_zero_where_nothing_moves():
+    clip = np.repeat(a_clip(frames=1), 4, axis=0)
+    clip[3, :, :8, :8] = 255 - clip[3, :, :8, :8]
+    scores = frame_difference_scores(clip, 8)
+    assert scores.shape == (4,) and not scores[:3].any() and scores[3] > 0
+    assert frame_difference_scores(clip[:1], 8).tolist() == [0]
+
+
+def test_what_cannot_be_scored_is_told():
+    with pytest.raises(DDLError, match="at least 3"):
+        score_clip(a_model(), a_clip(frames=2), 4)
+    with pytest.raises(DDLError, match="patch is 64"):
+        score_clip(a_model(), a_clip(), 64)

@@ -1,0 +1,117 @@
+"""The vocabulary of parameters, profiles, and where data and runs are looked for."""
+
+import pytest
+
+from ddllib import DDLError, Settings, load_profile, settings
+from ddllib.settings import PROFILES, ROOT, VOCABULARY, chapter_settings
+
+
+def test_every_profile_loads_and_names_itself():
+    names = {path.stem for path in PROFILES.glob("*.yaml")}
+    assert {"demo", "tiny", "ped2-cpu", "ped2"} <= names
+    assert all(load_profile(name).profile == name for name in names)
+
+
+def test_the_demo_profile_is_the_default():
+    assert load_profile("demo") == Settings()
+
+
+def test_a_parameter_wins_over_the_profile_and_none_keeps_it():
+    chosen = load_profile("demo", seed=7, epochs=None)
+    assert chosen.seed == 7 and chosen.epochs == load_profile("demo").epochs
+
+
+def test_an_unknown_parameter_is_an_error_with_a_hint():
+    with pytest.raises(DDLError, match="unknown parameter 'sede'; did you mean 'seed'"):
+        load_profile("demo", sede=1)
+
+
+def test_a_chapter_takes_what_its_notebook_sets():
+    class Model:
+        pass
+
+    namespace = {"profile": "tiny", "seed": 3, "mode": None, "model": Model(), "other": 5}
+    chosen = chapter_settings(namespace)
+    assert (chosen.profile, chosen.seed, chosen.mode, chosen.model) == ("tiny", 3, "ddl", "c3dsu")
+
+
+def test_a_name_injected_by_papermill_must_be_known():
+    cells = ["", "seed = 0", "# Parameters\nsede = 1\n"]
+    with pytest.raises(DDLError, match="unknown parameter 'sede'"):
+        chapter_settings({"profile": "tiny", "sede": 1, "In": cells})
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"mode": "dll"}, "mode is 'dll'; expected one of none, sdl, ddl"),
+        ({"size": 100}, "multiple of 16"),
+        ({"temporal": 4}, "odd"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": "ten"}, "epochs is 'ten'"),
+        ({"batch_size": True}, "batch_size is True"),
+        ({"precision": "float16"}, "precision"),
+        ({"protocol": "best"}, "protocol is 'best'"),
+        ({"learning_rate": "1e-2"}, "learning_rate is '1e-2'; expected a number"),
+        ({"distinction_weight": -1.0}, "distinction_weight is -1.0"),
+        ({"patch": 0}, "patch is 0; expected a whole number from 1 to 96"),
+        ({"seed": 0.5}, "seed is 0.5"),
+    ],
+)
+def test_values_are_checked(changes, word):
+    with pytest.raises(DDLError, match=word):
+        load_profile("demo", **changes)
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("sede: 1\n", "bad.yaml: unknown parameter 'sede'"),
+        ("- 1\n", "expected one `name: value`"),
+        ("a: [1\n", "not plain YAML"),
+        ("seed: !!python/object/apply:os.getcwd []\n", "not plain YAML"),
+    ],
+)
+def test_a_bad_profile_is_told(tmp_path, monkeypatch, text, word):
+    monkeypatch.setattr(settings, "PROFILES", tmp_path)
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(DDLError, match=word):
+        load_profile("bad")
+    with pytest.raises(DDLError, match="expected one of bad"):
+        load_profile("good")
+
+
+def test_folders_count_from_the_projects_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDL_DATA", "some/where")
+    monkeypatch.delenv("DDL_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert settings.data_root() == ROOT / "some/where"
+    assert settings.runs_root() == ROOT / "runs"
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    assert settings.data_root() == tmp_path
+
+
+def test_what_is_not_found_is_told_with_where_it_was_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    (tmp_path / "yard").mkdir()
+    assert settings.find_path("yard") == tmp_path / "yard"
+    with pytest.raises(DDLError, match="barn: not found; looked at .*barn"):
+        settings.find_path("barn")
+
+
+def test_the_vocabulary_is_the_settings_fields():
+    assert set(Settings().asdict()) == VOCABULARY
+
+
+def test_a_missing_gpu_is_told():
+    import torch
+
+    from ddllib.devices import resolve_device
+
+    if torch.cuda.is_available():
+        assert resolve_device("cuda").type == "cuda"
+    else:
+        with pytest.raises(DDLError, match="no GPU is found"):
+            resolve_device("cuda")
+    with pytest.raises(DDLError, match="expected cpu, cuda or auto"):
+        resolve_device("abacus")

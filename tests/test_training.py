@@ -1,0 +1,163 @@
+"""Training: modes, logging, seeds, resuming, and what stops it."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from ddllib import DDLError, fit, training
+from ddllib.training import HISTORY, batch_loss, mean_distances, new_run
+from ddllib.windows import Windows
+
+
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run.model.parameters()])
+
+
+def test_ddl_learns_sigma_and_logs_every_term_of_every_step(small_settings, small_data):
+    run = fit(small_settings(), small_data, progress=False)
+    steps = 2 * math.ceil(2 * (20 - 2) / 10)
+    assert all(len(run.history[name]) == steps for name in HISTORY)
+    assert all(math.isfinite(v) for values in run.history.values() for v in values)
+    # A row holds the sigma that its terms were computed with: the first is the start, 0.5.
+    assert run.history["sigma"][0] == 0.5 and len(set(run.history["sigma"])) > steps // 2
+    for total, recon, dist in zip(
+        *(run.history[k] for k in ("total", "reconstruction", "distinction")), strict=True
+    ):
+        assert total == pytest.approx(recon + 0.01 * dist, rel=1e-5)
+
+
+def test_sdl_keeps_sigma_at_half(small_settings, small_data):
+    run = fit(small_settings(mode="sdl"), small_data, progress=False)
+    assert set(run.history["sigma"]) == {0.5}
+    assert all(v > 0 for v in run.history["distinction"])
+
+
+def test_none_has_the_reconstruction_loss_alone(small_settings, small_data):
+    run = fit(small_settings(mode="none"), small_data, progress=False)
+    assert run.history["total"] == run.history["reconstruction"]
+    assert all(math.isnan(v) for v in run.history["distinction"] + run.history["sigma"])
+
+
+@pytest.mark.parametrize("model", ["c3dsu", "unet"])
+def test_training_lowers_the_loss(small_settings, small_data, model):
+    run = fit(small_settings(model=model, epochs=6), small_data, progress=False)
+    losses = run.history["reconstruction"]
+    assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(small_settings, small_data):
+    first, again = (fit(small_settings(), small_data, progress=False) for _ in range(2))
+    assert torch.equal(weights(first), weights(again)) and first.history == again.history
+    other = fit(small_settings(seed=1), small_data, progress=False)
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_callers_random_state_is_left_alone(small_settings, small_data):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(small_settings(), small_data, progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(
+    small_settings, small_data, tmp_path, monkeypatch
+):
+    settings = small_settings(epochs=3)
+    whole = fit(settings, small_data, progress=False)
+    calls, train_epoch = [], training._train_epoch
+
+    def stop_in_the_third(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        train_epoch(*args)
+
+    monkeypatch.setattr(training, "_train_epoch", stop_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings, small_data, tmp_path, progress=False)
+    monkeypatch.undo()
+    resumed = fit(settings, small_data, tmp_path, progress=False)
+    assert resumed.steps_now < len(resumed.history["step"])
+    assert torch.equal(weights(whole), weights(resumed))
+    assert whole.history == resumed.history
+    assert float(whole.creator.l.detach()) == float(resumed.creator.l.detach())
+
+
+def test_a_finished_run_is_not_trained_again(small_settings, small_data, tmp_path):
+    fit(small_settings(), small_data, tmp_path, progress=False)
+    assert fit(small_settings(), small_data, tmp_path, progress=False).steps_now == 0
+
+
+def test_a_batchs_loss_is_written_out(small_settings, small_data):
+    settings = small_settings(distinction_weight=0.5)
+    run = new_run(settings)
+    run.model.train()
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 3, 32, 32, generator=rng)
+    mask = (torch.rand(2, 1, 3, 32, 32, generator=rng) > 0.7).float()  # unlike in every frame
+    terms = batch_loss(run, x, mask, torch.Generator().manual_seed(1))
+
+    twin = new_run(settings)
+    twin.model.train()
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
+    x_a = x + mask * torch.sigmoid(twin.creator.l) * (noise - x)
+    y, y_a = twin.model(x)[:, :, 0], twin.model(x_a)[:, :, 0]
+    norm = [
+        ((a - b) ** 2).sum(1).sqrt() / 3**0.5
+        for a, b in ((x[:, :, 1], y), (x[:, :, 1], y_a), (x_a[:, :, 1], y_a))
+    ]
+    inside = mask[:, 0, 1] > 0
+    recon, p, q = norm[0].mean(), norm[1][inside], norm[2][inside]
+    dist = ((p + 1e-6) / (q + 1e-6)).mean()
+    expected = (recon + 0.5 * dist, recon, dist, p.mean(), q.mean())
+    for term, value in zip(terms, expected, strict=True):
+        assert float(term.detach()) == pytest.approx(float(value.detach()), rel=1e-4)
+    terms.total.backward()
+    expected[0].backward()
+    assert float(run.creator.l.grad) == pytest.approx(float(twin.creator.l.grad), rel=1e-3)
+
+
+def test_p_and_q_after_training_are_means_under_the_mask(small_settings, small_data):
+    run = fit(small_settings(), small_data, progress=False)
+    windows = Windows(small_data.training, training._training_tracks(small_data), 3)
+    p, q = mean_distances(run, windows)
+    assert 0 < p < 1 and 0 < q < 1 and not run.model.training
+    run.creator.l.data.fill_(-30.0)  # X_A is X, so both are the distance from the same frame
+    p, q = mean_distances(run, windows)
+    assert p == pytest.approx(q, rel=1e-5)
+
+
+def test_both_passes_run_in_training_mode(small_settings, small_data):
+    run = new_run(small_settings())
+    run.model.train()
+    seen = []
+    norm = run.model.encoder.conv_1.batch_norm_1
+    norm.register_forward_hook(lambda module, *_: seen.append(module.training))
+    windows = Windows(small_data.training, small_data.tracks.query("split == 'training'"), 3)
+    rng = torch.Generator().manual_seed(0)
+    batch_loss(run, *windows.gather(torch.arange(4), rng), rng)
+    assert seen == [True, True] and int(norm.num_batches_tracked) == 2
+
+
+def test_footage_without_tracks_is_refused_but_for_plain_reconstruction(small_settings, small_data):
+    small_data.tracks = pd.DataFrame(columns=small_data.tracks.columns)
+    with pytest.raises(DDLError, match="no training window has a track"):
+        fit(small_settings(), small_data, progress=False)
+    fit(small_settings(mode="none", epochs=1), small_data, progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
+    small_settings, small_data, tmp_path, monkeypatch
+):
+    fit(small_settings(epochs=1), small_data, tmp_path, progress=False)
+    good = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(
+        training, "reconstruction_loss", lambda *_: torch.tensor(math.nan, requires_grad=True)
+    )
+    with pytest.raises(DDLError, match="not finite at step 0 .*reconstruction nan"):
+        fit(small_settings(mode="none"), small_data, tmp_path / "other", progress=False)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == good
+    assert not (tmp_path / "other").exists()
