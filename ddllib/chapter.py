@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 from IPython.display import display
@@ -25,11 +26,58 @@ def store(**numbers: float | int | str | None) -> None:
     display({NUMBERS: plain, "text/plain": lines}, raw=True)
 
 
-def like_profile(record: Record) -> bool:
-    """Whether a record's settings are its profile's own, but for model, mode, seed and device."""
-    recorded, free = record.facts["settings"], {"model", "mode", "seed", "device", "protocol"}
-    own = load_profile(recorded["profile"]).asdict()
-    return all(recorded.get(name) == own[name] for name in own.keys() - free)
+def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[Record]:
+    """The records of one profile, model and mode, one per seed.
+
+    A run with other values than its profile's own is not among them: it is another experiment.
+    """
+    wanted = {**load_profile(profile).asdict(), "model": model, "mode": mode}
+    names = wanted.keys() - {"seed", "device", "protocol"}
+    return [
+        r for r in records if all(r.facts["settings"].get(name) == wanted[name] for name in names)
+    ]
+
+
+def mean_auc(records: list[Record], protocol: str) -> float | None:
+    """Mean micro AUC over records, in [0, 1]; None where there is none."""
+    return sum(r.auc(protocol) for r in records) / len(records) if records else None
+
+
+def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
+    """One row per record: what was trained, for how long, where, and its AUC in percent."""
+    rows = [
+        {
+            "record": r.name,
+            "parameters": f"{r.facts['parameters']:,}",
+            "frame size": r.facts["settings"]["size"],
+            "epochs": r.facts["settings"]["epochs"],
+            "training, minutes": f"{r.facts['train_seconds'] / 60:.0f}",
+            "device": r.facts["device"],
+            "AUC": percent(r.auc(protocol)),
+        }
+        for r in records
+    ]
+    return pd.DataFrame(rows)
+
+
+def highest_frames(record: Record, count: int = 4) -> dict[str, list]:
+    """What ``figures.error_maps`` draws of a record: the highest frames of its highest clips.
+
+    Frames and reconstructions are C x H x W in [0, 1], maps H x W (METHOD 5's distance).
+    """
+    names = sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
+    drawn = {"frames": [], "rebuilt": [], "maps": [], "titles": []}
+    for name in names:
+        index, again = int(record.shown[f"{name}-index"]), record.shown[f"{name}-reconstruction"]
+        frame = np.broadcast_to(record.shown[f"{name}-frame"], again.shape)
+        pair = frame / 255, again / 255
+        labels = record.labels.get(name)
+        kind = " (normal)" if labels is not None and not labels[index] else ""
+        drawn["frames"].append(pair[0])
+        drawn["rebuilt"].append(pair[1])
+        drawn["maps"].append(np.linalg.norm(pair[0] - pair[1], axis=0) / 3**0.5)
+        drawn["titles"].append(f"clip {name}, frame {index}{kind}")
+    return drawn
 
 
 def table(rows: pd.DataFrame, caption: str = "") -> Styler:
@@ -120,6 +168,5 @@ def mode_table(
 def _mean_auc(records: list[Record], protocol: str) -> str:
     if not records:
         return "not run"
-    values = [record.auc(protocol) for record in records]
-    seeds = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
-    return f"{percent(sum(values) / len(values))} ({seeds})"
+    seeds = f"{len(records)} seed{'s' if len(records) > 1 else ''}"
+    return f"{percent(mean_auc(records, protocol))} ({seeds})"
