@@ -74,8 +74,9 @@ class MotionDetector:
         self.background.setShadowThreshold(self.shadow)
         # At OpenCV's 0.9 a walker who fills a pixel in a tenth of the frames is background.
         self.background.setBackgroundRatio(0.7)
-        for _, frame in zip(range(self.warm_up), frames, strict=False):
-            self.background.apply(cv2.GaussianBlur(frame, (3, 3), 0))
+        for seen, frame in zip(range(self.warm_up), frames, strict=False):
+            # All frames weigh the same; by its own choice the first would leave a ghost.
+            self.background.apply(cv2.GaussianBlur(frame, (3, 3), 0), learningRate=1 / (seen + 1))
 
     def detect(self, frame: np.ndarray) -> np.ndarray:
         found = self.background.apply(cv2.GaussianBlur(frame, (3, 3), 0), learningRate=0.002)

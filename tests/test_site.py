@@ -44,6 +44,14 @@ def test_no_chapter_holds_an_error(executed_chapters, soups):
         assert "Traceback (most recent call last)" not in soup.get_text(), path.name
 
 
+def test_figures_are_shown_as_pictures(executed_chapters):
+    for page in notebooks(executed_chapters):
+        for cell in nbformat.read(executed_chapters.executed(page), as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if output.get("data", {}).get("text/plain", "").startswith("<Figure size"):
+                    assert "image/png" in output.data, f"{page}: {cell.source}"
+
+
 def test_sources_are_committed_without_outputs():
     for path in (ROOT / "book").glob("*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
