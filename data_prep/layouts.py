@@ -1,4 +1,6 @@
-"""Where the clips, labels and masks of a footage folder are (the common layout).
+"""Where the clips, labels and masks of a footage folder are.
+
+The common layout is::
 
     <root>/training/frames/<clip>/<frame>.jpg   or  <root>/training/<clip>.avi
                                                 or  <root>/training/videos/<clip>.avi

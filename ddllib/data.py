@@ -83,7 +83,7 @@ def read_tracks(path: Path) -> pd.DataFrame:
     """The tracks table; clip names stay text."""
     if not path.is_file():
         raise DDLError(f"{path}: not there; expected the tracks table; prepare the data again")
-    tracks = pd.read_csv(path, dtype={"split": str, "clip": str})
+    tracks = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
     missing = [name for name in TRACK_COLUMNS if name not in tracks.columns]
     if missing:
         raise DDLError(

@@ -46,9 +46,15 @@ def _axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **op
 def _panels(rows: int, columns: int, width: float = 2.2, aspect: float = 1.0):
     size = (width * columns, width * rows * aspect + 0.3 * rows)
     figure, axes = _axes(rows, columns, figsize=size, squeeze=False)
+    figure.set_layout_engine("compressed")  # pictures keep their shape; no gaps between rows
     for axis in axes.flat:
         axis.set_axis_off()
     return figure, axes
+
+
+def _error_scale(figure: Figure, axes: np.ndarray, drawn) -> None:
+    """A colour bar as tall as the last row, which holds the error maps."""
+    figure.colorbar(drawn, ax=list(axes.flat), shrink=0.9 / len(axes), anchor=(0, 0))
 
 
 def frame_strip(frames: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
@@ -162,7 +168,7 @@ def reconstructions(images: Mapping[str, np.ndarray], errors: Mapping[str, np.nd
     for axis, (name, error) in zip(axes[1], errors.items(), strict=False):
         drawn = axis.imshow(error, cmap=ERROR_MAP, vmin=0, vmax=top)
         axis.set_title(name)
-    figure.colorbar(drawn, ax=list(axes[1]), shrink=0.8)
+    _error_scale(figure, axes, drawn)
     return figure
 
 
@@ -247,7 +253,7 @@ def error_maps(frames, rebuilt, maps, titles: Sequence[str]) -> Figure:
         axes[1, column].imshow(to_image(again))
         drawn = axes[2, column].imshow(error, cmap=ERROR_MAP, vmin=0, vmax=top)
         axes[0, column].set_title(title)
-    figure.colorbar(drawn, ax=list(axes[2]), shrink=0.8)
+    _error_scale(figure, axes, drawn)
     return figure
 
 

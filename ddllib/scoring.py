@@ -99,7 +99,7 @@ def score_clip(
 
 
 def frame_difference_scores(frames: np.ndarray, patch: int) -> np.ndarray:
-    """The naive baseline: the same patch score on |x_t - x_(t-1)|; frame 0 repeats frame 1.
+    """The naive baseline: the same patch score on ``|x_t - x_(t-1)|``; frame 0 repeats frame 1.
 
     uint8 N x C0 x H x W -> float32 N; zeros where there is only one frame.
     """

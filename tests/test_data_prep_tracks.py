@@ -9,7 +9,7 @@ import pytest
 
 from data_prep import detection, layouts
 from data_prep.detection import MotionDetector, YoloDetector, make_detector
-from data_prep.frames import mask_to_working_size, read_frames, read_mask
+from data_prep.frames import mask_to_working_size, read_frames, read_mask, to_working_size
 from data_prep.tracking import COLUMNS, ClipTracker, common_track_coverage
 from ddllib.errors import DDLError
 
@@ -105,6 +105,15 @@ def test_coverage(tracks, lengths, expected):
 def test_coverage_of_other_windows():
     assert common_track_coverage(table({"a": {0: [0, 1]}}), {"a": 3}, window=2) == 0.5
     assert common_track_coverage(table({"a": {0: [1]}}), {"a": 4}, window=1) == 0.25
+
+
+def test_resizing_is_bilinear_without_smoothing():
+    import torch
+
+    frame = np.random.default_rng(0).integers(0, 256, (48, 61, 3)).astype(np.uint8)
+    tensor = torch.from_numpy(frame.transpose(2, 0, 1)[None].astype(np.float32))
+    expected = torch.nn.functional.interpolate(tensor, (20, 23), mode="bilinear")[0].numpy()
+    assert np.abs(to_working_size(frame, (20, 23), 3) - expected).max() <= 1
 
 
 def test_mask_counts_any_value_and_ignores_opacity(tmp_path):
