@@ -54,6 +54,8 @@ def build(layout: Layout, force: bool = False) -> None:
     ran, unchanged = run_chapters(layout, force)
     state = "built" if publish(layout) else "unchanged"
     page = os.path.relpath(layout.out / "html" / "index.html", layout.root)
+    if not ran:
+        print("no chapter has changed: nothing is trained again")
     print(f"{ran} chapters run, {unchanged} unchanged; site {state}: {page}")
 
 

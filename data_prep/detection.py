@@ -21,8 +21,20 @@ NO_CLASS = -1
 
 # What moves through a walkway or a street, by COCO name. Street furniture stands still and
 # bags lie within the box of who carries them: both would only noise the background.
-MOVING = ("person", "bicycle", "car", "motorcycle", "bus", "train", "truck",
-          "bird", "cat", "dog", "horse", "skateboard")
+MOVING = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "bus",
+    "train",
+    "truck",
+    "bird",
+    "cat",
+    "dog",
+    "horse",
+    "skateboard",
+)
 
 
 class Detector(Protocol):
@@ -54,15 +66,22 @@ class MotionDetector:
     box that moves; its class is -1. People who walk close together come out as one object.
     """
 
-    def __init__(self, min_area: float = 6e-4, min_fill: float = 0.2, shadow: float = 0.6,
-                 warm_up: int = 500):
+    def __init__(
+        self, min_area: float = 6e-4, min_fill: float = 0.2, shadow: float = 0.6, warm_up: int = 500
+    ):
         """`min_area` is relative to the frame; `warm_up` bounds the frames of the first pass.
 
         A pixel counts as shadow, not as an object, if it keeps at least the share `shadow` of the
         background's brightness: lower drops more shadow, but also people in dark clothes.
         """
-        self.settings = {"name": "motion", "method": "MOG2", "min_area": min_area,
-                         "min_fill": min_fill, "shadow": shadow, "warm_up": warm_up}
+        self.settings = {
+            "name": "motion",
+            "method": "MOG2",
+            "min_area": min_area,
+            "min_fill": min_fill,
+            "shadow": shadow,
+            "warm_up": warm_up,
+        }
         self.min_area, self.min_fill = min_area, min_fill
         self.shadow, self.warm_up = shadow, warm_up
         self.background = None
@@ -99,15 +118,31 @@ class YoloDetector:
     none of those names). The model is loaded at the first frame.
     """
 
-    def __init__(self, weights: str | Path | None, confidence: float = 0.25, overlap: float = 0.5,
-                 image_size: int = 640):
+    def __init__(
+        self,
+        weights: str | Path | None,
+        confidence: float = 0.25,
+        overlap: float = 0.5,
+        image_size: int = 640,
+    ):
         self.weights = find_weights(weights)
-        self.settings = {"name": "yolo", "weights": self.weights.name,
-                         "weights_sha256": weights_checksum(self.weights),
-                         "confidence": confidence, "overlap": overlap, "image_size": image_size,
-                         "classes": list(MOVING)}
-        self.options = {"conf": confidence, "iou": overlap, "imgsz": image_size,
-                        "agnostic_nms": True, "verbose": False, "save": False}
+        self.settings = {
+            "name": "yolo",
+            "weights": self.weights.name,
+            "weights_sha256": weights_checksum(self.weights),
+            "confidence": confidence,
+            "overlap": overlap,
+            "image_size": image_size,
+            "classes": list(MOVING),
+        }
+        self.options = {
+            "conf": confidence,
+            "iou": overlap,
+            "imgsz": image_size,
+            "agnostic_nms": True,
+            "verbose": False,
+            "save": False,
+        }
         self.model = None
 
     def start(self, frames: Iterable[np.ndarray]) -> None:
@@ -129,13 +164,16 @@ class YoloDetector:
         except DDLError:
             raise
         except ModuleNotFoundError as error:
-            raise DDLError(f"{self.weights}: these weights need {error.name}, which is not "
-                           f"installed; pip install {error.name}, or use detector: motion"
-                           ) from error
+            raise DDLError(
+                f"{self.weights}: these weights need {error.name}, which is not "
+                f"installed; pip install {error.name}, or use detector: motion"
+            ) from error
         except Exception as error:  # whatever a broken weights file makes its reader raise
             reason = str(error).strip().partition("\n")[0][:120]
-            raise DDLError(f"{self.weights}: ultralytics cannot load these weights ({reason}); "
-                           "give others, or use detector: motion") from error
+            raise DDLError(
+                f"{self.weights}: ultralytics cannot load these weights ({reason}); "
+                "give others, or use detector: motion"
+            ) from error
         known = [k for k, name in model.names.items() if name in MOVING]
         self.options["classes"] = known or None
         self.model = model
@@ -144,12 +182,16 @@ class YoloDetector:
 def find_weights(weights: str | Path | None) -> Path:
     """The weights' path; DDLError with the detector that needs none if they are not there."""
     if weights is None:
-        raise DDLError("weights: detector yolo needs a weights path (.pt, .onnx or an OpenVINO "
-                       "folder); give one, or use detector: motion")
+        raise DDLError(
+            "weights: detector yolo needs a weights path (.pt, .onnx or an OpenVINO "
+            "folder); give one, or use detector: motion"
+        )
     path = Path(weights)
     if not path.exists():
-        raise DDLError(f"{path}: no such weights; nothing is downloaded, give a .pt, .onnx or "
-                       "OpenVINO folder, or use detector: motion")
+        raise DDLError(
+            f"{path}: no such weights; nothing is downloaded, give a .pt, .onnx or "
+            "OpenVINO folder, or use detector: motion"
+        )
     return path
 
 
@@ -168,8 +210,10 @@ def import_yolo():
     try:
         from ultralytics import YOLO
     except ImportError as error:
-        raise DDLError("detector yolo: ultralytics is not installed; pip install ultralytics "
-                       "openvino, or use detector: motion") from error
+        raise DDLError(
+            "detector yolo: ultralytics is not installed; pip install ultralytics "
+            "openvino, or use detector: motion"
+        ) from error
     return YOLO
 
 
@@ -184,11 +228,18 @@ def contained():
     import torch
 
     environment, cv2_threads, torch_threads = (
-        dict(os.environ), cv2.getNumThreads(), torch.get_num_threads()
+        dict(os.environ),
+        cv2.getNumThreads(),
+        torch.get_num_threads(),
     )
     with tempfile.TemporaryDirectory() as folder, np.printoptions():
-        os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false",
-                          ULTRALYTICS_SAFE_LOAD="true", YOLO_CONFIG_DIR=folder)
+        os.environ.update(
+            YOLO_OFFLINE="true",
+            YOLO_AUTOINSTALL="false",
+            YOLO_VERBOSE="false",
+            ULTRALYTICS_SAFE_LOAD="true",
+            YOLO_CONFIG_DIR=folder,
+        )
         try:
             yield
         finally:

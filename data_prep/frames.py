@@ -27,8 +27,10 @@ def read_image_folder(clip: Clip) -> Iterator[np.ndarray]:
         frame = read_image(path, cv2.IMREAD_COLOR)
         size = size or frame.shape
         if frame.shape != size:
-            raise DDLError(f"{path}: {frame.shape[1]}x{frame.shape[0]} pixels, but the clip's "
-                           f"first frame has {size[1]}x{size[0]}; expected one size per clip")
+            raise DDLError(
+                f"{path}: {frame.shape[1]}x{frame.shape[0]} pixels, but the clip's "
+                f"first frame has {size[1]}x{size[0]}; expected one size per clip"
+            )
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
@@ -38,8 +40,10 @@ def read_image(path: Path, flags: int) -> np.ndarray:
     data = path.read_bytes()
     image = None if is_cut_off(data) else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
-        raise DDLError(f"{path}: truncated or not an image; expected a whole "
-                       f"{path.suffix[1:].upper()} file, fetch it again")
+        raise DDLError(
+            f"{path}: truncated or not an image; expected a whole "
+            f"{path.suffix[1:].upper()} file, fetch it again"
+        )
     return image
 
 
@@ -57,8 +61,9 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
     video = cv2.VideoCapture(str(path))
     try:
         if not video.isOpened():
-            raise DDLError(f"{path}: OpenCV cannot open this video; convert it, for example to "
-                           "MP4 with H.264")
+            raise DDLError(
+                f"{path}: OpenCV cannot open this video; convert it, for example to MP4 with H.264"
+            )
         stated, count = video.get(cv2.CAP_PROP_FRAME_COUNT), 0
         while True:
             ok, frame = video.read()
@@ -70,15 +75,19 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
         video.release()
     # Containers round their length, so a frame or one per cent less is no fault.
     if count == 0 or stated - count > 1 + 0.01 * stated:
-        raise DDLError(f"{path}: breaks off after {count} of {stated:.0f} frames; expected a "
-                       "whole video, fetch it again")
+        raise DDLError(
+            f"{path}: breaks off after {count} of {stated:.0f} frames; expected a "
+            "whole video, fetch it again"
+        )
 
 
 def is_grey(frame: np.ndarray) -> bool:
     """Whether the three channels of an H x W x 3 frame are equal but for codec rounding."""
     red, green, blue = cv2.split(frame)
-    return max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF)) \
+    return (
+        max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF))
         <= GREY_TOLERANCE
+    )
 
 
 def to_working_size(frame: np.ndarray, size: tuple[int, int], channels: int) -> np.ndarray:

@@ -87,7 +87,9 @@ def find_clips(root: Path, split: str) -> dict[str, Clip]:
     base = root / split
     folders = [p for p in visible(base / "frames") if p.is_dir()]
     videos = [
-        p for place in (base, base / "videos") for p in visible(place)
+        p
+        for place in (base, base / "videos")
+        for p in visible(place)
         if p.suffix.lower() in VIDEOS and p.is_file()
     ]
     if folders and videos:
@@ -99,8 +101,10 @@ def find_clips(root: Path, split: str) -> dict[str, Clip]:
     for path in sorted(folders or videos, key=lambda p: natural_key(p.name)):
         name = path.name if folders else path.stem
         if name in clips:
-            raise DDLError(f"{path}: a second clip named {name} ({clips[name].path.name} is the "
-                           "first); rename one of them")
+            raise DDLError(
+                f"{path}: a second clip named {name} ({clips[name].path.name} is the "
+                "first); rename one of them"
+            )
         frames = find_images(path) if folders else ()
         if folders:
             check_numbering(frames)
@@ -117,8 +121,10 @@ def find_images(folder: Path) -> tuple[Path, ...]:
     """Images of a folder in natural order of their names; none is an error."""
     images = [p for p in visible(folder) if p.suffix.lower() in IMAGES]
     if not images:
-        raise DDLError(f"{folder}: no images in it; expected frames such as 000.jpg, or remove "
-                       "the empty folder")
+        raise DDLError(
+            f"{folder}: no images in it; expected frames such as 000.jpg, or remove "
+            "the empty folder"
+        )
     return tuple(sorted(images, key=lambda p: natural_key(p.name)))
 
 
@@ -145,8 +151,10 @@ def find_masks(folder: Path, clips: Mapping[str, Clip]) -> dict[str, tuple[Path,
     found = {p.name: p for p in visible(folder) if p.is_dir()}
     for name in sorted(found.keys() ^ clips.keys(), key=natural_key):
         what = "masks without a test clip" if name in found else "no masks for this test clip"
-        raise DDLError(f"{folder / name}: {what}; expected one folder of masks per test clip, "
-                       "with the clip's name")
+        raise DDLError(
+            f"{folder / name}: {what}; expected one folder of masks per test clip, "
+            "with the clip's name"
+        )
     masks = {name: find_images(found[name]) for name in clips}
     for name, clip in clips.items():
         if clip.frames:
@@ -173,8 +181,9 @@ def find_label_file(root: Path) -> Path | None:
     found += [p for p in (root / "testing" / "labels.csv",) if p.is_file()]
     if len(found) > 1:
         names = ", ".join(str(p.relative_to(root)) for p in found)
-        raise DDLError(f"{root}: more than one label file ({names}); expected one, move the "
-                       "others away")
+        raise DDLError(
+            f"{root}: more than one label file ({names}); expected one, move the others away"
+        )
     return found[0] if found else None
 
 
@@ -202,8 +211,10 @@ def read_mat_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
         raise DDLError(f"{path}: holds no variable `gt`; expected gt[0][clip] with 2 x n rows")
     cells = content["gt"].ravel()
     if len(cells) != len(clips):
-        raise DDLError(f"{path}: labels for {len(cells)} clips, but there are {len(clips)} test "
-                       "clips; expected one entry of gt per test clip")
+        raise DDLError(
+            f"{path}: labels for {len(cells)} clips, but there are {len(clips)} test "
+            "clips; expected one entry of gt per test clip"
+        )
     pairs = zip(clips, cells, strict=True)
     return {clip: mat_cell_ranges(path, clip, cell) for clip, cell in pairs}
 
@@ -214,8 +225,10 @@ def mat_cell_ranges(path: Path, clip: str, cell) -> Ranges:
     if rows.size == 0:
         return []
     if rows.dtype.kind not in "iuf" or rows.ndim != 2 or len(rows) != 2 or np.any(rows % 1):
-        raise DDLError(f"{path}: clip {clip}: expected 2 x n whole numbers (first and last "
-                       f"frames), found shape {rows.shape}")
+        raise DDLError(
+            f"{path}: clip {clip}: expected 2 x n whole numbers (first and last "
+            f"frames), found shape {rows.shape}"
+        )
     return [(int(first) - 1, int(last) - 1) for first, last in rows.T]
 
 
@@ -230,17 +243,22 @@ def read_csv_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
         raise DDLError(f"{path}: not a readable CSV file ({error}); save it as UTF-8") from error
     missing = [c for c in LABEL_COLUMNS if c not in header]
     if missing:
-        raise DDLError(f"{path}: no column {', '.join(missing)}; expected the header "
-                       f"{','.join(LABEL_COLUMNS)}")
+        raise DDLError(
+            f"{path}: no column {', '.join(missing)}; expected the header {','.join(LABEL_COLUMNS)}"
+        )
     for number, row in enumerate(rows, start=2):
         if row["clip"] not in ranges:
-            raise DDLError(f"{path}: line {number}: no test clip {row['clip']!r}; expected one of "
-                           f"{', '.join(clips) or 'none'}")
+            raise DDLError(
+                f"{path}: line {number}: no test clip {row['clip']!r}; expected one of "
+                f"{', '.join(clips) or 'none'}"
+            )
         try:
             ranges[row["clip"]].append((int(row["first"]), int(row["last"])))
         except (TypeError, ValueError) as error:
-            raise DDLError(f"{path}: line {number}: first and last must be whole numbers, found "
-                           f"{row['first']!r} and {row['last']!r}") from error
+            raise DDLError(
+                f"{path}: line {number}: first and last must be whole numbers, found "
+                f"{row['first']!r} and {row['last']!r}"
+            ) from error
     return ranges
 
 
@@ -252,7 +270,9 @@ def frame_labels(path: Path, clip: str, ranges: Ranges, length: int) -> np.ndarr
     labels = np.zeros(length, np.uint8)
     for first, last in ranges:
         if not 0 <= first <= last < length:
-            raise DDLError(f"{path}: clip {clip}: frames {first} to {last} (counted from 0) do "
-                           f"not lie in its {length} frames; correct the label file")
+            raise DDLError(
+                f"{path}: clip {clip}: frames {first} to {last} (counted from 0) do "
+                f"not lie in its {length} frames; correct the label file"
+            )
         labels[first : last + 1] = 1
     return labels

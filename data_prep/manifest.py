@@ -58,7 +58,8 @@ def checksums(manifest: dict) -> dict[str, str]:
     """SHA-256 of every file of a prepared folder, by path relative to it."""
     arrays = {
         f"{split}/{name}.npy": record["sha256"]
-        for split, records in manifest["clips"].items() for name, record in records.items()
+        for split, records in manifest["clips"].items()
+        for name, record in records.items()
     }
     return {**arrays, **manifest["sha256"]}
 
@@ -84,17 +85,22 @@ def verify(out: str | Path) -> dict:
         manifest = json.loads((out / "manifest.json").read_text("utf-8"))
         expected = checksums(manifest)
     except FileNotFoundError as error:
-        raise DDLError(f"{out / 'manifest.json'}: missing; {out} is not prepared or was cut off, "
-                       "run prepare again") from error
+        raise DDLError(
+            f"{out / 'manifest.json'}: missing; {out} is not prepared or was cut off, "
+            "run prepare again"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DDLError(f"{out / 'manifest.json'}: not a manifest of prepared data; run prepare "
-                       "again") from error
+        raise DDLError(
+            f"{out / 'manifest.json'}: not a manifest of prepared data; run prepare again"
+        ) from error
     for name, checksum in expected.items():
         if not (out / name).is_file():
             raise DDLError(f"{out / name}: missing, though the manifest lists it; prepare again")
         if file_checksum(out / name) != checksum:
-            raise DDLError(f"{out / name}: changed since it was prepared (SHA-256 differs); "
-                           "remove the folder and prepare again")
+            raise DDLError(
+                f"{out / name}: changed since it was prepared (SHA-256 differs); "
+                "remove the folder and prepare again"
+            )
     verify_tracks(out / "tracks.csv", manifest)
     return manifest
 
@@ -107,7 +113,8 @@ def verify_tracks(path: Path, manifest: dict) -> None:
         raise DDLError(f"{path}: columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
     lengths = {
         (split, name): record["frames"]
-        for split, records in manifest["clips"].items() for name, record in records.items()
+        for split, records in manifest["clips"].items()
+        for name, record in records.items()
     }
     length = pd.Series(zip(table["split"], table["clip"], strict=True)).map(lengths).to_numpy()
     boxes = table[BOX].to_numpy()
@@ -115,7 +122,8 @@ def verify_tracks(path: Path, manifest: dict) -> None:
         "names a clip that is not prepared": np.isnan(length.astype(float)),
         "lies outside its clip": (table["frame"] < 0) | (table["frame"] >= length),
         "leaves the frame or is empty": ((boxes < 0) | (boxes > 1)).any(axis=1)
-        | (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1]),
+        | (boxes[:, 2] <= boxes[:, 0])
+        | (boxes[:, 3] <= boxes[:, 1]),
         "repeats a track in one frame": table.duplicated(["split", "clip", "frame", "track"]),
     }
     for what, bad in checks.items():

@@ -56,10 +56,16 @@ class Request:
     progress: bool
 
 
-def prepare(source: str | Path, out: str | Path, size: int | tuple[int, int] = 128,
-            detector: str = "motion", weights: str | Path | None = None,
-            splits: Sequence[str] = ("training",), channels: int | None = None,
-            progress: bool = True) -> dict:
+def prepare(
+    source: str | Path,
+    out: str | Path,
+    size: int | tuple[int, int] = 128,
+    detector: str = "motion",
+    weights: str | Path | None = None,
+    splits: Sequence[str] = ("training",),
+    channels: int | None = None,
+    progress: bool = True,
+) -> dict:
     """Prepare the footage under `source` into the folder `out`; returns the manifest.
 
     `size`: working size in pixels, (height, width) or one number for both. `splits`: which
@@ -86,8 +92,10 @@ def prepare(source: str | Path, out: str | Path, size: int | tuple[int, int] = 1
         try:
             manifest = make(footage, ranges, request, plan, out)
         except OSError as error:
-            raise DDLError(f"{error.filename or out}: {error.strerror or error}; finished clips "
-                           "are kept, mend this and run again") from error
+            raise DDLError(
+                f"{error.filename or out}: {error.strerror or error}; finished clips "
+                "are kept, mend this and run again"
+            ) from error
     if progress:
         print(f"{manifest['coverage']:.0%} of windows have a track".replace("%", " %"))
     return manifest
@@ -130,15 +138,19 @@ def describe(footage: Footage, request: Request) -> dict:
     files = footage.files()
     plan = {
         "format": FORMAT,
-        "source": {"name": footage.root.resolve().name, "files": len(files),
-                   "sha256": source_checksum(footage.root, files)},
-        "height": request.size[0], "width": request.size[1], "channels": request.channels,
+        "source": {
+            "name": footage.root.resolve().name,
+            "files": len(files),
+            "sha256": source_checksum(footage.root, files),
+        },
+        "height": request.size[0],
+        "width": request.size[1],
+        "channels": request.channels,
         "tracked": list(request.tracked),
         "detector": request.detector.settings,
         "tracker": tracker_settings(),
     }
     return {**plan, "fingerprint": hashlib.sha256(json.dumps(plan).encode()).hexdigest()}
-
 
 
 def read_finished(out: Path, fingerprint: str) -> dict | None:
@@ -157,8 +169,10 @@ def check_target(source: Path, out: Path) -> None:
         raise DDLError(f"{out}: holds the footage itself; give another folder for prepared data")
     ours = (out / "manifest.json").exists() or (out / ".partial").exists()
     if not ours and any((out / part).exists() for part in PARTS):
-        raise DDLError(f"{out}: holds files that preparation would replace but did not write; "
-                       "give an empty folder")
+        raise DDLError(
+            f"{out}: holds files that preparation would replace but did not write; "
+            "give an empty folder"
+        )
 
 
 def make(footage: Footage, ranges: dict | None, request: Request, plan: dict, out: Path) -> dict:
@@ -180,8 +194,13 @@ def make(footage: Footage, ranges: dict | None, request: Request, plan: dict, ou
             "longer clip"
         )
     write_atomically(work / "tracks.csv", tracks.to_csv(index=False, float_format="%.6f"))
-    manifest = {**plan, "clips": {s: strip(r) for s, r in records.items()}, "coverage": coverage,
-                "sha256": other_checksums(work), "versions": versions()}
+    manifest = {
+        **plan,
+        "clips": {s: strip(r) for s, r in records.items()},
+        "coverage": coverage,
+        "sha256": other_checksums(work),
+        "versions": versions(),
+    }
     move_into_place(work, out, manifest)
     return manifest
 
@@ -204,8 +223,14 @@ def prepare_clip(clip: Clip, request: Request, work: Path) -> dict:
     if record_file.is_file() and array_file.is_file():
         return json.loads(record_file.read_text("utf-8"))
     rows: list[tuple] = []
-    frames = tqdm(fr.read_frames(clip), desc=f"{clip.split} {clip.name}", unit="frame",
-                  total=len(clip.frames) or None, leave=False, disable=not request.progress)
+    frames = tqdm(
+        fr.read_frames(clip),
+        desc=f"{clip.split} {clip.name}",
+        unit="frame",
+        total=len(clip.frames) or None,
+        leave=False,
+        disable=not request.progress,
+    )
     if clip.split in request.tracked:
         request.detector.start(fr.read_frames(clip))
         frames = tracked(frames, request.detector, rows)
@@ -227,8 +252,10 @@ def shrunk(clip: Clip, frames: Iterable[np.ndarray], request: Request) -> Iterat
     """Frames at the working size; colour in footage that began grey is an error."""
     for number, frame in enumerate(frames):
         if request.channels == 1 and not fr.is_grey(frame):
-            raise DDLError(f"{clip.path}: frame {number} (counted from 0) has colour, but the "
-                           "clips begin grey; prepare with channels: 3")
+            raise DDLError(
+                f"{clip.path}: frame {number} (counted from 0) has colour, but the "
+                "clips begin grey; prepare with channels: 3"
+            )
         yield fr.to_working_size(frame, request.size, request.channels)
 
 
@@ -262,7 +289,9 @@ def gather_tracks(work: Path, records: dict) -> pd.DataFrame:
     """The tracks table from the clips' records."""
     rows = [
         (split, name, *row)
-        for split in SPLITS for name, record in records[split].items() for row in record["tracks"]
+        for split in SPLITS
+        for name, record in records[split].items()
+        for row in record["tracks"]
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -272,16 +301,22 @@ def strip(records: dict[str, dict]) -> dict[str, dict]:
     return {n: {"frames": r["frames"], "sha256": r["sha256"]} for n, r in records.items()}
 
 
-def write_labels(footage: Footage, ranges: dict | None, records: dict[str, dict],
-                 size: tuple[int, int], work: Path) -> None:
+def write_labels(
+    footage: Footage,
+    ranges: dict | None,
+    records: dict[str, dict],
+    size: tuple[int, int],
+    work: Path,
+) -> None:
     """Write labels and masks of the test clips; without a label file the masks give the labels."""
     for name, record in records.items():
         length, labels = record["frames"], None
         if ranges is not None:
             labels = layouts.frame_labels(footage.labels, name, ranges[name], length)
         if name in footage.masks:
-            masks, abnormal = read_masks(footage.clips["testing"][name], footage.masks[name],
-                                         length, size)
+            masks, abnormal = read_masks(
+                footage.clips["testing"][name], footage.masks[name], length, size
+            )
             save_array(work / "masks" / f"{name}.npy", masks)
             labels = abnormal if labels is None else labels
         if labels is not None:
@@ -294,8 +329,10 @@ def read_masks(clip: Clip, paths: Sequence[Path], length: int, size: tuple[int, 
     A frame is abnormal if its full-size mask has any pixel, also one lost in resizing.
     """
     if len(paths) != length:
-        raise DDLError(f"{paths[0].parent}: {len(paths)} masks for {length} frames of "
-                       f"{clip.path.name}; expected one mask per frame")
+        raise DDLError(
+            f"{paths[0].parent}: {len(paths)} masks for {length} frames of "
+            f"{clip.path.name}; expected one mask per frame"
+        )
     masks, abnormal = np.empty((length, *size), np.uint8), np.empty(length, np.uint8)
     for number, path in enumerate(paths):
         mask = fr.read_mask(path)
@@ -306,7 +343,6 @@ def read_masks(clip: Clip, paths: Sequence[Path], length: int, size: tuple[int, 
 def save_array(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array, allow_pickle=False)
-
 
 
 def move_into_place(work: Path, out: Path, manifest: dict) -> None:
@@ -320,8 +356,6 @@ def move_into_place(work: Path, out: Path, manifest: dict) -> None:
             os.replace(work / part, target)
     write_atomically(out / "manifest.json", to_json(manifest))
     shutil.rmtree(work)
-
-
 
 
 def other_checksums(work: Path) -> dict[str, str]:

@@ -14,8 +14,14 @@ COLUMNS = ["split", "clip", "frame", "track", *BOX, "confidence", "class"]
 
 # The detector has chosen its boxes already, so the tracker keeps them all (det_thresh), and a
 # track shows from its first frame on (min_hits): a window needs T frames of it anyway.
-SETTINGS = {"det_thresh": 0.05, "iou_threshold": 0.3, "max_age": 30, "min_hits": 0, "delta_t": 3,
-            "inertia": 0.2}
+SETTINGS = {
+    "det_thresh": 0.05,
+    "iou_threshold": 0.3,
+    "max_age": 30,
+    "min_hits": 0,
+    "delta_t": 3,
+    "inertia": 0.2,
+}
 
 Row = tuple[int, int, float, float, float, float, float, int]
 
@@ -66,8 +72,9 @@ def tracker_settings() -> dict:
     return {"name": "ocsort", "version": version, **SETTINGS}
 
 
-def common_track_coverage(tracks: pd.DataFrame, lengths: Mapping[str, int],
-                          window: int = 3) -> float:
+def common_track_coverage(
+    tracks: pd.DataFrame, lengths: Mapping[str, int], window: int = 3
+) -> float:
     """Share of windows, in [0, 1], with a track present in all their frames (METHOD 2).
 
     `tracks`: rows of one split with clip, frame, track; `lengths`: frames of every clip of that

@@ -16,6 +16,8 @@ from ddllib.errors import DDLError
 from ddllib.records import Record
 from ddllib.settings import load_profile
 
+_MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
+_MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
 NUMBERS = "application/vnd.ddl.numbers+json"
 
 
@@ -82,7 +84,8 @@ def highest_frames(record: Record, count: int = 4) -> dict[str, list]:
 
 def table(rows: pd.DataFrame, caption: str = "") -> Styler:
     """A table as the pages show it: no index, missing values as a dash."""
-    return rows.style.hide(axis="index").format(na_rep="–", precision=2).set_caption(caption)
+    style = rows.style.hide(axis="index").format(na_rep="–", precision=2)
+    return style.set_caption(caption).set_table_attributes('class="table"')
 
 
 def clip_table(data: Prepared) -> pd.DataFrame:
@@ -157,11 +160,12 @@ def mode_table(
     """
     rows = []
     for model, modes in paper.items():
-        stated = {mode: f"{value:.2f}" for mode, value in modes.items()}
-        rows.append({"model": model, "source": "paper", **stated})
+        named = {"model": _MODELS[model]}
+        stated = {_MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
+        rows.append({**named, "source": "paper", **stated})
         for name, find in sources.items():
-            cells = {mode: _mean_auc(find(model, mode), protocol) for mode in modes}
-            rows.append({"model": model, "source": name, **cells})
+            cells = {_MODES[mode]: _mean_auc(find(model, mode), protocol) for mode in modes}
+            rows.append({**named, "source": name, **cells})
     return pd.DataFrame(rows)
 
 

@@ -156,8 +156,10 @@ def test_mat_labels_are_one_based_and_inclusive(footage, ready, tmp_path):
     savemat(footage / "any.mat", {"gt": gt})
     prepare(footage, tmp_path / "out", (24, 32), progress=False)
     for name in ("01", "walk 2 é"):
-        assert np.array_equal(np.load(tmp_path / "out" / "labels" / f"{name}.npy"),
-                              np.load(ready[0] / "labels" / f"{name}.npy"))
+        assert np.array_equal(
+            np.load(tmp_path / "out" / "labels" / f"{name}.npy"),
+            np.load(ready[0] / "labels" / f"{name}.npy"),
+        )
 
 
 def test_frames_sort_by_number(tmp_path):
@@ -218,6 +220,7 @@ class Interrupted(BaseException):
 
 def stop_in_clip(monkeypatch, clip_name, failure):
     """Preparation fails in the middle of the training clip of that name."""
+
     def fail(clip):
         frames = read_frames(clip)
         yield next(frames)
@@ -266,10 +269,15 @@ def test_verify_notices_a_changed_clip(ready):
         verify(ready[0])
 
 
-@pytest.mark.parametrize("column, value, match", [
-    ("clip", "77", "names a clip"), ("frame", FRAMES, "lies outside its clip"),
-    ("x1", 1.5, "leaves the frame"), ("y0", 1.0, "leaves the frame or is empty"),
-])
+@pytest.mark.parametrize(
+    "column, value, match",
+    [
+        ("clip", "77", "names a clip"),
+        ("frame", FRAMES, "lies outside its clip"),
+        ("x1", 1.5, "leaves the frame"),
+        ("y0", 1.0, "leaves the frame or is empty"),
+    ],
+)
 def test_verify_reads_the_tracks(ready, column, value, match):
     out, manifest = ready
     tracks = pd.read_csv(out / "tracks.csv", dtype={"clip": str})
@@ -369,27 +377,33 @@ def test_mask_count_of_a_video(footage, tmp_path):
     refuse(footage, tmp_path / "out", "14 masks for 10 frames of 01.avi")
 
 
-@pytest.mark.parametrize("text, match", [
-    ("clip,start,last\n01,4,7\n", "no column first"),
-    ("", "no column clip, first, last"),
-    ("clip,first,last\n1,4,7\n", "line 2: no test clip '1'"),
-    ("clip,first,last\n01,4\n", "line 2: first and last must be whole numbers"),
-    ("clip,first,last\n01,4.5,7\n", "line 2: first and last must be whole numbers"),
-    ("clip,first,last\n01,4,14\n", "frames 4 to 14 .* do not lie in its 14 frames"),
-    ("clip,first,last\n01,-1,7\n", "frames -1 to 7"),
-    ("clip,first,last\n01,7,4\n", "frames 7 to 4"),
-])
+@pytest.mark.parametrize(
+    "text, match",
+    [
+        ("clip,start,last\n01,4,7\n", "no column first"),
+        ("", "no column clip, first, last"),
+        ("clip,first,last\n1,4,7\n", "line 2: no test clip '1'"),
+        ("clip,first,last\n01,4\n", "line 2: first and last must be whole numbers"),
+        ("clip,first,last\n01,4.5,7\n", "line 2: first and last must be whole numbers"),
+        ("clip,first,last\n01,4,14\n", "frames 4 to 14 .* do not lie in its 14 frames"),
+        ("clip,first,last\n01,-1,7\n", "frames -1 to 7"),
+        ("clip,first,last\n01,7,4\n", "frames 7 to 4"),
+    ],
+)
 def test_bad_csv_labels(footage, tmp_path, text, match):
     (footage / "testing" / "labels.csv").write_text(text)
     refuse(footage, tmp_path / "out", f"labels.csv: .*{match}")
 
 
-@pytest.mark.parametrize("gt, match", [
-    ([[[5], [8]]], "labels for 1 clips, but there are 2 test clips"),
-    ([[[5], [15]], [[1], [2]]], "clip 01: frames 4 to 14"),
-    ([[[0], [3]], [[1], [2]]], "clip 01: frames -1 to 2"),
-    ([[[5], [8], [9]], [[1], [2]]], "clip 01: expected 2 x n whole numbers"),
-])
+@pytest.mark.parametrize(
+    "gt, match",
+    [
+        ([[[5], [8]]], "labels for 1 clips, but there are 2 test clips"),
+        ([[[5], [15]], [[1], [2]]], "clip 01: frames 4 to 14"),
+        ([[[0], [3]], [[1], [2]]], "clip 01: frames -1 to 2"),
+        ([[[5], [8], [9]], [[1], [2]]], "clip 01: expected 2 x n whole numbers"),
+    ],
+)
 def test_bad_mat_labels(footage, tmp_path, gt, match):
     (footage / "testing" / "labels.csv").unlink()
     cells = np.empty((1, len(gt)), object)
@@ -424,13 +438,16 @@ def test_no_tracks_at_all(footage, tmp_path):
     refuse(footage, tmp_path / "out", "no window of 3 training frames .* .0 boxes in 28 frames")
 
 
-@pytest.mark.parametrize("options, match", [
-    ({"detector": "eyes"}, "unknown name 'eyes'; expected one of motion, yolo"),
-    ({"detector": "yolo"}, "needs a weights path .* or use detector: motion"),
-    ({"detector": "yolo", "weights": "no.pt"}, "no.pt: no such weights.*use detector: motion"),
-    ({"splits": ("testing",)}, "splits: "),
-    ({"channels": 2}, "channels: 2"),
-])
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"detector": "eyes"}, "unknown name 'eyes'; expected one of motion, yolo"),
+        ({"detector": "yolo"}, "needs a weights path .* or use detector: motion"),
+        ({"detector": "yolo", "weights": "no.pt"}, "no.pt: no such weights.*use detector: motion"),
+        ({"splits": ("testing",)}, "splits: "),
+        ({"channels": 2}, "channels: 2"),
+    ],
+)
 def test_bad_requests(footage, tmp_path, options, match):
     refuse(footage, tmp_path / "out", match, **options)
 

@@ -45,9 +45,12 @@ def rows_of(clip, detector):
 
 def table(clips):
     """Tracks of {clip: {track: frames}}, the boxes of no interest."""
-    rows = [("training", clip, frame, track, 0, 0, 1, 1, 1.0, -1)
-            for clip, tracks in clips.items() for track, frames in tracks.items()
-            for frame in frames]
+    rows = [
+        ("training", clip, frame, track, 0, 0, 1, 1, 1.0, -1)
+        for clip, tracks in clips.items()
+        for track, frames in tracks.items()
+        for frame in frames
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -90,14 +93,17 @@ def test_boxes_end_at_the_frame():
     assert ClipTracker().push(outside, 100, 100) == []
 
 
-@pytest.mark.parametrize("tracks, lengths, expected", [
-    ({"a": {0: range(5)}}, {"a": 5}, 1.0),
-    ({"a": {0: range(5)}}, {"a": 5, "b": 5}, 0.5),
-    ({"a": {0: [0, 1], 1: [2, 3]}}, {"a": 4}, 0.0),  # objects in every frame, none in common
-    ({"a": {0: [0, 1, 2], 1: [1, 2, 3]}}, {"a": 6}, 0.5),
-    ({"a": {0: [0, 1]}}, {"a": 2}, 0.0),
-    ({}, {"a": 9}, 0.0),
-])
+@pytest.mark.parametrize(
+    "tracks, lengths, expected",
+    [
+        ({"a": {0: range(5)}}, {"a": 5}, 1.0),
+        ({"a": {0: range(5)}}, {"a": 5, "b": 5}, 0.5),
+        ({"a": {0: [0, 1], 1: [2, 3]}}, {"a": 4}, 0.0),  # objects in every frame, none in common
+        ({"a": {0: [0, 1, 2], 1: [1, 2, 3]}}, {"a": 6}, 0.5),
+        ({"a": {0: [0, 1]}}, {"a": 2}, 0.0),
+        ({}, {"a": 9}, 0.0),
+    ],
+)
 def test_coverage(tracks, lengths, expected):
     assert common_track_coverage(table(tracks), lengths, window=3) == expected
 
@@ -121,8 +127,10 @@ def test_mask_counts_any_value_and_ignores_opacity(tmp_path):
     none, opaque = np.zeros((4, 4)), np.full((4, 4), 255)
     cv2.imwrite(str(path), np.dstack([np.eye(4) * 3, none, none, opaque]))
     assert np.array_equal(read_mask(path), np.eye(4, dtype=np.uint8))
-    assert np.array_equal(mask_to_working_size(np.eye(4, dtype=np.uint8), (8, 8)),
-                          np.eye(4, dtype=np.uint8).repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(
+        mask_to_working_size(np.eye(4, dtype=np.uint8), (8, 8)),
+        np.eye(4, dtype=np.uint8).repeat(2, 0).repeat(2, 1),
+    )
 
 
 def test_missing_package_names_the_way_out(tmp_path, monkeypatch):

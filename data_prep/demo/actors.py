@@ -1,7 +1,7 @@
 """The figures of the walkway scene: what they look like in one moment.
 
-A figure is a list of ``Part`` tuples in painting order (far side first). A part's points are in metres in
-the figure's own frame: forward (the way it faces), side (towards the camera), up (from the ground).
+A figure is a list of ``Part`` tuples, painted far side first. A part's points are in metres in the
+figure's own frame: forward (the way it faces), side (towards the camera), up (from the ground).
 """
 
 from typing import NamedTuple
