@@ -19,7 +19,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: book test lab lint clean
 
 book: $(READY)
-	$(BIN)/python book/build.py --profile $(PROFILE)
+	@echo "Running the chapters that changed; the first time this takes some minutes."
+	@$(BIN)/python book/build.py --profile $(PROFILE)
 
 test: $(READY)
 	$(BIN)/python -m pytest

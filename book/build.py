@@ -66,6 +66,9 @@ def main() -> int:
     options = parser.parse_args()
     try:
         build(Layout(ROOT, ROOT / "_build", options.profile), options.force)
+    except KeyboardInterrupt:
+        print("book/build.py: stopped; finished chapters and epochs are kept", file=sys.stderr)
+        return 130
     except (DDLError, OSError) as error:  # OSError: a full disk, a folder without write access
         print(f"book/build.py: {error}", file=sys.stderr)
         return 1

@@ -15,8 +15,8 @@ from ddllib.errors import DDLError
 
 NUMBERS = "application/vnd.ddl.numbers+json"
 
-# tqdm's "45%|####  | 9/20", and its form without a total, "9it [00:01, 8.10it/s]".
-_BAR = re.compile(r"\d+%\|.*\||\b\d+\w*it \[\d|\d(it/s|s/it)\b|\?it/s")
+# tqdm's "45%|####  | 9/20", and its form without a total, "9frame [00:01, 8.10frame/s]".
+_BAR = re.compile(r"\d+%\|.*\||\b\d+ ?[a-z]+ \[\d\d:\d\d|\d(it/s|s/it)\b|\?it/s")
 _CURSOR = re.compile(r"\x1b\[[ABJK]")
 _CELL_FILE = re.compile(r"[^\s\"'(<>]*ipykernel_\d+/\d+\.py")
 

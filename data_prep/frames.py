@@ -93,7 +93,7 @@ def is_grey(frame: np.ndarray) -> bool:
 def to_working_size(frame: np.ndarray, size: tuple[int, int], channels: int) -> np.ndarray:
     """H x W x 3 uint8 RGB -> channels x size[0] x size[1] uint8; bilinear, aspect ignored.
 
-    The resize is the released code's (METHOD 5). `channels` 1 keeps the luminance.
+    The resize is the released code's, bilinear. `channels` 1 keeps the luminance.
     """
     if channels == 1:
         frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)

@@ -96,8 +96,8 @@ def prepare(
                 f"{error.filename or out}: {error.strerror or error}; finished clips "
                 "are kept, mend this and run again"
             ) from error
-    if progress:
-        print(f"{manifest['coverage']:.0%} of windows have a track".replace("%", " %"))
+        if progress:
+            print(f"{manifest['coverage']:.0%} of windows have a track".replace("%", " %"))
     return manifest
 
 

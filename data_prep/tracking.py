@@ -75,7 +75,7 @@ def tracker_settings() -> dict:
 def common_track_coverage(
     tracks: pd.DataFrame, lengths: Mapping[str, int], window: int = 3
 ) -> float:
-    """Share of windows, in [0, 1], with a track present in all their frames (METHOD 2).
+    """Share of windows, in [0, 1], with a track present in all their frames.
 
     `tracks`: rows of one split with clip, frame, track; `lengths`: frames of every clip of that
     split, also of those without a track. 0.0 if no clip is as long as a window.

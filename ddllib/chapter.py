@@ -65,7 +65,7 @@ def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
 def highest_frames(record: Record, count: int = 4) -> dict[str, list]:
     """What ``figures.error_maps`` draws of a record: the highest frames of its highest clips.
 
-    Frames and reconstructions are C x H x W in [0, 1], maps H x W (METHOD 5's distance).
+    Frames and reconstructions are C x H x W in [0, 1], maps H x W (``scoring.distance_map``).
     """
     names = sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
     drawn = {"frames": [], "rebuilt": [], "maps": [], "titles": []}
@@ -89,7 +89,7 @@ def table(rows: pd.DataFrame, caption: str = "") -> Styler:
 
 
 def clip_table(data: Prepared) -> pd.DataFrame:
-    """One row per clip: split, frames, abnormal frames (blank for training), objects tracked."""
+    """One row per clip: split, name, frames, abnormal frames, tracks; blank where none."""
     rows = []
     for split, clips in (("training", data.training), ("testing", data.testing)):
         tracks = data.tracks[data.tracks["split"] == split].groupby("clip")["track"].nunique()
@@ -101,7 +101,7 @@ def clip_table(data: Prepared) -> pd.DataFrame:
                     "clip": name,
                     "frames": len(frames),
                     "abnormal frames": "" if labels is None else int(labels.sum()),
-                    "objects tracked": int(tracks.get(name, 0)) or "",
+                    "tracks": int(tracks.get(name, 0)) or "",
                 }
             )
     return pd.DataFrame(rows)

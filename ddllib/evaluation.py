@@ -1,4 +1,4 @@
-"""Named evaluation protocols: from raw scores and labels to AUC (METHOD 5 and 7)."""
+"""Named evaluation protocols: from raw scores and labels to AUC (paper, section 4)."""
 
 from __future__ import annotations
 

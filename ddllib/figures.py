@@ -9,6 +9,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import ScalarFormatter
 
 from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
 
@@ -72,27 +74,32 @@ def tracked_frames(frames: np.ndarray, tracks, indices: Sequence[int]) -> Figure
     ``tracks`` holds this clip's rows of the tracks table (relative boxes).
     """
     height, width = frames.shape[-2:]
+    ids = sorted(tracks[tracks["frame"].isin(list(indices))]["track"].unique())
+    colours = dict(zip(ids, sns.color_palette("husl", len(ids)), strict=True))
     figure, axes = _panels(1, len(indices), width=3.0, aspect=height / width)
     for axis, index in zip(axes[0], indices, strict=True):
         axis.imshow(to_image(frames[index]))
         axis.set_title(f"frame {index}")
         for row in tracks[tracks["frame"] == index].itertuples():
-            _draw_box(axis, row, width, height)
+            _draw_box(axis, row, width, height, colours[row.track])
     return figure
 
 
-def _draw_box(axis, row, width: int, height: int) -> None:
-    colour = sns.color_palette("bright")[row.track % 10]
+def _draw_box(axis, row, width: int, height: int, colour) -> None:
     corner = row.x0 * width - 0.5, row.y0 * height - 0.5
     size = (row.x1 - row.x0) * width, (row.y1 - row.y0) * height
     axis.add_patch(Rectangle(corner, *size, fill=False, linewidth=1.5, edgecolor=colour))
-    axis.text(*corner, str(row.track), color=colour, fontsize=7, va="bottom")
+    text = axis.text(*corner, str(row.track), color=colour, fontsize=8, va="bottom")
+    text.set_path_effects([withStroke(linewidth=2, foreground="white")])
 
 
 def masked_frames(frames: np.ndarray, masks: np.ndarray, titles: Sequence[str]) -> Figure:
     """Frames (n x C x H x W) with the outline of their abnormal pixels (n x H x W) in red."""
-    figure, axes = _panels(1, len(frames), width=3.0, aspect=frames.shape[2] / frames.shape[3])
-    for axis, frame, mask, title in zip(axes[0], frames, masks, titles, strict=True):
+    columns = min(3, len(frames))
+    rows = -(-len(frames) // columns)
+    figure, axes = _panels(rows, columns, width=2.6, aspect=frames.shape[2] / frames.shape[3])
+    shown = list(axes.flat)[: len(frames)]
+    for axis, frame, mask, title in zip(shown, frames, masks, titles, strict=True):
         axis.imshow(to_image(frame))
         if mask.any():
             axis.contour(mask, levels=[0.5], colors=[ACCENT], linewidths=1.5)
@@ -138,8 +145,10 @@ def loss_surface(sigmas: np.ndarray, losses: Mapping[str, np.ndarray]) -> Figure
     for name, values in losses.items():
         axis.plot(sigmas, values, label=name)
     axis.axhline(1, color=INK, linewidth=0.8, linestyle=":")
-    axis.set(xlabel=r"$\sigma$", ylabel=r"$L_\mathrm{dist}$", yscale="log")
-    axis.legend(frameon=False)
+    axis.set(xlabel=r"$\sigma$", ylabel=r"$L_\mathrm{dist}$", yscale="log", ylim=(0.05, 20))
+    axis.set_yticks([0.1, 0.3, 1, 3, 10])
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -210,9 +219,10 @@ def _shade(axis, labels: np.ndarray) -> None:
 
 def timelines(scores: Mapping, labels: Mapping, protocol: str = "median") -> Figure:
     """Score over time for every clip; frames labelled abnormal are shaded."""
-    names, columns = sorted(scores), 3
+    names = sorted(scores)
+    columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    size = (10, 1.5 * rows + 0.4)
+    size = (8, 1.4 * rows + 0.4)
     figure, axes = _axes(rows, columns, figsize=size, squeeze=False, sharey=True)
     for axis, name in zip(axes.flat, names, strict=False):
         if name in labels:
@@ -266,7 +276,7 @@ def median_filter_effect(raw: np.ndarray, labels: np.ndarray | None = None) -> F
     filtered = apply_protocol(raw, "median")
     axis.plot(filtered, color=SECOND, linewidth=1.6, label=f"median of {MEDIAN_LENGTH}")
     axis.set(xlabel="frame", ylabel="score")
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -274,7 +284,8 @@ def auc_bars(values: Mapping[str, float], limits: Mapping[str, float] | None = N
     """AUC in percent by name, with an optional limit marked for some of them."""
     figure, axis = _axes(figsize=(6, 0.4 * len(values) + 0.8))
     names = list(values)
-    axis.barh(names[::-1], [100 * values[n] for n in names[::-1]], color=SECOND, height=0.6)
+    bars = axis.barh(names[::-1], [100 * values[n] for n in names[::-1]], color=SECOND, height=0.6)
+    axis.bar_label(bars, fmt="%.2f", padding=-36, color="white")
     for name, limit in (limits or {}).items():
         row = len(names) - 1 - names.index(name)
         axis.plot([limit * 100] * 2, [row - 0.4, row + 0.4], color=ACCENT, linewidth=2)

@@ -75,7 +75,7 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
             print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
     run = fit(settings, data, folder, progress)
     state = "trained" if run.steps_now else "reused, nothing to train"
-    print(f"{settings.profile}/{folder.name}: {state} ({run.epoch} epochs)")
+    print(f"{settings.profile}/{folder.name}: {state}; epochs: {run.epoch}")
     return run
 
 

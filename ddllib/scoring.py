@@ -16,7 +16,7 @@ CHUNK = 16
 
 
 def distance_map(frames: Tensor, reconstructions: Tensor) -> Tensor:
-    """Per-pixel Euclidean distance over channels, divided by sqrt(3) whatever C is (METHOD 5).
+    """Per-pixel Euclidean distance over channels, divided by sqrt(3) whatever C is, as released.
 
     Both inputs N x C x H x W in [0, 1]; output N x H x W, float32.
     """

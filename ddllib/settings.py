@@ -34,7 +34,7 @@ class Settings:
     size: int = 96  # working height and width, pixels; a multiple of 16
     # model
     model: str = "c3dsu"  # c3dsu or unet
-    preset: str = "released"  # released or paper (METHOD 4)
+    preset: str = "released"  # released or paper
     latent_dim: int = 32  # width of the deepest level
     channels: int = 3  # grey footage is fed as equal channels
     temporal: int = 3  # T, frames in a window

@@ -45,7 +45,8 @@ def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
 def paint_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     """Masks from relative boxes: B x T x 4 -> B x 1 x T x H x W of 0 and 1.
 
-    Corners are truncated to whole pixels, the end excluded (METHOD 5); an empty box paints nothing.
+    Corners are truncated to whole pixels, the end excluded, as in the released code; an empty box
+    paints nothing.
     """
     x0, y0, x1, y1 = to_pixels(boxes, height, width).unbind(-1)
     ys = torch.arange(height, device=boxes.device)

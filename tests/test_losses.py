@@ -1,4 +1,4 @@
-"""Properties of the losses (METHOD 3)."""
+"""Properties of the losses (equations 3 to 7)."""
 
 import pytest
 import torch

@@ -20,7 +20,7 @@ def small(kind=Conv3DSkipUNet, preset="released", **options):
 
 
 def literal_block(block, x, up, last):
-    """One ConvBlock written out from METHOD 4 with functions alone."""
+    """One ConvBlock written out with functions alone."""
     heads = [F.conv2d(x, c.weight, c.bias, padding=c.weight.shape[-1] // 2) for c in block.convs]
     x = F.relu(literal_norm(torch.cat(heads, 1), block.batch_norm_1))
     x = F.pixel_shuffle(x, 2) if up else F.pixel_unshuffle(x, 2)
@@ -91,7 +91,7 @@ def count(model):
 
 
 def test_parameter_counts_of_the_released_preset():
-    # METHOD 4 counts the authors' module, which holds an unused batch norm of 2 x C values.
+    # The figures count the authors' module, which holds an unused batch norm of 2 x C values.
     unused = 2 * 3
     assert count(Conv3DSkipUNet("released", 512)) == 99_001_808 - unused
     assert count(Conv3DSkipUNet("released", 64)) == 1_566_008 - unused

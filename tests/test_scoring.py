@@ -40,7 +40,7 @@ def literal_patch_score(error, patch):
 
 
 def literal_scores(model, clip, patch):
-    """METHOD 5 window by window: reconstruct, distance, patches, edges."""
+    """Window by window: reconstruct, distance, patches, edges."""
     model.eval()
     scores, half = [], model.temporal // 2
     for t in range(half, len(clip) - half):
