@@ -23,7 +23,7 @@ NUMBERS = "application/vnd.ddl.numbers+json"
 
 def store(**numbers: float | int | str | None) -> None:
     """Keep the numbers a chapter claims in its executed copy, where a test reads them back."""
-    plain = {name: getattr(value, "item", lambda v=value: v)() for name, value in numbers.items()}
+    plain = {k: v.item() if hasattr(v, "item") else v for k, v in numbers.items()}
     lines = "\n".join(f"{name} = {value}" for name, value in plain.items())
     display({NUMBERS: plain, "text/plain": lines}, raw=True)
 

@@ -104,7 +104,9 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     """
     folder = settings.record_folder
     if (folder / "run.json").is_file() and not run.steps_now:
-        return _judged_anew(read_record(folder), data)
+        record = read_record(folder)
+        if _is_of(record, settings, data):
+            return _judged_anew(record, data)
     if not data.testing:
         raise DDLError(f"{data.folder}: no test clips; put what is to be scored into testing/")
     started = time.perf_counter()
@@ -116,6 +118,16 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     facts = _facts(settings, data, run, scores, time.perf_counter() - started)
     write_record(folder, facts, scores, data.labels, shown)
     return read_record(folder)
+
+
+def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
+    """Whether a record was made by these settings from this data.
+
+    A record for another patch lies beside its run and is not set aside with it.
+    """
+    recorded, free = record.facts["settings"], {"protocol", "device"}
+    same = all(recorded.get(k) == v for k, v in settings.asdict().items() if k not in free)
+    return same and record.facts["data"]["digest"] == data.digest
 
 
 def _judged_anew(record: Record, data: Prepared) -> Record:

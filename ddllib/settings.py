@@ -210,7 +210,8 @@ def find_path(value: str) -> Path:
 
     Weights are often kept beside the data sets, so the data root's parent is looked at too.
     """
-    places = [ROOT / value, data_root() / value, data_root().parent / value]
+    roots = dict.fromkeys([ROOT, data_root(), data_root().parent])
+    places = [root / value for root in roots]
     for place in places:
         if place.exists():
             return place

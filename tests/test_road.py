@@ -73,6 +73,17 @@ def test_another_patch_is_scored_anew_but_not_trained_anew(finished, small_setti
     assert again.folder != record.folder and again.auc("raw") != record.auc("raw")
 
 
+def test_the_record_of_another_patch_does_not_outlive_its_run(finished, small_settings, small_data):
+    other = small_settings(patch=4)
+    run = road.train(other, small_data, progress=False)
+    road.score(other, small_data, run, progress=False)
+    small_data.manifest["clips"]["training"]["01"]["sha256"] = "changed"
+    retrained = road.train(finished[0], small_data, progress=False)
+    retrained.steps_now = 0  # as a later process finds it
+    record = road.score(other, small_data, retrained, progress=False)
+    assert record.facts["data"]["digest"] == small_data.digest
+
+
 def test_corrected_labels_are_judged_anew_by_the_kept_scores(finished, small_data):
     settings, run, record = finished
     run.steps_now = 0
