@@ -1,22 +1,64 @@
-"""`python -m data_prep prepare SOURCE OUT` and `python -m data_prep verify OUT`."""
+"""From footage to prepared data.
+
+A footage folder is in one of these layouts: training/ and testing/ with frames/<clip>/ or videos
+(common, ShanghaiTech), Train/ and Test/ (UCSD), training_videos/ and testing_videos/ (Avenue), or
+just videos or folders of frames (all for training, but for those that labels.csv names).
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from data_prep.detection import DETECTORS
+from data_prep import datasets
+from data_prep.detectors import DETECTORS
 from data_prep.layouts import SPLITS
-from data_prep.manifest import verify
+from data_prep.manifest import to_json, verify, write_atomically
 from data_prep.prepared import prepare
+from data_prep.survey import report, survey
 from ddllib.errors import DDLError
+from ddllib.settings import data_root
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    add_download(commands)
+    add_check(commands)
+    add_prepare(commands)
+    add_others(commands)
+    return parser
+
+
+def add_download(commands) -> None:
+    get = commands.add_parser("download", help="fetch a data set, or say how to get it")
+    get.set_defaults(run=run_download)
+    get.add_argument("dataset", choices=datasets.wholes())
+    get.add_argument("folder", nargs="?", type=Path, help="default: its name under $DDL_DATA")
+    get.add_argument("--mirror", help="address of a folder that holds the official files")
+    get.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_footage(command) -> None:
+    command.add_argument("source", type=Path, help="folder of footage")
+    command.add_argument(
+        "--dataset",
+        choices=[*datasets.names(), datasets.OWN],
+        help="what the footage is meant to be; by default it is recognised by its content",
+    )
+
+
+def add_check(commands) -> None:
+    look = commands.add_parser("check", help="say what a folder of footage holds and what differs")
+    look.set_defaults(run=run_check)
+    add_footage(look)
+
+
+def add_prepare(commands) -> None:
     make = commands.add_parser("prepare", help="prepare a folder of footage")
-    make.add_argument("source", help="folder that holds training/ and testing/")
-    make.add_argument("out", help="folder for the prepared data")
+    make.set_defaults(run=run_prepare)
+    add_footage(make)
+    make.add_argument("out", type=Path, help="folder for the prepared data")
     make.add_argument(
         "--size",
         type=int,
@@ -26,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="height and width, or one number for both (default: 128)",
     )
     make.add_argument("--detector", choices=DETECTORS, default="motion")
-    make.add_argument("--weights", help="weights for yolo: .pt, .onnx or an OpenVINO folder")
+    make.add_argument("--weights", help="for yolo (.pt, .onnx, OpenVINO folder) or faster-rcnn")
     make.add_argument(
         "--splits",
         choices=SPLITS,
@@ -37,38 +79,93 @@ def build_parser() -> argparse.ArgumentParser:
     make.add_argument(
         "--channels", type=int, choices=(1, 3), help="default: 1 for grey footage, 3 for colour"
     )
+    make.add_argument("--scene", help='only the clips of this scene, their names before "_"')
     make.add_argument("--quiet", action="store_true", help="no progress bars")
-    check = commands.add_parser("verify", help="check prepared data against its manifest")
-    check.add_argument("out", help="folder of the prepared data")
-    return parser
+
+
+def add_others(commands) -> None:
+    test = commands.add_parser("verify", help="check prepared data against its manifest")
+    test.set_defaults(run=run_verify)
+    test.add_argument("out", type=Path, help="folder of the prepared data")
+    show = commands.add_parser("show", help="draw prepared data: frames, tracks, masks")
+    show.set_defaults(run=run_show)
+    show.add_argument("out", type=Path, help="folder of the prepared data")
+    show.add_argument("image", type=Path, help=".png, .pdf, .svg, or .npz to draw later")
+    weigh = commands.add_parser("compare", help="detector against detector on training clips")
+    weigh.set_defaults(run=run_compare)
+    weigh.add_argument("source", type=Path, help="folder of footage")
+    weigh.add_argument("table", type=Path, help="the table to write, .json")
+    weigh.add_argument("--detectors", choices=DETECTORS, nargs="+", default=list(DETECTORS))
+
+
+def run_download(given) -> None:
+    from data_prep.official import get
+
+    folder = given.folder or data_root() / given.dataset
+    get(datasets.load(given.dataset), folder, given.mirror, not given.quiet)
+    print(*report(survey(folder, given.dataset)), sep="\n")
+
+
+def run_check(given) -> None:
+    print(*report(survey(given.source, given.dataset)), sep="\n")
+
+
+def run_prepare(given) -> None:
+    manifest = prepare(
+        given.source,
+        given.out,
+        tuple(given.size * 2 if len(given.size) == 1 else given.size),
+        given.detector,
+        given.weights,
+        given.splits,
+        given.channels,
+        not given.quiet,
+        given.dataset,
+        given.scene,
+    )
+    say_whole(given.out, manifest)
+
+
+def run_verify(given) -> None:
+    say_whole(given.out, verify(given.out))
+
+
+def say_whole(out: Path, manifest: dict) -> None:
+    clips = ", ".join(f"{len(c)} {split}" for split, c in manifest["clips"].items())
+    print(f"{out}: whole, {clips} clips")
+
+
+def run_show(given) -> None:
+    from ddllib import figures, sheets
+    from ddllib.data import load_prepared
+
+    sheet = sheets.panels(load_prepared(given.out))
+    if given.image.suffix == ".npz":
+        sheets.save(given.image, sheet)
+    else:
+        figures.contact_sheet(sheet).savefig(given.image)
+    print(f"{given.image}: {len(sheet)} clips drawn")
+
+
+def run_compare(given) -> None:
+    from data_prep.compare import compare
+
+    table = compare(given.source, {name: None for name in given.detectors})
+    write_atomically(given.table, to_json(table))
+    print(f"{given.table}: written")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it worked, 1 with one line on stderr if the user can mend it."""
     given = build_parser().parse_args(arguments)
     try:
-        if given.command == "verify":
-            manifest = verify(given.out)
-        else:
-            size = given.size * 2 if len(given.size) == 1 else given.size
-            manifest = prepare(
-                given.source,
-                given.out,
-                tuple(size),
-                given.detector,
-                given.weights,
-                given.splits,
-                given.channels,
-                not given.quiet,
-            )
-    except DDLError as error:
+        given.run(given)
+    except (DDLError, OSError) as error:
         print(f"data_prep: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("data_prep: stopped; finished clips are kept, run again to go on", file=sys.stderr)
         return 130
-    clips = ", ".join(f"{len(c)} {split}" for split, c in manifest["clips"].items())
-    print(f"{given.out}: whole, {clips} clips")
     return 0
 
 

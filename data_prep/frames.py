@@ -12,26 +12,43 @@ from ddllib.errors import DDLError
 GREY_TOLERANCE = 2  # grey levels; a video codec may part equal channels by rounding
 
 
-def read_frames(clip: Clip) -> Iterator[np.ndarray]:
-    """Frames of a clip in order, each H x W x 3 uint8 RGB; only one is held at a time.
+def read_frames(clip: Clip, colour: bool = False) -> Iterator[np.ndarray]:
+    """Frames of a clip in order, uint8; only one is held at a time.
 
-    Raises DDLError, naming the file, for a frame that cannot be decoded, is cut off or differs
-    in size from the first, and for a video that ends before its stated length.
+    A frame is H x W x 3 BGR, as OpenCV decodes it; the image of a grey file is H x W unless
+    `colour` asks for three channels. Raises DDLError, naming the file, for a frame that cannot be
+    decoded, is cut off or differs in size from the first, and for a video that ends before its
+    stated length.
     """
-    return read_image_folder(clip) if clip.frames else read_video(clip.path)
+    return read_image_folder(clip, colour) if clip.frames else read_video(clip.path)
 
 
-def read_image_folder(clip: Clip) -> Iterator[np.ndarray]:
-    size = None
+def frame_count(clip: Clip) -> int | None:
+    """Frames of a clip without decoding it; None for a video that does not state its length."""
+    if clip.frames:
+        return len(clip.frames)
+    video = open_video(clip.path)
+    stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    return stated if stated > 0 else None
+
+
+def frame_size(clip: Clip) -> tuple[int, int]:
+    """Height and width of a clip's first frame, in pixels."""
+    return next(read_frames(clip)).shape[:2]
+
+
+def read_image_folder(clip: Clip, colour: bool) -> Iterator[np.ndarray]:
+    size, flags = None, cv2.IMREAD_COLOR if colour else cv2.IMREAD_ANYCOLOR
     for path in clip.frames:
-        frame = read_image(path, cv2.IMREAD_COLOR)
-        size = size or frame.shape
-        if frame.shape != size:
+        frame = read_image(path, flags)
+        size = size or frame.shape[:2]
+        if frame.shape[:2] != size:
             raise DDLError(
                 f"{path}: {frame.shape[1]}x{frame.shape[0]} pixels, but the clip's "
                 f"first frame has {size[1]}x{size[0]}; expected one size per clip"
             )
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        yield frame
 
 
 def read_image(path: Path, flags: int) -> np.ndarray:
@@ -51,26 +68,34 @@ def is_cut_off(data: bytes) -> bool:
     """Whether an image file ends before its end marker (JPEG, PNG) or is empty."""
     if data.startswith(b"\xff\xd8"):
         # The end marker must follow the last start of scan: a thumbnail brings its own pair.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+        end = data.rfind(b"\xff\xd9")
+        return end < 0 or b"\xff\xda" in data[end:]
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data
     return not data
 
 
-def read_video(path: Path) -> Iterator[np.ndarray]:
+def open_video(path: Path) -> cv2.VideoCapture:
+    """An opened video; DDLError if OpenCV cannot read it."""
     video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise DDLError(
+            f"{path}: OpenCV cannot open this video; fetch it again, or convert it, for example "
+            "to MP4 with H.264"
+        )
+    return video
+
+
+def read_video(path: Path) -> Iterator[np.ndarray]:
+    video, count = open_video(path), 0
     try:
-        if not video.isOpened():
-            raise DDLError(
-                f"{path}: OpenCV cannot open this video; convert it, for example to MP4 with H.264"
-            )
-        stated, count = video.get(cv2.CAP_PROP_FRAME_COUNT), 0
+        stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
         while True:
             ok, frame = video.read()
             if not ok:
                 break
             count += 1
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            yield frame
     finally:
         video.release()
     # Containers round their length, so a frame or one per cent less is no fault.
@@ -82,8 +107,10 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
 
 
 def is_grey(frame: np.ndarray) -> bool:
-    """Whether the three channels of an H x W x 3 frame are equal but for codec rounding."""
-    red, green, blue = cv2.split(frame)
+    """Whether a frame, H x W or H x W x 3, has equal channels but for codec rounding."""
+    if frame.ndim == 2:
+        return True
+    blue, green, red = cv2.split(frame)
     return (
         max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF))
         <= GREY_TOLERANCE
@@ -91,24 +118,15 @@ def is_grey(frame: np.ndarray) -> bool:
 
 
 def to_working_size(frame: np.ndarray, size: tuple[int, int], channels: int) -> np.ndarray:
-    """H x W x 3 uint8 RGB -> channels x size[0] x size[1] uint8; bilinear, aspect ignored.
+    """H x W or H x W x 3 BGR uint8 -> channels x size[0] x size[1] uint8, RGB or luminance.
 
-    The resize is the released code's, bilinear. `channels` 1 keeps the luminance.
+    The resize is the released code's, bilinear, and ignores the aspect ratio.
     """
-    if channels == 1:
-        frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    if channels == 1 and frame.ndim == 3:
+        frame = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return small[None] if channels == 1 else np.ascontiguousarray(small.transpose(2, 0, 1))
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """One pixel mask, H x W uint8 0/1; any non-zero value is abnormal."""
-    mask = read_image(path, cv2.IMREAD_UNCHANGED)
-    if mask.ndim == 3:
-        mask = mask[..., :3].max(axis=2)  # a fourth channel is opacity, not a label
-    return (mask > 0).astype(np.uint8)
-
-
-def mask_to_working_size(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """H x W 0/1 -> size 0/1, the nearest pixel."""
-    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    if channels == 1:
+        return small[None]
+    if small.ndim == 2:
+        return np.repeat(small[None], 3, axis=0)
+    return np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1))

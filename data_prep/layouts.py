@@ -1,30 +1,40 @@
-"""Where the clips, labels and masks of a footage folder are.
+"""Where the clips, masks and labels of a footage folder are.
 
-The common layout is::
+A layout is recognised by its folders, never guessed::
 
-    <root>/training/frames/<clip>/<frame>.jpg   or  <root>/training/<clip>.avi
-                                                or  <root>/training/videos/<clip>.avi
-    <root>/testing/...                          the same, optional
-    <root>/testing/masks/<clip>/<frame>.png     optional, non-zero pixel = abnormal
-    <root>/*.mat  or  <root>/testing/labels.csv optional frame labels
+    common        training/frames/<clip>/<frame>.jpg, training/<clip>.avi or
+                  training/videos/<clip>.avi; testing/ likewise
+    ShanghaiTech  the same with testing/test_frame_mask/ or testing/test_pixel_mask/
+    UCSD          Train/TrainNNN/<frame>.tif, Test/TestNNN/<frame>.tif
+    Avenue        training_videos/NN.avi, testing_videos/NN.avi
+    plain         videos, or folders of frames, with nothing around them: training clips, but for
+                  those that labels.csv names
+
+Masks and labels are looked for in the same places in every layout (`find_masks`, `find_labels`).
 """
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.labels import clips_named
 from ddllib.errors import DDLError
 
 SPLITS = ("training", "testing")
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv"})
-LABEL_COLUMNS = ("clip", "first", "last")
-
-Ranges = list[tuple[int, int]]
+# The folder of each split by layout; a root that holds one of them has that layout.
+FOLDERS = {
+    "common": {"training": "training", "testing": "testing"},
+    "UCSD": {"training": "Train", "testing": "Test"},
+    "Avenue": {"training": "training_videos", "testing": "testing_videos"},
+}
+PLAIN = "plain"
+UCSD_CLIP = re.compile(r"(?:Train|Test)([0-9]+)")
+AVENUE_MASKS = Path("ground_truth_demo", "testing_label_mask")
 
 
 @dataclass(frozen=True)
@@ -36,25 +46,39 @@ class Clip:
     path: Path
     frames: tuple[Path, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the clip."""
+        return self.frames or (self.path,)
+
 
 @dataclass(frozen=True)
 class Footage:
-    """All that a footage folder holds: clips by split and name, masks of test clips, labels."""
+    """All that a footage folder holds.
+
+    `clips` by split and name; `masks` by test clip: images in the order of the frames, or one
+    .npy or .mat file; `labels` by labelling, the name of the file or folder that holds it.
+    """
 
     root: Path
+    layout: str
     clips: Mapping[str, Mapping[str, Clip]]
     masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    labels: Path | None = None
+    labels: Mapping[str, Path] = field(default_factory=dict)
 
-    def files(self) -> list[Path]:
-        """Every file that the prepared data depends on, in a fixed order."""
-        found = [self.labels] if self.labels else []
-        for split in SPLITS:
-            for clip in self.clips[split].values():
-                found.extend(clip.frames or (clip.path,))
-        for masks in self.masks.values():
-            found.extend(masks)
-        return found
+    def only(self, chosen: Mapping[str, Iterable[str]]) -> "Footage":
+        """The same footage without the clips that `chosen` does not name for their split."""
+        clips = {
+            split: {name: clip for name, clip in self.clips[split].items() if name in names}
+            for split, names in chosen.items()
+        }
+        masks = {name: paths for name, paths in self.masks.items() if name in chosen["testing"]}
+        return replace(self, clips=clips, masks=masks)
+
+
+def scene_of(clip: str) -> str:
+    """The scene of a ShanghaiTech clip, the part of its name before "_": "01_0014" is of "01"."""
+    return clip.partition("_")[0]
 
 
 def natural_key(name: str) -> tuple:
@@ -66,32 +90,57 @@ def natural_key(name: str) -> tuple:
 def find_footage(root: str | Path) -> Footage:
     """Find clips, masks and labels under `root`; nothing is decoded yet.
 
-    Raises DDLError if there is no training clip, a clip is empty or has a gap in its frame
-    numbers, masks do not fit the frames, or the label file is not the only one.
+    A folder around the data set, as archives bring it, is stepped into. Raises DDLError if no
+    layout or more than one is there, a clip is empty or has a gap in its frame numbers, or masks
+    do not fit the frames.
     """
-    root = Path(root)
+    root, layout = find_layout(Path(root))
+    base = {split: root / folder for split, folder in FOLDERS.get(layout, {}).items()}
+    if layout == PLAIN:
+        clips = plain_clips(root)
+    else:
+        clips = {split: find_clips(base[split], split) for split in SPLITS}
+    testing = base.get("testing", root)
+    if layout == "common" and any(testing.glob("test_*_mask")):
+        layout = "ShanghaiTech"
+    masks = find_masks(root, testing, clips["testing"])
+    return Footage(root, layout, clips, masks, find_labels(root, testing))
+
+
+def find_layout(root: Path) -> tuple[Path, str]:
+    """The folder that holds the data set, `root` or the only one in it, and its layout."""
     if not root.is_dir():
-        raise DDLError(f"{root}: no such folder; give the folder that holds training/ and testing/")
-    clips = {split: find_clips(root, split) for split in SPLITS}
-    if not clips["training"]:
+        raise DDLError(f"{root}: no such folder; give the folder that holds the footage")
+    found = layouts_at(root)
+    # Avenue's ground truth comes with copies of its test videos.
+    below = [p for p in sorted(visible(root)) if p.name != AVENUE_MASKS.parts[0]]
+    inside = [] if found else [p for p in below if layouts_at(p)]
+    if len(inside) > 1:
+        names = ", ".join(p.name for p in inside)
+        raise DDLError(f"{root}: holds more than one data set ({names}); give one of these folders")
+    if inside:
+        root, found = inside[0], layouts_at(inside[0])
+    if len(found) > 1:
         raise DDLError(
-            f"{root / 'training'}: no training clips found; expected frames/<clip>/<frame>.jpg "
-            "or <clip>.avi below it"
+            f"{root}: mixes the layouts {' and '.join(found)}; expected one, move the other away"
         )
-    masks = find_masks(root / "testing" / "masks", clips["testing"])
-    return Footage(root, clips, masks, find_label_file(root))
+    return root, found[0] if found else PLAIN
 
 
-def find_clips(root: Path, split: str) -> dict[str, Clip]:
-    """Clips of one split in natural order; an absent split folder gives none."""
-    base = root / split
-    folders = [p for p in visible(base / "frames") if p.is_dir()]
-    videos = [
-        p
-        for place in (base, base / "videos")
-        for p in visible(place)
-        if p.suffix.lower() in VIDEOS and p.is_file()
-    ]
+def layouts_at(root: Path) -> list[str]:
+    """The layouts whose folders are there, spelled as the layout spells them."""
+    present = {p.name for p in visible(root) if p.is_dir()}
+    return [name for name, folders in FOLDERS.items() if present & set(folders.values())]
+
+
+def find_clips(base: Path, split: str) -> dict[str, Clip]:
+    """Clips of one split in natural order of their names; an absent folder gives none.
+
+    Looked for in the folder itself, in `frames` and in `videos` below it.
+    """
+    places = (base, base / "frames", base / "videos")
+    folders = [p for place in places for p in visible(place) if is_frame_folder(p, base)]
+    videos = [p for place in places for p in visible(place) if is_video(p)]
     if folders and videos:
         raise DDLError(
             f"{base}: holds both folders of frames and videos ({videos[0].name}); "
@@ -99,17 +148,50 @@ def find_clips(root: Path, split: str) -> dict[str, Clip]:
         )
     clips: dict[str, Clip] = {}
     for path in sorted(folders or videos, key=lambda p: natural_key(p.name)):
-        name = path.name if folders else path.stem
-        if name in clips:
+        clip = open_clip(path, split)
+        if clip.name in clips:
             raise DDLError(
-                f"{path}: a second clip named {name} ({clips[name].path.name} is the "
+                f"{path}: a second clip named {clip.name} ({clips[clip.name].path.name} is the "
                 "first); rename one of them"
             )
-        frames = find_images(path) if folders else ()
-        if folders:
-            check_numbering(frames)
-        clips[name] = Clip(split, name, path, frames)
+        clips[clip.name] = clip
     return clips
+
+
+def is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEOS and path.is_file()
+
+
+def is_frame_folder(path: Path, base: Path) -> bool:
+    """Whether a folder is a clip: any below `frames`, but beside it only one that holds images."""
+    if not path.is_dir() or path.name.endswith("_gt"):
+        return False
+    if path.parent.name == "frames":
+        return True
+    return path.parent == base and any(p.suffix.lower() in IMAGES for p in visible(path))
+
+
+def open_clip(path: Path, split: str) -> Clip:
+    """The clip of a folder or video. UCSD's TrainNNN and TestNNN get the common name, NN."""
+    if not path.is_dir():
+        return Clip(split, path.stem, path)
+    frames = find_images(path)
+    check_numbering(frames)
+    official = UCSD_CLIP.fullmatch(path.name)
+    return Clip(split, f"{int(official[1]):02d}" if official else path.name, path, frames)
+
+
+def plain_clips(root: Path) -> dict[str, dict[str, Clip]]:
+    """Clips of a folder without splits; those that its labels.csv names are for testing."""
+    clips = find_clips(root, "training")
+    if not clips and any(p.suffix.lower() in IMAGES for p in visible(root)):
+        clips = {root.resolve().name: open_clip(root, "training")}
+    labels = root / "labels.csv"
+    labelled = clips_named(labels) if labels.is_file() else set()
+    return {
+        "training": {n: c for n, c in clips.items() if n not in labelled},
+        "testing": {n: replace(c, split="testing") for n, c in clips.items() if n in labelled},
+    }
 
 
 def visible(folder: Path) -> list[Path]:
@@ -128,13 +210,18 @@ def find_images(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(images, key=lambda p: natural_key(p.name)))
 
 
+def frame_number(path: Path) -> str:
+    """The number at the end of a frame's name without leading zeros; the name where none is."""
+    digits = re.search(r"([0-9]+)$", path.stem)
+    return str(int(digits[1])) if digits else path.stem
+
+
 def check_numbering(frames: Sequence[Path]) -> None:
     """Frames counted one by one must have no hole: a lost file would shift every label."""
-    digits = [re.search(r"([0-9]+)$", p.stem) for p in frames]
-    if not all(digits):
+    numbers = [frame_number(p) for p in frames]
+    if not all(n.isdecimal() for n in numbers):
         return
-    numbers = np.array([int(d.group(1)) for d in digits])
-    steps = np.diff(numbers)
+    steps = np.diff([int(n) for n in numbers])
     # A smallest step above 1 is a sampled clip or a time stamp, not a count.
     if len(steps) and steps.min() == 1 and steps.max() > 1:
         before = frames[int(np.argmax(steps > 1))]
@@ -144,135 +231,60 @@ def check_numbering(frames: Sequence[Path]) -> None:
         )
 
 
-def find_masks(folder: Path, clips: Mapping[str, Clip]) -> dict[str, tuple[Path, ...]]:
-    """Mask images of each test clip, in the order of its frames; {} without a masks folder."""
-    if not folder.is_dir():
-        return {}
-    found = {p.name: p for p in visible(folder) if p.is_dir()}
-    for name in sorted(found.keys() ^ clips.keys(), key=natural_key):
-        what = "masks without a test clip" if name in found else "no masks for this test clip"
-        raise DDLError(
-            f"{folder / name}: {what}; expected one folder of masks per test clip, "
-            "with the clip's name"
-        )
-    masks = {name: find_images(found[name]) for name in clips}
+def find_masks(root: Path, testing: Path, clips: Mapping[str, Clip]) -> dict[str, tuple[Path, ...]]:
+    """Pixel masks by test clip, also of clips that are not there.
+
+    ::
+
+        testing/masks/<clip>/<frame>.png               one image per frame, with the frame's name
+        testing/test_pixel_mask/<clip>.npy             N x H x W
+        ground_truth_demo/testing_label_mask/N_label.mat     beside the videos or one level up
+        Test/TestNNN_gt/001.bmp or frame001.bmp
+    """
+    masks: dict[str, tuple[Path, ...]] = {}
+    for folder in visible(testing / "masks"):
+        if folder.is_dir():
+            masks[folder.name] = find_images(folder)
+    for folder in visible(testing):
+        if folder.name.endswith("_gt") and (official := UCSD_CLIP.fullmatch(folder.name[:-3])):
+            masks[f"{int(official[1]):02d}"] = find_images(folder)
+    for file in visible(testing / "test_pixel_mask"):
+        if file.suffix == ".npy":
+            masks[file.stem] = (file,)
+    for place in (root, root.parent):
+        for file in visible(place / AVENUE_MASKS):
+            if number := re.fullmatch(r"([0-9]+)_label", file.stem):
+                masks.setdefault(f"{int(number[1]):02d}", (file,))
     for name, clip in clips.items():
-        if clip.frames:
+        if clip.frames and name in masks:
             check_mask_names(masks[name], clip)
-    return masks
+    return dict(sorted(masks.items(), key=lambda item: natural_key(item[0])))
+
+
+def masks_place(masks: Sequence[Path]) -> Path:
+    """What to name in a message about a clip's masks: their folder, or the one file."""
+    return masks[0].parent if masks[0].suffix.lower() in IMAGES else masks[0]
 
 
 def check_mask_names(masks: Sequence[Path], clip: Clip) -> None:
-    """Each frame of a folder clip has a mask of its own name and the other way round."""
-    frames, stems = [p.stem for p in clip.frames], {p.stem for p in masks}
-    if len(masks) == len(frames) and stems == set(frames):
+    """Each frame of a folder clip has a mask of its own number and the other way round."""
+    if masks[0].suffix.lower() not in IMAGES:
         return
-    odd = sorted(stems ^ set(frames), key=natural_key)
+    frames, marked = map(frame_number, clip.frames), set(map(frame_number, masks))
+    odd = sorted(marked ^ set(frames), key=natural_key)
+    if len(masks) == len(clip.frames) and not odd:
+        return
     detail = f"; first without a partner: {odd[0]}" if odd else ""
     raise DDLError(
-        f"{masks[0].parent}: {len(masks)} masks for {len(frames)} frames{detail}; "
-        "expected one mask per frame with the frame's name"
+        f"{masks[0].parent}: {len(masks)} masks for {len(clip.frames)} frames{detail}; "
+        "expected one mask per frame with the frame's number"
     )
 
 
-def find_label_file(root: Path) -> Path | None:
-    """The one label file of a footage folder, or None."""
-    found = sorted(p for p in visible(root) if p.suffix.lower() == ".mat")
-    found += [p for p in (root / "testing" / "labels.csv",) if p.is_file()]
-    if len(found) > 1:
-        names = ", ".join(str(p.relative_to(root)) for p in found)
-        raise DDLError(
-            f"{root}: more than one label file ({names}); expected one, move the others away"
-        )
-    return found[0] if found else None
-
-
-def read_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
-    """Abnormal ranges of each test clip, zero-based and inclusive at both ends.
-
-    Raises DDLError if the file cannot be read or speaks of clips that are not there.
-    """
-    read = read_mat_ranges if path.suffix.lower() == ".mat" else read_csv_ranges
-    return read(path, clips)
-
-
-def read_mat_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
-    """`gt[0][k]` is 2 x n, one-based inclusive first and last frames of the k-th test clip."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content = loadmat(path, variable_names=["gt"])
-    except NotImplementedError as error:
-        raise DDLError(f"{path}: a MATLAB 7.3 file; save it again with `save -v7`") from error
-    except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
-        raise DDLError(f"{path}: not a readable MATLAB file ({error}); fetch it again") from error
-    if "gt" not in content:
-        raise DDLError(f"{path}: holds no variable `gt`; expected gt[0][clip] with 2 x n rows")
-    cells = content["gt"].ravel()
-    if len(cells) != len(clips):
-        raise DDLError(
-            f"{path}: labels for {len(cells)} clips, but there are {len(clips)} test "
-            "clips; expected one entry of gt per test clip"
-        )
-    pairs = zip(clips, cells, strict=True)
-    return {clip: mat_cell_ranges(path, clip, cell) for clip, cell in pairs}
-
-
-def mat_cell_ranges(path: Path, clip: str, cell) -> Ranges:
-    """Zero-based ranges of one cell of `gt`; an empty cell is a clip without anomalies."""
-    rows = np.asarray(cell)
-    if rows.size == 0:
-        return []
-    if rows.dtype.kind not in "iuf" or rows.ndim != 2 or len(rows) != 2 or np.any(rows % 1):
-        raise DDLError(
-            f"{path}: clip {clip}: expected 2 x n whole numbers (first and last "
-            f"frames), found shape {rows.shape}"
-        )
-    return [(int(first) - 1, int(last) - 1) for first, last in rows.T]
-
-
-def read_csv_ranges(path: Path, clips: Sequence[str]) -> dict[str, Ranges]:
-    """Rows clip,first,last: zero-based, inclusive; a clip without a row has no anomaly."""
-    ranges: dict[str, Ranges] = {clip: [] for clip in clips}
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, skipinitialspace=True)
-            rows, header = list(table), table.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DDLError(f"{path}: not a readable CSV file ({error}); save it as UTF-8") from error
-    missing = [c for c in LABEL_COLUMNS if c not in header]
-    if missing:
-        raise DDLError(
-            f"{path}: no column {', '.join(missing)}; expected the header {','.join(LABEL_COLUMNS)}"
-        )
-    for number, row in enumerate(rows, start=2):
-        if row["clip"] not in ranges:
-            raise DDLError(
-                f"{path}: line {number}: no test clip {row['clip']!r}; expected one of "
-                f"{', '.join(clips) or 'none'}"
-            )
-        try:
-            ranges[row["clip"]].append((int(row["first"]), int(row["last"])))
-        except (TypeError, ValueError) as error:
-            raise DDLError(
-                f"{path}: line {number}: first and last must be whole numbers, found "
-                f"{row['first']!r} and {row['last']!r}"
-            ) from error
-    return ranges
-
-
-def frame_labels(path: Path, clip: str, ranges: Ranges, length: int) -> np.ndarray:
-    """0/1 per frame, uint8 of shape (length,); 1 inside a range.
-
-    Raises DDLError if a range is turned round or leaves the clip.
-    """
-    labels = np.zeros(length, np.uint8)
-    for first, last in ranges:
-        if not 0 <= first <= last < length:
-            raise DDLError(
-                f"{path}: clip {clip}: frames {first} to {last} (counted from 0) do "
-                f"not lie in its {length} frames; correct the label file"
-            )
-        labels[first : last + 1] = 1
-    return labels
+def find_labels(root: Path, testing: Path) -> dict[str, Path]:
+    """Every labelling of the test clips, by the name of the file or folder that holds it."""
+    found = [p for p in visible(root) if p.suffix.lower() in (".mat", ".npy")]
+    found += [p for p in visible(testing) if p.suffix == ".m"]
+    places = (root / "labels.csv", testing / "labels.csv", testing / "test_frame_mask")
+    found += [p for p in places if p.exists()]
+    return {p.name: p for p in sorted(found, key=lambda p: natural_key(p.name))}

@@ -5,8 +5,10 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,8 @@ import pandas as pd
 from data_prep.tracking import BOX, COLUMNS
 from ddllib.errors import DDLError
 
-FORMAT = 1
-PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino")
+FORMAT = 2
+PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino", "torch", "torchvision")
 
 
 def to_json(value) -> str:
@@ -23,12 +25,24 @@ def to_json(value) -> str:
     return json.dumps(value, indent=1)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file under a temporary name first, so that it is whole or absent."""
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A binary file under a temporary name; in its place only once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".tmp")
-    part.write_text(text, "utf-8")
+    try:
+        with open(part, "wb", buffering=1 << 20) as file:
+            yield file
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     os.replace(part, path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small text file that is whole or absent."""
+    with writing(path) as file:
+        file.write(text.encode())
 
 
 def file_checksum(path: Path) -> str:
@@ -46,7 +60,7 @@ def source_checksum(root: Path, files: Iterable[Path]) -> str:
     digest, ends = hashlib.sha256(), 1 << 16
     for path in files:
         size = path.stat().st_size
-        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
+        digest.update(f"{Path(os.path.relpath(path, root)).as_posix()}\0{size}\0".encode())
         with open(path, "rb") as file:
             digest.update(file.read(ends))
             file.seek(max(ends, size - ends))

@@ -1,48 +1,54 @@
 """The prepared form: clips as memory-mapped arrays, tracks, labels, masks and a manifest.
 
-    manifest.json          what is here, how it was made, checksums; written last
-    training/<clip>.npy    uint8, N x C x H x W
-    testing/<clip>.npy     the same
-    labels/<clip>.npy      uint8, N, 1 = abnormal (test clips, if labels or masks exist)
-    masks/<clip>.npy       uint8, N x H x W, 0/1 (test clips, if masks exist)
-    tracks.csv             one row per tracked box, relative coordinates
+    manifest.json                    what is here, how it was made, checksums; written last
+    training/<clip>.npy              uint8, N x C x H x W
+    testing/<clip>.npy               the same
+    labels/<labelling>/<clip>.npy    uint8, N, 1 = abnormal (test clips, if labels or masks exist)
+    masks/<clip>.npy                 uint8, N x H x W, 0/1 (test clips, if masks exist)
+    tracks.csv                       one row per tracked box, relative coordinates
 
-Work goes on in `.partial/` inside the folder, clip by clip. Only when all clips are done are the
-parts moved to their place, so an earlier preparation stays whole until then, and a run that was
-cut off goes on at the clip where it stopped.
+Work goes on in `.partial/` inside the folder, several clips at once. Only when all is done are the
+parts moved to their place, so an earlier preparation stays whole until then. A run that was cut
+off, or that follows a change of the footage, redoes only the clips that are not yet as asked for.
 """
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from data_prep import frames as fr
-from data_prep import layouts
-from data_prep.detection import Detector, make_detector
+from data_prep.boxes import Boxes
+from data_prep.clips import Workers, clip_checksum, write_clip
+from data_prep.detectors import Detector, make_detector
 from data_prep.layouts import SPLITS, Clip, Footage
 from data_prep.manifest import (
     FORMAT,
-    checksums,
     file_checksum,
     source_checksum,
     to_json,
     versions,
     write_atomically,
 )
-from data_prep.tracking import COLUMNS, ClipTracker, common_track_coverage, tracker_settings
+from data_prep.survey import Survey, check, read_labels, survey
+from data_prep.tracking import COLUMNS, WINDOW, common_track_coverage, tracker_settings
+from data_prep.truth import choose_labelling, compare_labellings, truth_files, write_truth
+from data_prep.workplace import (
+    check_target,
+    clear,
+    locked,
+    move_into_place,
+    other_checksums,
+    read_finished,
+    record_file,
+    reuse,
+)
 from ddllib.errors import DDLError
-
-PARTS = ("training", "testing", "labels", "masks", "tracks.csv")
-WINDOW = 3  # frames; coverage is counted over the paper's windows, T = 3
+from ddllib.settings import runs_root
 
 
 @dataclass(frozen=True)
@@ -65,52 +71,45 @@ def prepare(
     splits: Sequence[str] = ("training",),
     channels: int | None = None,
     progress: bool = True,
+    dataset: str | None = None,
+    scene: str | None = None,
 ) -> dict:
     """Prepare the footage under `source` into the folder `out`; returns the manifest.
 
     `size`: working size in pixels, (height, width) or one number for both. `splits`: which
     splits are tracked; training must be among them. `channels`: 1 or 3; None takes 1 for grey
-    footage and 3 for colour. The same request over the same footage returns at once. Raises
-    DDLError for footage, labels or weights that cannot be used, and if no training window has
-    a track present in all its frames.
+    footage and 3 for colour. `dataset`, `scene`: see `survey.survey`. Every labelling that is
+    found is kept under its name; boxes are kept under `$DDL_RUNS/detections`. The same request
+    over the same footage returns at once. Raises DDLError for footage, labels or weights that
+    cannot be used, and if no training window has a track present in all its frames.
     """
     source, out = Path(source), Path(out)
-    footage = layouts.find_footage(source)
-    ranges = read_label_ranges(footage)
     check_request(size, splits, channels)
+    found = survey(source, dataset, scene)
+    check(found, whole=scene is None)
+    marks = read_labels(found)
     request = Request(
         size=(size, size) if isinstance(size, int) else tuple(size),
-        channels=channels or count_channels(footage),
+        channels=channels or count_channels(found.footage),
         tracked=tuple(s for s in SPLITS if s in splits),
         detector=make_detector(detector, weights),
         progress=progress,
     )
-    plan = describe(footage, request)
+    plan = describe(found, request, scene)
     manifest = read_finished(out, plan["fingerprint"])
     if manifest is None:
-        check_target(source, out)
+        check_target(found.footage.root, out)
         try:
-            manifest = make(footage, ranges, request, plan, out)
+            with locked(out):
+                manifest = make(found, marks, request, plan, out)
         except OSError as error:
             raise DDLError(
                 f"{error.filename or out}: {error.strerror or error}; finished clips "
                 "are kept, mend this and run again"
             ) from error
         if progress:
-            print(f"{manifest['coverage']:.0%} of windows have a track".replace("%", " %"))
+            print(*summary(manifest), sep="\n")
     return manifest
-
-
-def read_label_ranges(footage: Footage) -> dict[str, layouts.Ranges] | None:
-    """Abnormal ranges by test clip, checked against the clips whose length is known already."""
-    if footage.labels is None:
-        return None
-    clips = footage.clips["testing"]
-    ranges = layouts.read_ranges(footage.labels, list(clips))
-    for name, clip in clips.items():
-        if clip.frames:
-            layouts.frame_labels(footage.labels, name, ranges[name], len(clip.frames))
-    return ranges
 
 
 def check_request(size, splits: Sequence[str], channels: int | None) -> None:
@@ -125,24 +124,30 @@ def check_request(size, splits: Sequence[str], channels: int | None) -> None:
 
 def count_channels(footage: Footage) -> int:
     """1 if the first frames of all clips are grey, else 3."""
-    for clips in footage.clips.values():
-        for clip in clips.values():
-            # islice stops early on purpose: a broken end is reported when the clip is prepared.
-            if not all(fr.is_grey(frame) for frame in islice(fr.read_frames(clip), 3)):
-                return 3
+    for clip in all_clips(footage):
+        # islice stops early on purpose: a broken end is reported when the clip is prepared.
+        if not all(fr.is_grey(frame) for frame in islice(fr.read_frames(clip), 3)):
+            return 3
     return 1
 
 
-def describe(footage: Footage, request: Request) -> dict:
+def all_clips(footage: Footage) -> list[Clip]:
+    return [clip for split in SPLITS for clip in footage.clips[split].values()]
+
+
+def describe(found: Survey, request: Request, scene: str | None) -> dict:
     """The manifest as far as it is known before any work, with the fingerprint of all of it."""
-    files = footage.files()
+    footage = found.footage
+    clips = {split: {} for split in SPLITS}
+    for clip in all_clips(footage):
+        clips[clip.split][clip.name] = clip_checksum(footage.root, clip)
     plan = {
         "format": FORMAT,
-        "source": {
-            "name": footage.root.resolve().name,
-            "files": len(files),
-            "sha256": source_checksum(footage.root, files),
-        },
+        "source": {"name": footage.root.resolve().name, "layout": footage.layout},
+        "dataset": found.name if found.dataset else None,
+        "scene": scene,
+        "footage": clips,
+        "truth": source_checksum(footage.root, truth_files(footage)),
         "height": request.size[0],
         "width": request.size[1],
         "channels": request.channels,
@@ -153,212 +158,123 @@ def describe(footage: Footage, request: Request) -> dict:
     return {**plan, "fingerprint": hashlib.sha256(json.dumps(plan).encode()).hexdigest()}
 
 
-def read_finished(out: Path, fingerprint: str) -> dict | None:
-    """The manifest of an earlier run of the same request if all its arrays are there."""
-    try:
-        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
-        same = manifest["fingerprint"] == fingerprint
-        return manifest if same and all((out / f).is_file() for f in checksums(manifest)) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def check_target(source: Path, out: Path) -> None:
-    """Prepared data replaces only prepared data, never footage or a stranger's folder."""
-    if source.resolve() == out.resolve():
-        raise DDLError(f"{out}: holds the footage itself; give another folder for prepared data")
-    ours = (out / "manifest.json").exists() or (out / ".partial").exists()
-    if not ours and any((out / part).exists() for part in PARTS):
-        raise DDLError(
-            f"{out}: holds files that preparation would replace but did not write; "
-            "give an empty folder"
-        )
-
-
-def make(footage: Footage, ranges: dict | None, request: Request, plan: dict, out: Path) -> dict:
+def make(found: Survey, marks: dict, request: Request, plan: dict, out: Path) -> dict:
     """Do the work in `.partial`, then move it to its place, the manifest last."""
-    work = open_work_folder(out, plan["fingerprint"])
-    records: dict[str, dict[str, dict]] = {split: {} for split in SPLITS}
-    for split in SPLITS:
-        for name, clip in footage.clips[split].items():
-            records[split][name] = prepare_clip(clip, request, work)
-    write_labels(footage, ranges, records["testing"], request.size, work)
-    lengths = {name: record["frames"] for name, record in records["training"].items()}
-    tracks = gather_tracks(work, records)
-    coverage = common_track_coverage(tracks[tracks["split"] == "training"], lengths, WINDOW)
-    if coverage == 0:
-        raise DDLError(
-            f"{footage.root}: no window of {WINDOW} training frames has a track throughout "
-            f"({len(tracks)} boxes in {sum(lengths.values())} frames); expected objects that "
-            f"detector {request.detector.settings['name']} finds, try another detector or a "
-            "longer clip"
-        )
-    write_atomically(work / "tracks.csv", tracks.to_csv(index=False, float_format="%.6f"))
+    work, footage = out / ".partial", found.footage
+    keys = clip_keys(plan)
+    clear(work, keys)
+    reuse(out, work, keys)
+    workers = Workers(request.progress)
+    records = write_clips(found, request, keys, work, workers)
+    check_lengths(found, records)
+    tracks = find_tracks(found, request, plan, workers)
+    coverage = check_coverage(footage, tracks, records, request)
+    table = tracks.to_csv(index=False, float_format="%.6f")
+    write_atomically(work / "tracks.csv", table)
+    labels = write_truth(found, marks, records["testing"], request.size, work)
     manifest = {
         **plan,
-        "clips": {s: strip(r) for s, r in records.items()},
+        "labelling": choose_labelling(found, labels),
+        "clips": records,
         "coverage": coverage,
-        "sha256": other_checksums(work),
         "versions": versions(),
     }
+    manifest["labellings"] = compare_labellings(labels, manifest["labelling"])
+    manifest["sha256"] = other_checksums(work)
     move_into_place(work, out, manifest)
     return manifest
 
 
-def open_work_folder(out: Path, fingerprint: str) -> Path:
-    """`.partial` of the same request as it was left, else an empty one."""
-    work = out / ".partial"
-    stamp = work / "fingerprint"
-    if not (stamp.is_file() and stamp.read_text() == fingerprint):
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_atomically(stamp, fingerprint)
-    return work
+def clip_keys(plan: dict) -> dict[str, dict[str, str]]:
+    """What each clip's array depends on, by split and name."""
+    shape = plan["channels"], plan["height"], plan["width"]
+    return {
+        split: {
+            name: hashlib.sha256(f"{checksum} {shape}".encode()).hexdigest()
+            for name, checksum in clips.items()
+        }
+        for split, clips in plan["footage"].items()
+    }
 
 
-def prepare_clip(clip: Clip, request: Request, work: Path) -> dict:
-    """Write one clip's array and its tracks; its record, written last, says that both are whole."""
-    record_file = work / "records" / clip.split / f"{clip.name}.json"
-    array_file = work / clip.split / f"{clip.name}.npy"
-    if record_file.is_file() and array_file.is_file():
-        return json.loads(record_file.read_text("utf-8"))
-    rows: list[tuple] = []
-    frames = tqdm(
-        fr.read_frames(clip),
-        desc=f"{clip.split} {clip.name}",
-        unit="frame",
-        total=len(clip.frames) or None,
-        leave=False,
-        disable=not request.progress,
-    )
-    if clip.split in request.tracked:
-        request.detector.start(fr.read_frames(clip))
-        frames = tracked(frames, request.detector, rows)
-    count = write_frames(array_file, shrunk(clip, frames, request), request)
-    record = {"frames": count, "sha256": file_checksum(array_file), "tracks": rows}
-    write_atomically(record_file, json.dumps(record))
-    return record
+def write_clips(
+    found: Survey, request: Request, keys: dict, work: Path, workers: Workers
+) -> dict[str, dict[str, dict]]:
+    """Write every clip's array that is not there; the records of all, by split and name."""
+
+    def write(clip: Clip, watched: Callable[[Iterable], Iterable]) -> None:
+        path = work / clip.split / f"{clip.name}.npy"
+        frames = watched(fr.read_frames(clip))
+        count = write_clip(path, clip, frames, request.size, request.channels)
+        key = keys[clip.split][clip.name]
+        record = {"frames": count, "sha256": file_checksum(path), "key": key}
+        # Written last: it says that the array is whole.
+        write_atomically(record_file(work, clip.split, clip.name), to_json(record))
+
+    clips = all_clips(found.footage)
+    left = [clip for clip in clips if not record_file(work, clip.split, clip.name).is_file()]
+    workers.over("frames", write, left, frames_of(found, left))
+    records: dict[str, dict] = {split: {} for split in SPLITS}
+    for clip in clips:
+        text = record_file(work, clip.split, clip.name).read_text("utf-8")
+        records[clip.split][clip.name] = json.loads(text)
+    return records
 
 
-def tracked(frames: Iterable[np.ndarray], detector: Detector, rows: list) -> Iterator[np.ndarray]:
-    """Pass the frames on and collect the rows of their tracks on the way."""
-    tracker = ClipTracker()
-    for frame in frames:
-        rows.extend(tracker.push(detector.detect(frame), *frame.shape[:2]))
-        yield frame
+def frames_of(found: Survey, clips: Sequence[Clip]) -> int:
+    """Frames of these clips together, as far as they are stated."""
+    return sum(found.lengths[clip.split][clip.name] or 0 for clip in clips)
 
 
-def shrunk(clip: Clip, frames: Iterable[np.ndarray], request: Request) -> Iterator[np.ndarray]:
-    """Frames at the working size; colour in footage that began grey is an error."""
-    for number, frame in enumerate(frames):
-        if request.channels == 1 and not fr.is_grey(frame):
-            raise DDLError(
-                f"{clip.path}: frame {number} (counted from 0) has colour, but the "
-                "clips begin grey; prepare with channels: 3"
-            )
-        yield fr.to_working_size(frame, request.size, request.channels)
+def check_lengths(found: Survey, records: Mapping[str, Mapping[str, dict]]) -> None:
+    """The clips as decoded still agree with the data set, now by their true lengths."""
+    true = {split: {n: r["frames"] for n, r in clips.items()} for split, clips in records.items()}
+    check(replace(found, lengths=true), whole=False)
 
 
-def write_frames(path: Path, frames: Iterable[np.ndarray], request: Request) -> int:
-    """Write N x C x H x W uint8 as .npy one frame at a time; returns N.
+def find_tracks(found: Survey, request: Request, plan: dict, workers: Workers) -> pd.DataFrame:
+    """The tracks table of the tracked splits, by kept boxes or new ones."""
+    boxes = Boxes(request.detector, runs_root() / "detections")
+    checksums = plan["footage"]
+    clips = [clip for clip in all_clips(found.footage) if clip.split in request.tracked]
 
-    A video tells its true length only at its end, so the header is written anew then; numpy pads
-    it for a first axis that grows.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part, count = path.with_name(path.name + ".tmp"), 0
-    with open(part, "wb") as file:
-        write_header(file, (0, request.channels, *request.size))
-        for frame in frames:
-            file.write(frame.data)
-            count += 1
-        file.seek(0)
-        write_header(file, (count, request.channels, *request.size))
-    os.replace(part, path)
-    return count
+    def rows(clip: Clip, watched: Callable[[Iterable], Iterable]) -> list[tuple]:
+        return boxes.rows(clip, checksums[clip.split][clip.name], watched)
 
-
-def write_header(file, shape: tuple[int, ...]) -> None:
-    """Write the .npy header of a uint8 array; its length does not depend on shape[0]."""
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-    )
-
-
-def gather_tracks(work: Path, records: dict) -> pd.DataFrame:
-    """The tracks table from the clips' records."""
-    rows = [
-        (split, name, *row)
-        for split in SPLITS
-        for name, record in records[split].items()
-        for row in record["tracks"]
+    total = frames_of(found, clips)
+    tracked = workers.over("objects", rows, clips, total, request.detector.parallel)
+    table = [
+        (clip.split, clip.name, *row)
+        for clip, rows in zip(clips, tracked, strict=True)
+        for row in rows
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(table, columns=COLUMNS)
 
 
-def strip(records: dict[str, dict]) -> dict[str, dict]:
-    """Records without their tracks: those have a table of their own."""
-    return {n: {"frames": r["frames"], "sha256": r["sha256"]} for n, r in records.items()}
-
-
-def write_labels(
-    footage: Footage,
-    ranges: dict | None,
-    records: dict[str, dict],
-    size: tuple[int, int],
-    work: Path,
-) -> None:
-    """Write labels and masks of the test clips; without a label file the masks give the labels."""
-    for name, record in records.items():
-        length, labels = record["frames"], None
-        if ranges is not None:
-            labels = layouts.frame_labels(footage.labels, name, ranges[name], length)
-        if name in footage.masks:
-            masks, abnormal = read_masks(
-                footage.clips["testing"][name], footage.masks[name], length, size
-            )
-            save_array(work / "masks" / f"{name}.npy", masks)
-            labels = abnormal if labels is None else labels
-        if labels is not None:
-            save_array(work / "labels" / f"{name}.npy", labels)
-
-
-def read_masks(clip: Clip, paths: Sequence[Path], length: int, size: tuple[int, int]):
-    """Masks of one clip at the working size (N x H x W) and 0/1 per frame (N), both uint8.
-
-    A frame is abnormal if its full-size mask has any pixel, also one lost in resizing.
-    """
-    if len(paths) != length:
+def check_coverage(footage: Footage, tracks: pd.DataFrame, records: dict, request: Request):
+    """Share of training windows with a track throughout; none at all is an error."""
+    lengths = {name: record["frames"] for name, record in records["training"].items()}
+    training = tracks[tracks["split"] == "training"]
+    coverage = common_track_coverage(training, lengths, WINDOW)
+    if coverage == 0:
         raise DDLError(
-            f"{paths[0].parent}: {len(paths)} masks for {length} frames of "
-            f"{clip.path.name}; expected one mask per frame"
+            f"{footage.root}: no window of {WINDOW} training frames has a track throughout "
+            f"({len(training)} boxes in {sum(lengths.values())} frames); expected objects that "
+            f"detector {request.detector.settings['name']} finds, try another detector or a "
+            "longer clip"
         )
-    masks, abnormal = np.empty((length, *size), np.uint8), np.empty(length, np.uint8)
-    for number, path in enumerate(paths):
-        mask = fr.read_mask(path)
-        masks[number], abnormal[number] = fr.mask_to_working_size(mask, size), mask.any()
-    return masks, abnormal
+    return coverage
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, array, allow_pickle=False)
-
-
-def move_into_place(work: Path, out: Path, manifest: dict) -> None:
-    """Put the finished parts where readers look; without a manifest nobody reads them."""
-    (out / "manifest.json").unlink(missing_ok=True)
-    for part in PARTS:
-        target = out / part
-        if target.is_dir():
-            shutil.rmtree(target)
-        if (work / part).exists():
-            os.replace(work / part, target)
-    write_atomically(out / "manifest.json", to_json(manifest))
-    shutil.rmtree(work)
-
-
-def other_checksums(work: Path) -> dict[str, str]:
-    """SHA-256 of the tracks table and of each label and mask file, by path."""
-    files = [work / "tracks.csv", *sorted(work.glob("labels/*")), *sorted(work.glob("masks/*"))]
-    return {f.relative_to(work).as_posix(): file_checksum(f) for f in files}
+def summary(manifest: dict) -> list[str]:
+    """What a preparation says when it is done."""
+    lines = [f"{100 * manifest['coverage']:.0f} % of windows have a track"]
+    chosen, facts = manifest["labelling"], manifest["labellings"]
+    if facts and not chosen:
+        lines.append(f"labels: {', '.join(facts)} differ; choose one by `labelling`")
+    lines += [
+        f"labels: {chosen} counts; {name} differs on {f['differs']} frames"
+        for name, f in facts.items()
+        if f["differs"]
+    ]
+    return lines

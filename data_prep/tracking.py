@@ -11,6 +11,7 @@ from ddllib.errors import DDLError
 
 BOX = ["x0", "y0", "x1", "y1"]
 COLUMNS = ["split", "clip", "frame", "track", *BOX, "confidence", "class"]
+WINDOW = 3  # frames; T of the paper
 
 # The detector has chosen its boxes already, so the tracker keeps them all (det_thresh), and a
 # track shows from its first frame on (min_hits): a window needs T frames of it anyway.
@@ -73,7 +74,7 @@ def tracker_settings() -> dict:
 
 
 def common_track_coverage(
-    tracks: pd.DataFrame, lengths: Mapping[str, int], window: int = 3
+    tracks: pd.DataFrame, lengths: Mapping[str, int], window: int = WINDOW
 ) -> float:
     """Share of windows, in [0, 1], with a track present in all their frames.
 

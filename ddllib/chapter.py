@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -86,6 +87,35 @@ def table(rows: pd.DataFrame, caption: str = "") -> Styler:
     """A table as the pages show it: no index, missing values as a dash."""
     style = rows.style.hide(axis="index").format(na_rep="–", precision=2)
     return style.set_caption(caption).set_table_attributes('class="table"')
+
+
+def read_comparison(path: Path) -> dict:
+    """The record that ``python -m data_prep compare`` wrote of detectors on the same footage."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DDLError(
+            f"{path}: no comparison of detectors ({error}); `python -m data_prep compare` writes it"
+        ) from None
+
+
+def detector_table(comparison: Mapping) -> pd.DataFrame:
+    """One row per detector: what it found and how long it took; ``not run`` where it could not."""
+    columns = {
+        "objects per frame": ("objects_per_frame", "{:.1f}"),
+        "tracks per clip": ("tracks_per_clip", "{:.1f}"),
+        "windows with a track, %": ("coverage", "{:.0%}"),
+        f"agreement with {comparison['reference']}, %": ("agreement", "{:.0%}"),
+        "seconds per frame": ("detection_seconds_per_frame", "{:.4f}"),
+    }
+    rows = []
+    for name, found in comparison["detectors"].items():
+        cells = {
+            title: "not run" if "not_run" in found else form.format(found[key]).rstrip("%")
+            for title, (key, form) in columns.items()
+        }
+        rows.append({"detector": name, **cells})
+    return pd.DataFrame(rows)
 
 
 def clip_table(data: Prepared) -> pd.DataFrame:

@@ -22,7 +22,8 @@ class Prepared:
     """One prepared data set.
 
     ``training`` and ``testing`` map a clip's name to uint8 frames, N x C x H x W (C is 1 for grey
-    footage, 3 for RGB); ``labels`` to N values, 1 for abnormal; ``masks`` to N x H x W of 0 and 1.
+    footage, 3 for RGB); ``labels`` to N values, 1 for abnormal, by the labelling of that name;
+    ``masks`` to N x H x W of 0 and 1, for those test clips that have them.
     ``tracks`` has the columns of ``TRACK_COLUMNS``, boxes relative to the frame in [0, 1].
     """
 
@@ -33,6 +34,7 @@ class Prepared:
     tracks: pd.DataFrame
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     masks: dict[str, np.ndarray] = field(default_factory=dict)
+    labelling: str | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -42,22 +44,30 @@ class Prepared:
     @property
     def digest(self) -> str:
         """A checksum of everything a run is made from: all clips and the tracks table."""
-        clips = json.dumps(self.manifest["clips"], sort_keys=True).encode()
+        content = {
+            split: {
+                name: {key: facts[key] for key in ("frames", "sha256") if key in facts}
+                for name, facts in clips.items()
+            }
+            for split, clips in self.manifest["clips"].items()
+        }
+        clips = json.dumps(content, sort_keys=True).encode()
         table = (self.folder / "tracks.csv").read_bytes()
         return hashlib.sha256(clips + table).hexdigest()[:16]
 
     @property
     def facts(self) -> dict:
-        """What a record says of the data: source, detector, tracker and coverage."""
-        return {
-            key: self.manifest.get(key) for key in ("source", "detector", "tracker", "coverage")
-        }
+        """What a record says of the data, from its source to the coverage by tracks."""
+        names = ("source", "dataset", "detector", "tracker", "coverage")
+        return {**{name: self.manifest.get(name) for name in names}, "labelling": self.labelling}
 
 
-def load_prepared(folder: Path | str) -> Prepared:
+def load_prepared(folder: Path | str, labelling: str | None = None) -> Prepared:
     """Open the prepared data in ``folder`` without reading its frames into memory.
 
-    Raises ``DDLError`` where the manifest, a clip or the tracks table is missing or damaged.
+    ``labelling`` names one of its labellings; None takes the one chosen when it was prepared.
+    Raises ``DDLError`` where the manifest, a clip, the tracks table or that labelling is missing
+    or damaged.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder / "manifest.json")
@@ -68,15 +78,29 @@ def load_prepared(folder: Path | str) -> Prepared:
         }
         for split in ("training", "testing")
     }
+    labelling = _find_labelling(folder / "labels", labelling or manifest.get("labelling"))
     tests = manifest["clips"].get("testing", {})
+    masked = [name for name in tests if f"masks/{name}.npy" in manifest.get("sha256", {})]
     return Prepared(
         folder,
         manifest,
         **clips,
         tracks=read_tracks(folder / "tracks.csv"),
-        labels=_open_if_there(folder / "labels", tests),
-        masks=_open_if_there(folder / "masks", tests),
+        labels=_open_all(folder / "labels" / labelling, tests) if labelling else {},
+        masks=_open_all(folder / "masks", {name: tests[name] for name in masked}),
+        labelling=labelling,
     )
+
+
+def _find_labelling(folder: Path, wanted: str | None) -> str | None:
+    """The labelling's name if its folder is there, None where nothing is labelled."""
+    known = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if (wanted or known) and wanted not in known:
+        raise DDLError(
+            f"{folder}: {f'no labelling {wanted!r}' if wanted else 'labellings that differ'}; "
+            f"choose by `labelling` one of {', '.join(known) or 'none'}"
+        )
+    return wanted
 
 
 def read_tracks(path: Path) -> pd.DataFrame:
@@ -114,7 +138,7 @@ def _open_clip(path: Path, frames: int) -> np.ndarray:
     return clip
 
 
-def _open_if_there(folder: Path, clips: dict) -> dict[str, np.ndarray]:
-    if not folder.is_dir():
-        return {}
-    return {name: _open_clip(folder / f"{name}.npy", clips[name]["frames"]) for name in clips}
+def _open_all(folder: Path, clips: dict) -> dict[str, np.ndarray]:
+    return {
+        name: _open_clip(folder / f"{name}.npy", facts["frames"]) for name, facts in clips.items()
+    }

@@ -13,6 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import ScalarFormatter
 
 from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
+from ddllib.sheets import Panel
 
 INK, ACCENT, SECOND, SHADE = "#222222", "#c0392b", "#2c6fbb", "#f2c9c3"
 ERROR_MAP = "magma"
@@ -104,6 +105,24 @@ def masked_frames(frames: np.ndarray, masks: np.ndarray, titles: Sequence[str]) 
         if mask.any():
             axis.contour(mask, levels=[0.5], colors=[ACCENT], linewidths=1.5)
         axis.set_title(title)
+    return figure
+
+
+def contact_sheet(sheet: Sequence[Panel], columns: int = 6) -> Figure:
+    """Panels of ``ddllib.sheets`` in rows: boxes of tracks, abnormal pixels outlined in red."""
+    columns = min(columns, len(sheet))
+    height, width = sheet[0].frame.shape[1:]
+    figure, axes = _panels(-(-len(sheet) // columns), columns, width=1.7, aspect=height / width)
+    for axis, panel in zip(axes.flat, sheet, strict=False):
+        axis.imshow(to_image(panel.frame))
+        axis.set_title(panel.title, fontsize=8)
+        colours = sns.color_palette("husl", max(len(panel.boxes), 1))
+        for (x0, y0, x1, y1), colour in zip(panel.boxes, colours, strict=False):
+            corner = x0 * width - 0.5, y0 * height - 0.5
+            size = (x1 - x0) * width, (y1 - y0) * height
+            axis.add_patch(Rectangle(corner, *size, fill=False, linewidth=1, edgecolor=colour))
+        if panel.mask.any():
+            axis.contour(panel.mask, levels=[0.5], colors=[ACCENT], linewidths=1.2)
     return figure
 
 

@@ -46,7 +46,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     except DDLError:
         if not (folder / "manifest.json").is_file():
             raise
-        return load_prepared(folder)
+        return load_prepared(folder, settings.labelling)
     from data_prep import prepare as prepare_footage
 
     prepare_footage(
@@ -56,8 +56,10 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         detector=settings.detector,
         weights=find_path(settings.weights) if settings.weights else None,
         progress=progress,
+        dataset=settings.dataset,
+        scene=settings.scene,
     )
-    return load_prepared(folder)
+    return load_prepared(folder, settings.labelling)
 
 
 def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
@@ -125,7 +127,7 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
 
     A record for another patch lies beside its run and is not set aside with it.
     """
-    recorded, free = record.facts["settings"], {"protocol", "device"}
+    recorded, free = record.facts["settings"], {"protocol", "device", "labelling"}
     same = all(recorded.get(k) == v for k, v in settings.asdict().items() if k not in free)
     return same and record.facts["data"]["digest"] == data.digest
 
@@ -136,7 +138,7 @@ def _judged_anew(record: Record, data: Prepared) -> Record:
     )
     if same:
         return record
-    facts = {**record.facts, "metrics": metrics(record.scores, data)}
+    facts = {**record.facts, "data": data_facts(data), "metrics": metrics(record.scores, data)}
     write_record(record.folder, facts, record.scores, data.labels, record.shown)
     return read_record(record.folder)
 
@@ -181,10 +183,15 @@ def _facts(settings, data: Prepared, run: Run, scores: dict, seconds: float) -> 
         "device": describe_device(run.creator.l.device),
         "train_seconds": run.seconds,
         "score_seconds": seconds,
-        "data": {"digest": data.digest, **data.facts},
+        "data": data_facts(data),
         "environment": environment(),
         "history": run.history,
     }
+
+
+def data_facts(data: Prepared) -> dict:
+    """What a record says of its data."""
+    return {"digest": data.digest, **data.facts}
 
 
 def metrics(scores: dict, data: Prepared) -> dict:

@@ -29,8 +29,11 @@ class Settings:
     profile: str = "demo"
     # footage
     data: str = "demo"  # a generated scene (demo, demo-short), or a folder below the data root
-    detector: str = "motion"  # motion (no weights) or yolo
-    weights: str | None = None  # a path, for yolo
+    dataset: str | None = None  # what the footage is meant to be; None recognises it
+    scene: str | None = None  # only this scene, by the clips' names before "_"
+    labelling: str | None = None  # which of several labels counts; None is the official one
+    detector: str = "motion"  # motion, yolo, faster-rcnn, or none: random boxes
+    weights: str | None = None  # a path, for yolo and faster-rcnn; None looks for their own
     size: int = 96  # working height and width, pixels; a multiple of 16
     # model
     model: str = "c3dsu"  # c3dsu or unet
@@ -113,7 +116,7 @@ class Settings:
     @property
     def prepared_folder(self) -> Path:
         """``<runs>/<profile>/prepared``; what differs from the profile follows, as above."""
-        names = {"data", "detector", "weights", "size"}
+        names = {"data", "dataset", "scene", "detector", "weights", "size"}
         return self.profile_folder / ("prepared" + self._differences(names))
 
     def _differences(self, names) -> str:
@@ -127,7 +130,7 @@ class Settings:
 
 
 _CHOICES = {
-    "detector": ("motion", "yolo"),
+    "detector": ("motion", "yolo", "faster-rcnn", "none"),
     "model": ("c3dsu", "unet"),
     "preset": ("released", "paper"),
     "mode": get_args(Mode),
@@ -137,7 +140,7 @@ _CHOICES = {
     "protocol": tuple(PROTOCOLS),
 }
 # Already in the run's name, or without effect on its weights.
-_NOT_IN_NAME = {"profile", "model", "mode", "seed", "protocol", "patch", "device"}
+_NOT_IN_NAME = {"profile", "model", "mode", "seed", "protocol", "patch", "device", "labelling"}
 
 VOCABULARY = frozenset(field.name for field in fields(Settings))
 

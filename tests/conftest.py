@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from conftest_footage import footage, own_runs, ready  # noqa: F401  (fixtures)
 from conftest_site import executed_chapters, site  # noqa: F401  (fixtures)
 
 from ddllib.data import TRACK_COLUMNS, load_prepared
@@ -30,6 +31,7 @@ def prepared_folder(tmp_path_factory):
     """Two training clips with one track each, two test clips with a few abnormal frames."""
     folder = tmp_path_factory.mktemp("prepared")
     manifest = {"height": SIDE, "width": SIDE, "clips": {"training": {}, "testing": {}}}
+    manifest["labelling"] = "labels.csv"
     rows = []
     for split in ("training", "testing"):
         (folder / split).mkdir()
@@ -42,11 +44,11 @@ def prepared_folder(tmp_path_factory):
             for t in range(FRAMES):
                 x = (2 * k + t) % (SIDE - 8) / SIDE
                 rows.append((split, name, t, 1, x, 12 / SIDE, x + 8 / SIDE, 24 / SIDE, 0.9, 0))
-    (folder / "labels").mkdir()
+    (folder / "labels" / "labels.csv").mkdir(parents=True)
     for name in ("01", "02"):
         labels = np.zeros(FRAMES, np.uint8)
         labels[8:13] = 1
-        np.save(folder / "labels" / f"{name}.npy", labels)
+        np.save(folder / "labels" / "labels.csv" / f"{name}.npy", labels)
     pd.DataFrame(rows, columns=TRACK_COLUMNS).to_csv(folder / "tracks.csv", index=False)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -12,61 +12,15 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest_footage import FRAMES, HEIGHT, MASK, WIDTH, walk, write_frames, write_video
 from scipy.io import savemat
 
 from data_prep import layouts, prepare, prepared, verify
 from data_prep.__main__ import main
 from data_prep.frames import read_frames
+from data_prep.layouts import SPLITS
+from ddllib.data import load_prepared
 from ddllib.errors import DDLError
-
-HEIGHT, WIDTH, FRAMES = 48, 64, 14
-TEXTURE = np.random.default_rng(0).integers(60, 100, (HEIGHT, WIDTH, 1)).astype(np.uint8)
-MASK = np.pad(np.full((10, 10), 255, np.uint8), ((19, 19), (27, 27)))
-
-
-def walk(step: int = 3, colour: bool = False) -> list[np.ndarray]:
-    """A bright square of 10 x 16 pixels crosses a still texture; frames are BGR."""
-    frames = []
-    for t in range(FRAMES):
-        frame = np.repeat(TEXTURE, 3, axis=2)
-        frame[16:32, step * t : step * t + 10] = (40, 220, 230) if colour else 220
-        frames.append(frame)
-    return frames
-
-
-def write_frames(folder, frames):
-    folder.mkdir(parents=True)
-    for t, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{t:03d}.png"), frame)
-
-
-def write_video(path, frames):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
-    for frame in frames:
-        video.write(frame)
-    video.release()
-
-
-@pytest.fixture
-def footage(tmp_path):
-    """Two training clips and two test clips as frames, labels and masks for the tests."""
-    root = tmp_path / "footage"
-    for split in layouts.SPLITS:
-        write_frames(root / split / "frames" / "01", walk(3))
-        write_frames(root / split / "frames" / "walk 2 é", walk(4))
-    for name, abnormal in (("01", range(4, 8)), ("walk 2 é", ())):
-        masks = [MASK * (t in abnormal) for t in range(FRAMES)]
-        write_frames(root / "testing" / "masks" / name, masks)
-    (root / "testing" / "labels.csv").write_text("clip,first,last\n01,4,7\n")
-    return root
-
-
-@pytest.fixture
-def ready(footage, tmp_path):
-    """The same footage prepared at 24 x 32."""
-    out = tmp_path / "prepared"
-    return out, prepare(footage, out, (24, 32), progress=False)
 
 
 def refuse(footage, out, match, **options):
@@ -81,17 +35,17 @@ def test_prepared_form(ready):
     assert json.loads((out / "manifest.json").read_text()) == manifest == verify(out)
     assert manifest["channels"] == 1 and manifest["coverage"] > 0.9
     assert not (out / ".partial").exists()
-    for split in layouts.SPLITS:
+    for split in SPLITS:
         for name in ("01", "walk 2 é"):
             clip = np.load(out / split / f"{name}.npy", mmap_mode="r")
             assert clip.shape == (FRAMES, 1, 24, 32) and clip.dtype == np.uint8
             assert manifest["clips"][split][name]["frames"] == FRAMES
-    labels = np.load(out / "labels" / "01.npy")
+    labels = np.load(out / "labels" / "labels.csv" / "01.npy")
     masks = np.load(out / "masks" / "01.npy")
     assert labels.tolist() == [int(4 <= t <= 7) for t in range(FRAMES)]
     assert masks.shape == (FRAMES, 24, 32) and set(np.unique(masks)) == {0, 1}
     assert masks.any(axis=(1, 2)).tolist() == labels.tolist()
-    assert not np.load(out / "labels" / "walk 2 é.npy").any()
+    assert not np.load(out / "labels" / "labels.csv" / "walk 2 é.npy").any()
 
 
 def test_clips_are_the_resized_frames(ready, footage):
@@ -146,7 +100,8 @@ def test_colour_is_kept_as_rgb(footage, tmp_path):
 def test_masks_alone_give_the_labels(footage, tmp_path):
     (footage / "testing" / "labels.csv").unlink()
     prepare(footage, tmp_path / "out", (24, 32), progress=False)
-    assert np.flatnonzero(np.load(tmp_path / "out" / "labels" / "01.npy")).tolist() == [4, 5, 6, 7]
+    labels = np.load(tmp_path / "out" / "labels" / "masks" / "01.npy")
+    assert np.flatnonzero(labels).tolist() == [4, 5, 6, 7]
 
 
 def test_mat_labels_are_one_based_and_inclusive(footage, ready, tmp_path):
@@ -157,8 +112,8 @@ def test_mat_labels_are_one_based_and_inclusive(footage, ready, tmp_path):
     prepare(footage, tmp_path / "out", (24, 32), progress=False)
     for name in ("01", "walk 2 é"):
         assert np.array_equal(
-            np.load(tmp_path / "out" / "labels" / f"{name}.npy"),
-            np.load(ready[0] / "labels" / f"{name}.npy"),
+            np.load(tmp_path / "out" / "labels" / "any.mat" / f"{name}.npy"),
+            np.load(ready[0] / "labels" / "labels.csv" / f"{name}.npy"),
         )
 
 
@@ -234,12 +189,13 @@ def stop_in_clip(monkeypatch, clip_name, failure):
 
 def test_interrupted_run_leaves_no_clip_that_looks_whole(footage, tmp_path, monkeypatch):
     out = tmp_path / "out"
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # one clip after the other
     with monkeypatch.context() as patch:
         stop_in_clip(patch, "walk 2 é", Interrupted())
         with pytest.raises(Interrupted):
             prepare(footage, out, (24, 32), channels=1, progress=False)
-    assert [p.name for p in out.iterdir()] == [".partial"]
-    assert [p.name for p in out.rglob("*.npy")] == ["01.npy"]
+    assert sorted(p.name for p in out.iterdir()) == [".lock", ".partial"]
+    assert [p.name for p in (out / ".partial" / "training").iterdir()] == ["01.npy"]
     with pytest.raises(DDLError, match="run prepare"):
         verify(out)
 
@@ -298,7 +254,7 @@ def test_no_such_folder(tmp_path):
 
 def test_no_training_clips(tmp_path):
     (tmp_path / "training").mkdir()
-    refuse(tmp_path, tmp_path / "out", "training: no training clips")
+    refuse(tmp_path, tmp_path / "out", "no training clips found")
 
 
 def test_empty_clip(footage, tmp_path):
@@ -361,12 +317,12 @@ def test_masks_without_frames(footage, tmp_path):
 
 def test_clip_without_masks(footage, tmp_path):
     shutil.rmtree(footage / "testing" / "masks" / "01")
-    refuse(footage, tmp_path / "out", "masks/01: no masks for this test clip")
+    refuse(footage, tmp_path / "out", "masks, but not test clip 01")
 
 
 def test_mask_count(footage, tmp_path):
     (footage / "testing" / "masks" / "01" / "013.png").unlink()
-    refuse(footage, tmp_path / "out", "01: 13 masks for 14 frames; first without a partner: 013")
+    refuse(footage, tmp_path / "out", "01: 13 masks for 14 frames; first without a partner: 13")
 
 
 def test_mask_count_of_a_video(footage, tmp_path):
@@ -406,10 +362,7 @@ def test_bad_csv_labels(footage, tmp_path, text, match):
 )
 def test_bad_mat_labels(footage, tmp_path, gt, match):
     (footage / "testing" / "labels.csv").unlink()
-    cells = np.empty((1, len(gt)), object)
-    for k, cell in enumerate(gt):
-        cells[0, k] = np.array(cell)
-    savemat(footage / "any.mat", {"gt": cells})
+    write_mat(footage / "any.mat", gt)
     refuse(footage, tmp_path / "out", f"any.mat: .*{match}")
 
 
@@ -421,9 +374,29 @@ def test_mat_without_gt_or_unreadable(footage, tmp_path):
     refuse(footage, tmp_path / "out", "any.mat: not a readable MATLAB file")
 
 
-def test_two_label_files(footage, tmp_path):
-    savemat(footage / "any.mat", {"gt": np.zeros((1, 0))})
-    refuse(footage, tmp_path / "out", "more than one label file")
+def write_mat(path, gt):
+    """A label file in the form of ped2.mat: one-based inclusive ranges, 2 x n per clip."""
+    cells = np.empty((1, len(gt)), object)
+    for k, cell in enumerate(gt):
+        cells[0, k] = np.array(cell)
+    savemat(path, {"gt": cells})
+
+
+@pytest.mark.parametrize("last, chosen", [(8, "any.mat"), (9, None)])
+def test_two_label_files_are_both_kept(footage, tmp_path, last, chosen):
+    write_mat(footage / "any.mat", [[[5], [last]], np.zeros((2, 0))])
+    manifest = prepare(footage, tmp_path / "out", (24, 32), progress=False)
+    assert manifest["labelling"] == chosen
+    assert sorted(p.name for p in (tmp_path / "out" / "labels").iterdir()) == [
+        "any.mat",
+        "labels.csv",
+        "masks",
+    ]
+    if chosen is None:
+        with pytest.raises(DDLError, match="labellings that differ; choose by `labelling` one of"):
+            load_prepared(tmp_path / "out")
+    data = load_prepared(tmp_path / "out", "any.mat")
+    assert np.flatnonzero(data.labels["01"]).tolist() == list(range(4, last))
 
 
 def test_colour_in_grey_footage(footage, tmp_path):
@@ -442,8 +415,7 @@ def test_no_tracks_at_all(footage, tmp_path):
     "options, match",
     [
         ({"detector": "eyes"}, "unknown name 'eyes'; expected one of motion, yolo"),
-        ({"detector": "yolo"}, "needs a weights path .* or use detector: motion"),
-        ({"detector": "yolo", "weights": "no.pt"}, "no.pt: no such weights.*use detector: motion"),
+        ({"detector": "yolo", "weights": "no.pt"}, "no.pt: .*motion"),
         ({"splits": ("testing",)}, "splits: "),
         ({"channels": 2}, "channels: 2"),
     ],

@@ -1,0 +1,56 @@
+"""Boxes of a detector, kept clip by clip, and the tracks made of them."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from data_prep.detectors import Detector
+from data_prep.frames import frame_size
+from data_prep.layouts import Clip
+from data_prep.manifest import to_json, versions, writing
+from data_prep.tracking import ClipTracker
+
+
+class Boxes:
+    """A detector whose boxes are kept, one file per clip, in a folder of their own.
+
+    The folder is named by the detector's settings and the versions of what runs it, the file by
+    the clip's checksum: another working size, another label or a mended other clip asks for no
+    detection anew.
+    """
+
+    def __init__(self, detector: Detector, folder: Path):
+        self.detector = detector
+        known = to_json([detector.settings, versions()])
+        key = hashlib.sha256(known.encode()).hexdigest()[:16]
+        self.folder = folder / f"{detector.settings['name']}-{key}"
+
+    def rows(self, clip: Clip, checksum: str, watched: Callable[[Iterable], Iterable]) -> list:
+        """The rows of the clip's tracks, without split and clip (see `ClipTracker`)."""
+        path = self.folder / f"{clip.split}-{clip.name}-{checksum[:16]}.npz"
+        found, size = self.read(path) or self.detect(path, clip, watched)
+        tracker = ClipTracker()
+        return [row for boxes in found for row in tracker.push(boxes, *size)]
+
+    def detect(self, path: Path, clip: Clip, watched) -> tuple[list[np.ndarray], tuple[int, int]]:
+        size = frame_size(clip)
+        found = list(watched(self.detector.detect(clip)))
+        ends = np.cumsum([len(boxes) for boxes in found])
+        joined = np.concatenate([np.zeros((0, 6)), *found])
+        with writing(path) as file:
+            np.savez_compressed(file, boxes=joined, ends=ends, size=size)
+        return found, size
+
+    def read(self, path: Path) -> tuple[list[np.ndarray], tuple[int, int]] | None:
+        """Boxes frame by frame and the size of a frame; None if they are not kept."""
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                found = np.split(kept["boxes"], kept["ends"][:-1])
+                return found, tuple(kept["size"].tolist())
+        except (BadZipFile, ValueError, KeyError, EOFError):
+            return None  # damaged; it is made anew

@@ -1,0 +1,52 @@
+"""A known data set from its official address, or what a person has to do to get it."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_prep.datasets import DataSet
+from data_prep.download import Archive, download
+from data_prep.survey import faults, survey
+from ddllib.errors import DDLError
+
+
+def get(
+    dataset: DataSet, folder: str | Path, mirror: str | None = None, progress: bool = True
+) -> None:
+    """Fetch a data set into `folder` and unpack it; nothing is done where it is whole already.
+
+    `mirror`: the address of a folder that holds the official files, used instead of their own.
+    Raises DDLError as `download` does, and with the way to go where only a person can get it.
+    """
+    folder = Path(folder)
+    if is_there(dataset, folder):
+        return
+    if dataset.by_hand:
+        raise DDLError(dataset.by_hand.format(folder=folder))
+    download([archive_of(facts, mirror) for facts in dataset.archives], folder, progress)
+    if dataset.folder:
+        keep_only(folder, dataset.folder)
+
+
+def is_there(dataset: DataSet, folder: Path) -> bool:
+    """Whether the folder holds the whole of the data set."""
+    try:
+        return not faults(survey(folder, dataset.name))
+    except DDLError:
+        return False
+
+
+def archive_of(facts: Mapping, mirror: str | None) -> Archive:
+    """The archive of one row of the facts; a mirror has the same file under its own address."""
+    if mirror is None:
+        return Archive(**facts)
+    return Archive(**{**facts, "address": f"{mirror.rstrip('/')}/{Path(facts['address']).name}"})
+
+
+def keep_only(folder: Path, name: str) -> None:
+    """Of an archive that holds several data sets, keep the one in the folder `name`."""
+    found = sorted(folder.glob(f"*/{name}"))
+    if found:
+        os.replace(found[0], folder / name)
+        shutil.rmtree(found[0].parent)

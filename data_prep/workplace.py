@@ -1,0 +1,122 @@
+"""The folder that preparation works in, and how finished parts come to their place."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from data_prep.manifest import FORMAT, checksums, file_checksum, to_json, write_atomically
+from ddllib.errors import DDLError
+
+PARTS = ("training", "testing", "labels", "masks", "tracks.csv")
+
+
+def read_finished(out: Path, fingerprint: str) -> dict | None:
+    """The manifest of an earlier run of the same request if all its arrays are there."""
+    manifest = read_earlier(out)
+    same = manifest and manifest.get("fingerprint") == fingerprint
+    return manifest if same and all((out / f).is_file() for f in checksums(manifest)) else None
+
+
+def read_earlier(out: Path) -> dict | None:
+    """The manifest of an earlier preparation in this form, whatever it was asked for."""
+    try:
+        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+        return manifest if manifest["format"] == FORMAT and manifest["clips"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_target(source: Path, out: Path) -> None:
+    """Prepared data replaces only prepared data, never footage or a stranger's folder."""
+    if source.resolve() == out.resolve():
+        raise DDLError(f"{out}: holds the footage itself; give another folder for prepared data")
+    ours = (out / "manifest.json").exists() or (out / ".partial").exists()
+    if not ours and any((out / part).exists() for part in PARTS):
+        raise DDLError(
+            f"{out}: holds files that preparation would replace but did not write; "
+            "give an empty folder"
+        )
+
+
+def locked(out: Path):
+    """Nobody else prepares into the same folder meanwhile."""
+    (out / ".partial").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        return lock.acquire()
+    except Timeout as error:
+        raise DDLError(f"{out}: another preparation works in it; wait for its end") from error
+
+
+def record_file(work: Path, split: str, name: str) -> Path:
+    return work / "records" / split / f"{name}.json"
+
+
+def clear(work: Path, keys: Mapping[str, Mapping[str, str]]) -> None:
+    """Remove from the work folder all but the clips that are whole and as asked for."""
+    kept = set()
+    for split, clips in keys.items():
+        for name, key in clips.items():
+            record, array = record_file(work, split, name), work / split / f"{name}.npy"
+            if is_whole(record, array, key):
+                kept.update((record, array))
+    for path in [p for p in work.rglob("*") if p.is_file() and p not in kept]:
+        path.unlink()
+
+
+def is_whole(record: Path, array: Path, key: str) -> bool:
+    """Whether a clip's record is for this key and its array is the one recorded.
+
+    The checksum also finds an array whose bytes a power cut kept from the disk.
+    """
+    try:
+        known = json.loads(record.read_text("utf-8"))
+        return known["key"] == key and file_checksum(array) == known["sha256"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def reuse(out: Path, work: Path, keys: Mapping[str, Mapping[str, str]]) -> None:
+    """Take over the clips of an earlier preparation that are as asked for."""
+    for split, clips in (read_earlier(out) or {"clips": {}})["clips"].items():
+        for name, record in clips.items():
+            array, target = out / split / f"{name}.npy", work / split / f"{name}.npy"
+            if keys[split].get(name) != record["key"] or target.exists() or not array.is_file():
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(array, target)
+            if file_checksum(target) == record["sha256"]:
+                write_atomically(record_file(work, split, name), to_json(record))
+
+
+def link(array: Path, target: Path) -> None:
+    """The same file under a second name, or a copy where the file system has no links."""
+    try:
+        os.link(array, target)
+    except OSError:
+        shutil.copy2(array, target)
+
+
+def move_into_place(work: Path, out: Path, manifest: dict) -> None:
+    """Put the finished parts where readers look; without a manifest nobody reads them."""
+    (out / "manifest.json").unlink(missing_ok=True)
+    for part in PARTS:
+        target = out / part
+        if target.is_dir():
+            shutil.rmtree(target)
+        if (work / part).exists():
+            os.replace(work / part, target)
+    if hasattr(os, "sync"):
+        os.sync()  # the manifest must not reach the disk before what it vouches for
+    write_atomically(out / "manifest.json", to_json(manifest))
+    shutil.rmtree(work)
+
+
+def other_checksums(work: Path) -> dict[str, str]:
+    """SHA-256 of the tracks table and of each label and mask file, by path."""
+    files = [work / "tracks.csv", *sorted(work.glob("labels/*/*")), *sorted(work.glob("masks/*"))]
+    return {f.relative_to(work).as_posix(): file_checksum(f) for f in files}

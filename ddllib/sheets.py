@@ -1,0 +1,81 @@
+"""Contact sheets: one telling frame of every clip, with its tracks or its abnormal pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ddllib.data import Prepared
+from ddllib.errors import DDLError
+
+BOX = ["x0", "y0", "x1", "y1"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One frame of a sheet.
+
+    ``frame`` is C x H x W uint8; ``boxes`` n x 4, relative (x0, y0, x1, y1); ``tracks`` the n
+    track numbers; ``mask`` H x W of 0 and 1, empty (0 x 0) where there is none.
+    """
+
+    title: str
+    frame: np.ndarray
+    boxes: np.ndarray
+    tracks: np.ndarray
+    mask: np.ndarray
+
+
+def panels(data: Prepared, limit: int = 48) -> list[Panel]:
+    """One panel per clip, training clips first; of more than ``limit`` clips an even choice.
+
+    A clip shows its frame with most abnormal pixels, else that with most tracked objects, else the
+    middle one.
+    """
+    clips = [("training", n) for n in data.training] + [("testing", n) for n in data.testing]
+    chosen = np.linspace(0, len(clips) - 1, min(limit, len(clips))).round().astype(int)
+    return [_panel(data, *clips[k]) for k in chosen]
+
+
+def _panel(data: Prepared, split: str, name: str) -> Panel:
+    frames = getattr(data, split)[name]
+    tracks = data.tracks[(data.tracks["split"] == split) & (data.tracks["clip"] == name)]
+    masks = data.masks.get(name) if split == "testing" else None
+    index = len(frames) // 2
+    if len(tracks):
+        index = int(tracks.groupby("frame").size().idxmax())
+    if masks is not None and masks.any():
+        index = int(masks.sum(axis=(1, 2), dtype=np.int64).argmax())
+    here = tracks[tracks["frame"] == index]
+    return Panel(
+        f"{split} {name}, frame {index}",
+        np.array(frames[index]),
+        here[BOX].to_numpy(float),
+        here["track"].to_numpy(int),
+        np.zeros((0, 0), np.uint8) if masks is None else np.array(masks[index]),
+    )
+
+
+def save(path: Path | str, sheet: Sequence[Panel]) -> None:
+    """Write a sheet as one .npz file, from which it can be drawn without the data."""
+    fields = ("frame", "boxes", "tracks", "mask")
+    arrays = {f"{k}-{name}": getattr(p, name) for k, p in enumerate(sheet) for name in fields}
+    np.savez_compressed(path, titles=np.array([panel.title for panel in sheet]), **arrays)
+
+
+def load(path: Path | str) -> list[Panel]:
+    """A sheet that ``save`` wrote; ``DDLError`` where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            fields = ("frame", "boxes", "tracks", "mask")
+            return [
+                Panel(str(title), *(kept[f"{k}-{name}"] for name in fields))
+                for k, title in enumerate(kept["titles"])
+            ]
+    except (OSError, ValueError, KeyError) as error:
+        raise DDLError(
+            f"{path}: no contact sheet ({error}); write it by `python -m data_prep show`"
+        ) from None

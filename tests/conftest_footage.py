@@ -1,0 +1,64 @@
+"""A small set of footage in the common layout, and what writes such footage."""
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep import prepare
+from data_prep.layouts import SPLITS
+
+HEIGHT, WIDTH, FRAMES = 48, 64, 14
+TEXTURE = np.random.default_rng(0).integers(60, 100, (HEIGHT, WIDTH, 1)).astype(np.uint8)
+MASK = np.pad(np.full((10, 10), 255, np.uint8), ((19, 19), (27, 27)))
+
+
+def walk(step: int = 3, colour: bool = False) -> list[np.ndarray]:
+    """A bright square of 10 x 16 pixels crosses a still texture; frames are BGR."""
+    frames = []
+    for t in range(FRAMES):
+        frame = np.repeat(TEXTURE, 3, axis=2)
+        frame[16:32, step * t : step * t + 10] = (40, 220, 230) if colour else 220
+        frames.append(frame)
+    return frames
+
+
+def write_frames(folder, frames):
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{t:03d}.png"), frame)
+
+
+def write_video(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
+    for frame in frames:
+        video.write(frame)
+    video.release()
+
+
+@pytest.fixture
+def footage(tmp_path):
+    """Two training clips and two test clips as frames, labels and masks for the tests."""
+    root = tmp_path / "footage"
+    for split in SPLITS:
+        write_frames(root / split / "frames" / "01", walk(3))
+        write_frames(root / split / "frames" / "walk 2 é", walk(4))
+    for name, abnormal in (("01", range(4, 8)), ("walk 2 é", ())):
+        masks = [MASK * (t in abnormal) for t in range(FRAMES)]
+        write_frames(root / "testing" / "masks" / name, masks)
+    (root / "testing" / "labels.csv").write_text("clip,first,last\n01,4,7\n")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_runs(request, tmp_path, monkeypatch):
+    """Kept boxes go to a folder of the test's own, unless it works on the session's site."""
+    if "site" not in request.fixturenames and "executed_chapters" not in request.fixturenames:
+        monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def ready(footage, tmp_path):
+    """The same footage prepared at 24 x 32."""
+    out = tmp_path / "prepared"
+    return out, prepare(footage, out, (24, 32), progress=False)

@@ -1,0 +1,261 @@
+"""Preparation that is stopped, starved or begun again: nothing finished is lost or half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from conftest_footage import FRAMES, walk, write_frames, write_video
+
+from data_prep import clips, prepare, verify
+from data_prep.detectors.motion import MotionDetector
+from ddllib.data import load_prepared
+from ddllib.errors import DDLError
+
+SIZE = (24, 32)
+CLIPS = 5  # of the longer footage
+
+
+def count_work(monkeypatch):
+    """The clips whose arrays are written, and those whose objects are detected, from now on."""
+    written, detected = [], []
+    write, detect = clips.write_clip, MotionDetector.detect
+    monkeypatch.setattr(
+        "data_prep.prepared.write_clip",
+        lambda path, clip, *rest: (
+            written.append((clip.split, clip.name)) or write(path, clip, *rest)
+        ),
+    )
+    monkeypatch.setattr(
+        MotionDetector,
+        "detect",
+        lambda self, clip: detected.append((clip.split, clip.name)) or detect(self, clip),
+    )
+    return written, detected
+
+
+def again(footage, out, size=SIZE):
+    manifest = prepare(footage, out, size, progress=False)
+    assert verify(out) == manifest
+    return manifest
+
+
+def test_a_mended_clip_is_the_only_one_that_is_done_again(footage, ready, monkeypatch):
+    written, detected = count_work(monkeypatch)
+    frame = footage / "training" / "frames" / "01" / "007.png"
+    cv2.imwrite(str(frame), walk(3)[6])
+    again(footage, ready[0])
+    assert written == detected == [("training", "01")]
+
+
+def test_corrected_labels_ask_for_no_frame_and_no_box(footage, ready, monkeypatch):
+    written, detected = count_work(monkeypatch)
+    (footage / "testing" / "labels.csv").write_text("clip,first,last\n01,4,8\n")
+    again(footage, ready[0])
+    assert written == detected == []
+    assert load_prepared(ready[0]).labels["01"].sum() == 5
+
+
+def test_another_size_asks_for_no_box(footage, ready, monkeypatch):
+    written, detected = count_work(monkeypatch)
+    before = load_prepared(ready[0]).tracks
+    again(footage, ready[0], (12, 16))
+    assert len(written) == 4 and detected == []
+    assert load_prepared(ready[0]).tracks.equals(before)
+
+
+def test_an_array_changed_behind_our_back_is_not_taken_over(footage, ready, monkeypatch):
+    array = ready[0] / "training" / "01.npy"
+    array.write_bytes(array.read_bytes()[:-1] + b"\0")
+    (footage / "testing" / "labels.csv").write_text("clip,first,last\n01,4,8\n")
+    written, _ = count_work(monkeypatch)
+    again(footage, ready[0])
+    assert written == [("training", "01")]
+
+
+def test_damaged_boxes_are_made_anew(footage, ready, tmp_path, monkeypatch):
+    kept = sorted((tmp_path / "runs" / "detections").rglob("*.npz"))
+    kept[0].write_bytes(kept[0].read_bytes()[:100])
+    _, detected = count_work(monkeypatch)
+    again(footage, ready[0], (12, 16))
+    assert detected == [("training", "01")]
+
+
+def test_one_clip_after_the_other_gives_the_same(footage, ready, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "others"))
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert prepare(footage, tmp_path / "again", SIZE, progress=False) == ready[1]
+
+
+# Stopped from outside
+
+
+@pytest.fixture
+def long_footage(tmp_path):
+    """Clips whose preparation takes some seconds."""
+    root = tmp_path / "long"
+    frames = [cv2.resize(frame, (640, 480)) for frame in walk(3)]
+    for k in range(CLIPS):
+        write_frames(root / "training" / "frames" / f"{k:02d}", frames * 4)
+    return root
+
+
+def start(source, out):
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep",
+        "prepare",
+        source,
+        out,
+        "--size",
+        "512",
+        "--quiet",
+    ]
+    return subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for(condition, seconds=60):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_goes_on_where_it_was(long_footage, tmp_path, how):
+    out = tmp_path / "out"
+    run = start(long_footage, out)
+    records = out / ".partial" / "records" / "training"
+    wait_for(lambda: records.is_dir() and any(records.glob("*.json")))
+    run.send_signal(how)
+    _, error = run.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert run.returncode == 130
+        assert error == "data_prep: stopped; finished clips are kept, run again to go on\n"
+    done = {
+        p.stem: (out / ".partial" / "training" / f"{p.stem}.npy").stat().st_mtime_ns
+        for p in records.glob("*.json")
+    }
+    assert 0 < len(done) < CLIPS, "stopped too late to try anything"
+    assert not (out / "manifest.json").exists()
+    assert start(long_footage, out).wait(timeout=120) == 0
+    assert len(verify(out)["clips"]["training"]) == CLIPS
+    for name, written in done.items():
+        assert (out / "training" / f"{name}.npy").stat().st_mtime_ns == written
+
+
+def test_two_at_once_do_not_mix(long_footage, tmp_path):
+    out = tmp_path / "out"
+    first = start(long_footage, out)
+    wait_for(lambda: (out / ".partial" / "training").is_dir())
+    second = start(long_footage, out)
+    _, error = second.communicate(timeout=60)
+    assert second.returncode == 1 and error.count("\n") == 1
+    assert "another preparation works in it; wait for its end" in error
+    assert first.wait(timeout=120) == 0
+    verify(out)
+
+
+# Starved
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(footage, tmp_path):
+    out = tmp_path / "out"
+    code = f"""
+import os, resource, sys
+os.environ["DDL_RUNS"] = {str(tmp_path / "runs")!r}
+limit = {FRAMES} * 24 * 32 + 500  # bytes of a file: one clip fits, the video with more does not
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from data_prep.__main__ import main
+sys.exit(main(["prepare", {str(footage)!r}, {str(out)!r}, "--size", "24", "32", "--quiet"]))
+"""
+    folder = footage / "training" / "frames"
+    write_frames(folder / "zz", walk(3) + walk(4))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
+    assert "File too large; finished clips are kept, mend this and run again" in run.stderr
+    assert (out / ".partial" / "training" / "01.npy").is_file()
+    assert not list(out.rglob("zz*")) and not list(out.rglob("*.tmp"))
+    again(footage, out)
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="Linux only")
+def test_a_target_that_cannot_be_written(footage):
+    with pytest.raises(DDLError, match="/sys/kernel/out.*mend this and run again") as caught:
+        prepare(footage, "/sys/kernel/out", SIZE, progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_below_a_file(footage, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DDLError, match="Not a directory; finished clips are kept"):
+        prepare(footage, tmp_path / "file" / "out", SIZE, progress=False)
+
+
+@pytest.mark.parametrize("split", ["training", "testing"])
+def test_a_clip_of_two_frames(footage, tmp_path, split):
+    if split == "testing":
+        (footage / "testing" / "labels.csv").unlink()
+        for folder in ("frames", "masks"):
+            for path in sorted((footage / "testing" / folder / "01").iterdir())[2:]:
+                path.unlink()
+    else:
+        write_frames(footage / "training" / "frames" / "03", walk(3)[:2])
+    with pytest.raises(DDLError, match="a clip of 2 frames; expected at least 3, a window; remove"):
+        prepare(footage, tmp_path / "out", SIZE, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_past_the_end_of_a_video_are_told_before_it_is_decoded(tmp_path, monkeypatch):
+    root = tmp_path / "videos"
+    write_video(root / "training" / "01.avi", walk(3))
+    write_video(root / "testing" / "01.avi", walk(3))
+    (root / "labels.csv").write_text(f"clip,first,last\n01,0,{FRAMES}\n")
+    written, _ = count_work(monkeypatch)
+    with pytest.raises(DDLError, match="frames 0 to 14 .* do not lie in its 14 frames"):
+        prepare(root, tmp_path / "out", SIZE, progress=False)
+    assert not written
+
+
+def peak_memory(root, frames):
+    """MiB that preparing a video of so many frames, 640 x 360 pixels, takes at most."""
+    path = root / "training" / "01.avi"
+    path.parent.mkdir(parents=True)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (640, 360))
+    for t in range(frames):
+        frame = np.full((360, 640, 3), 90, np.uint8)
+        frame[150:210, 8 * t % 600 :][:, :30] = 220
+        video.write(frame)
+    video.release()
+    code = f"""
+import resource
+from data_prep import prepare
+prepare({str(root)!r}, {str(root / "out")!r}, 64, progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) / 1024
+
+
+def test_memory_is_bounded_however_long_the_video_is(tmp_path):
+    few, many = (peak_memory(tmp_path / f"{frames}", frames) for frames in (30, 430))
+    assert many - few < 60, "400 more frames are 264 MiB"
+
+
+def test_a_record_without_its_array_is_no_finished_clip(footage, tmp_path, ready):
+    out = tmp_path / "out"
+    prepare(footage, out, SIZE, progress=False)
+    work = out / ".partial"
+    (work / "records" / "training").mkdir(parents=True)
+    record = json.loads((out / "manifest.json").read_text())["clips"]["training"]["01"]
+    (work / "records" / "training" / "01.json").write_text(json.dumps(record))
+    (out / "manifest.json").unlink()
+    assert again(footage, out) == ready[1]

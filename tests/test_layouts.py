@@ -1,0 +1,239 @@
+"""Every layout that people have gives the same prepared data as the common one."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from conftest_footage import FRAMES, MASK, walk, write_frames, write_video
+from scipy.io import savemat
+
+from data_prep import layouts, prepare
+from data_prep.frames import read_frames
+from data_prep.layouts import SPLITS, Clip
+from ddllib.data import load_prepared
+from ddllib.errors import DDLError
+
+ABNORMAL = {"01": range(4, 8), "02": range(0, 3)}  # frames, counted from 0
+SIZE = (24, 32)
+
+
+def masks_of(name):
+    return [MASK * (t in ABNORMAL[name]) for t in range(FRAMES)]
+
+
+@pytest.fixture
+def common(tmp_path):
+    """Two training and two test clips in colour, with labels as .mat and masks as images."""
+    root = tmp_path / "common"
+    for split in SPLITS:
+        for step, name in ((3, "01"), (4, "02")):
+            write_frames(root / split / "frames" / name, walk(step, colour=True))
+    cells = np.empty((1, 2), object)
+    for k, (name, frames) in enumerate(ABNORMAL.items()):
+        write_frames(root / "testing" / "masks" / name, masks_of(name))
+        cells[0, k] = np.array([[frames[0] + 1], [frames[-1] + 1]])
+    savemat(root / "walk.mat", {"gt": cells})
+    return root
+
+
+def assert_same(one, other):
+    """Clips, tracks, masks and the chosen labels are equal."""
+    first, second = load_prepared(one), load_prepared(other)
+    assert first.tracks.equals(second.tracks) and len(first.tracks) > 0
+    for part in ("training", "testing", "labels", "masks"):
+        a, b = getattr(first, part), getattr(second, part)
+        assert list(a) == list(b) == ["01", "02"]
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert {n: np.flatnonzero(v).tolist() for n, v in first.labels.items()} == {
+        n: list(frames) for n, frames in ABNORMAL.items()
+    }
+
+
+def prepared_alike(common, other, tmp_path):
+    for name, source in (("a", common), ("b", other)):
+        prepare(source, tmp_path / name, SIZE, progress=False)
+    assert_same(tmp_path / "a", tmp_path / "b")
+
+
+# UCSD
+
+
+def write_ucsd(common, root, junk=True):
+    """The official form: TIFF from 001, bitmaps of masks under both names, ground truth as .m."""
+    for split, folder, word in (("training", "Train", "Train"), ("testing", "Test", "Test")):
+        for k, name in enumerate(("01", "02"), start=1):
+            target = root / folder / f"{word}{k:03d}"
+            target.mkdir(parents=True)
+            for path in (common / split / "frames" / name).iterdir():
+                number = int(path.stem) + 1
+                cv2.imwrite(str(target / f"{number:03d}.tif"), cv2.imread(str(path)))
+            if junk:
+                (target / "._001.tif").write_bytes(b"a fork")
+                (target / ".DS_Store").write_bytes(b"")
+    for k, name in enumerate(ABNORMAL, start=1):
+        target = root / "Test" / f"Test{k:03d}_gt"
+        target.mkdir()
+        for t, mask in enumerate(masks_of(name), start=1):
+            stem = f"{t:03d}" if k == 1 else f"frame{t:03d}"
+            cv2.imwrite(str(target / f"{stem}.bmp"), mask)
+    lines = [
+        f"TestVideoFile{{end+1}}.gt_frame = [{f[0] + 1}:{f[-1] + 1}];" for f in ABNORMAL.values()
+    ]
+    (root / "Test" / "UCSDped.m").write_text("TestVideoFile = {};\n" + "\n".join(lines))
+    if junk:
+        (root / "Test" / "UCSDped.m~").write_text("TestVideoFile = {};\n")
+    return root
+
+
+def test_ucsd_official(common, tmp_path):
+    official = write_ucsd(common, tmp_path / "archive" / "UCSDped7")
+    assert layouts.find_footage(official).layout == "UCSD"
+    prepared_alike(common, tmp_path / "archive", tmp_path)  # the folder around it will do as well
+
+
+def test_ucsd_with_masks_of_some_clips(common, tmp_path):
+    official = write_ucsd(common, tmp_path / "ucsd")
+    shutil.rmtree(official / "Test" / "Test002_gt")
+    prepare(official, tmp_path / "out", SIZE, progress=False)
+    data = load_prepared(tmp_path / "out")
+    assert list(data.masks) == ["01"] and list(data.labels) == ["01", "02"]
+    assert data.labelling == "UCSDped.m"
+
+
+def test_ucsd_ground_truth_with_several_ranges_and_none(common, tmp_path):
+    official = write_ucsd(common, tmp_path / "ucsd")
+    shutil.rmtree(official / "Test" / "Test001_gt")
+    shutil.rmtree(official / "Test" / "Test002_gt")
+    (official / "Test" / "UCSDped.m").write_text(
+        "TestVideoFile = {};\nTestVideoFile{end+1}.gt_frame = [1:2, 5:6];\n"
+        "TestVideoFile{end+1}.gt_frame = [];\n"
+    )
+    prepare(official, tmp_path / "out", SIZE, progress=False)
+    labels = load_prepared(tmp_path / "out").labels
+    assert np.flatnonzero(labels["01"]).tolist() == [0, 1, 4, 5] and not labels["02"].any()
+
+
+# Avenue and ShanghaiTech: their clips are videos, so the common form is what the videos decode to
+
+
+def as_videos(common, folder, split, name):
+    """Write a clip as AVI and put its decoded frames in the place of the common clip's."""
+    frames = [cv2.imread(str(p)) for p in sorted((common / split / "frames" / name).iterdir())]
+    write_video(folder, frames)
+    shutil.rmtree(common / split / "frames" / name)
+    write_frames(common / split / "frames" / name, read_frames(Clip(split, name, folder)))
+
+
+def test_avenue_official(common, tmp_path):
+    root = tmp_path / "archives" / "Avenue Dataset"
+    for split in SPLITS:
+        for name in ("01", "02"):
+            as_videos(common, root / f"{split}_videos" / f"{name}.avi", split, name)
+    masks = root.parent / "ground_truth_demo" / "testing_label_mask"
+    masks.mkdir(parents=True)
+    (masks.parent / "testing_videos").mkdir()  # the official archive holds the videos again
+    for k, name in enumerate(ABNORMAL, start=1):
+        cells = np.empty((1, FRAMES), object)
+        cells[0, :] = [(mask > 0).astype(np.uint8) for mask in masks_of(name)]
+        savemat(masks / f"{k}_label.mat", {"volLabel": cells})
+    assert layouts.find_footage(root.parent).layout == "Avenue"
+    prepared_alike(common, root.parent, tmp_path)
+    prepare(root, tmp_path / "c", SIZE, progress=False)
+    assert_same(tmp_path / "a", tmp_path / "c")
+
+
+def write_shanghaitech(common, root, scene="01"):
+    """Training videos, test frames, labels and masks as arrays; clips are <scene>_<clip>."""
+    for name in ("01", "02"):
+        as_videos(common, root / "training" / "videos" / f"{scene}_{name}.avi", "training", name)
+        source = common / "testing" / "frames" / name
+        shutil.copytree(source, root / "testing" / "frames" / f"{scene}_{name}")
+        for kind, values in (
+            ("frame", np.array([t in ABNORMAL[name] for t in range(FRAMES)])),
+            ("pixel", np.array(masks_of(name)) > 0),
+        ):
+            folder = root / "testing" / f"test_{kind}_mask"
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{scene}_{name}.npy", values.astype(np.uint8))
+    return root
+
+
+def test_shanghaitech_official(common, tmp_path):
+    root = write_shanghaitech(common, tmp_path / "sht")
+    assert layouts.find_footage(root).layout == "ShanghaiTech"
+    for split in SPLITS:  # scenes are part of the names
+        for name in ("01", "02"):
+            folder = common / split / "frames" / name
+            folder.rename(folder.with_name(f"01_{name}"))
+    for name in ("01", "02"):
+        folder = common / "testing" / "masks" / name
+        folder.rename(folder.with_name(f"01_{name}"))
+    for out, source in (("a", common), ("b", root)):
+        prepare(source, tmp_path / out, SIZE, progress=False)
+    one, other = load_prepared(tmp_path / "a"), load_prepared(tmp_path / "b")
+    assert one.digest == other.digest and one.tracks.equals(other.tracks)
+    for part in ("labels", "masks"):
+        a, b = getattr(one, part), getattr(other, part)
+        assert list(a) == ["01_01", "01_02"] and all(np.array_equal(a[n], b[n]) for n in b)
+
+
+def test_one_scene_of_two(common, tmp_path):
+    root = tmp_path / "sht"
+    spare = shutil.copytree(common, tmp_path / "spare")
+    write_shanghaitech(common, root, "01")
+    write_shanghaitech(spare, root, "02")
+    manifest = prepare(root, tmp_path / "out", SIZE, progress=False, scene="02")
+    assert {s: list(clips) for s, clips in manifest["clips"].items()} == {
+        split: ["02_01", "02_02"] for split in SPLITS
+    }
+    with pytest.raises(DDLError, match="no training clips of scene '03'; expected one of 01, 02"):
+        prepare(root, tmp_path / "none", SIZE, progress=False, scene="03")
+
+
+# Footage without splits
+
+
+def test_a_folder_of_videos(tmp_path):
+    root = tmp_path / "camera"
+    for name in ("monday", "tuesday", "accident é"):
+        write_video(root / f"{name}.avi", walk(3))
+    prepare(root, tmp_path / "out", SIZE, progress=False)
+    data = load_prepared(tmp_path / "out")
+    assert list(data.training) == ["accident é", "monday", "tuesday"] and not data.testing
+    (root / "labels.csv").write_text("clip,first,last\naccident é,2,5\ntuesday,,\n", "utf-8")
+    prepare(root, tmp_path / "out", SIZE, progress=False)
+    data = load_prepared(tmp_path / "out")
+    assert list(data.training) == ["monday"] and list(data.testing) == ["accident é", "tuesday"]
+    assert np.flatnonzero(data.labels["accident é"]).tolist() == [2, 3, 4, 5]
+    assert not data.labels["tuesday"].any()
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_folder_of_frames(tmp_path, nested):
+    root = tmp_path / "one walk"
+    write_frames(root / "clip" if nested else root, walk(3))
+    assert layouts.find_footage(root).layout == "plain"
+    manifest = prepare(root, tmp_path / "out", SIZE, progress=False)
+    assert list(manifest["clips"]["training"]) == ["clip" if nested else "one walk"]
+
+
+# What is no layout, or more than one
+
+
+def test_two_layouts_in_one_folder(common, tmp_path):
+    (common / "Train" / "Train001").mkdir(parents=True)
+    with pytest.raises(DDLError, match="mixes the layouts common and UCSD; expected one"):
+        layouts.find_footage(common)
+
+
+def test_two_data_sets_in_one_folder(common, tmp_path):
+    write_ucsd(common, tmp_path / "UCSDped7")
+    with pytest.raises(DDLError, match=r"more than one data set \(UCSDped7, common\); give one"):
+        layouts.find_footage(tmp_path)
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DDLError, match="no training clips found; expected training/frames"):
+        prepare(tmp_path / "nothing", tmp_path / "out", progress=False)
