@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from conftest_footage import footage, own_runs, ready  # noqa: F401  (fixtures)
+from conftest_footage import common, footage, own_runs, ready  # noqa: F401  (fixtures)
 from conftest_site import executed_chapters, site  # noqa: F401  (fixtures)
 
 from ddllib.data import TRACK_COLUMNS, load_prepared

@@ -5,7 +5,15 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from conftest_footage import FRAMES, MASK, walk, write_frames, write_video
+from conftest_footage import (
+    ABNORMAL,
+    FRAMES,
+    masks_of,
+    walk,
+    write_frames,
+    write_ucsd,
+    write_video,
+)
 from scipy.io import savemat
 
 from data_prep import layouts, prepare
@@ -14,27 +22,7 @@ from data_prep.layouts import SPLITS, Clip
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 
-ABNORMAL = {"01": range(4, 8), "02": range(0, 3)}  # frames, counted from 0
 SIZE = (24, 32)
-
-
-def masks_of(name):
-    return [MASK * (t in ABNORMAL[name]) for t in range(FRAMES)]
-
-
-@pytest.fixture
-def common(tmp_path):
-    """Two training and two test clips in colour, with labels as .mat and masks as images."""
-    root = tmp_path / "common"
-    for split in SPLITS:
-        for step, name in ((3, "01"), (4, "02")):
-            write_frames(root / split / "frames" / name, walk(step, colour=True))
-    cells = np.empty((1, 2), object)
-    for k, (name, frames) in enumerate(ABNORMAL.items()):
-        write_frames(root / "testing" / "masks" / name, masks_of(name))
-        cells[0, k] = np.array([[frames[0] + 1], [frames[-1] + 1]])
-    savemat(root / "walk.mat", {"gt": cells})
-    return root
 
 
 def assert_same(one, other):
@@ -57,33 +45,6 @@ def prepared_alike(common, other, tmp_path):
 
 
 # UCSD
-
-
-def write_ucsd(common, root, junk=True):
-    """The official form: TIFF from 001, bitmaps of masks under both names, ground truth as .m."""
-    for split, folder, word in (("training", "Train", "Train"), ("testing", "Test", "Test")):
-        for k, name in enumerate(("01", "02"), start=1):
-            target = root / folder / f"{word}{k:03d}"
-            target.mkdir(parents=True)
-            for path in (common / split / "frames" / name).iterdir():
-                number = int(path.stem) + 1
-                cv2.imwrite(str(target / f"{number:03d}.tif"), cv2.imread(str(path)))
-            if junk:
-                (target / "._001.tif").write_bytes(b"a fork")
-                (target / ".DS_Store").write_bytes(b"")
-    for k, name in enumerate(ABNORMAL, start=1):
-        target = root / "Test" / f"Test{k:03d}_gt"
-        target.mkdir()
-        for t, mask in enumerate(masks_of(name), start=1):
-            stem = f"{t:03d}" if k == 1 else f"frame{t:03d}"
-            cv2.imwrite(str(target / f"{stem}.bmp"), mask)
-    lines = [
-        f"TestVideoFile{{end+1}}.gt_frame = [{f[0] + 1}:{f[-1] + 1}];" for f in ABNORMAL.values()
-    ]
-    (root / "Test" / "UCSDped.m").write_text("TestVideoFile = {};\n" + "\n".join(lines))
-    if junk:
-        (root / "Test" / "UCSDped.m~").write_text("TestVideoFile = {};\n")
-    return root
 
 
 def test_ucsd_official(common, tmp_path):
