@@ -94,20 +94,6 @@ def _draw_box(axis, row, width: int, height: int, colour) -> None:
     text.set_path_effects([withStroke(linewidth=2, foreground="white")])
 
 
-def masked_frames(frames: np.ndarray, masks: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Frames (n x C x H x W) with the outline of their abnormal pixels (n x H x W) in red."""
-    columns = min(3, len(frames))
-    rows = -(-len(frames) // columns)
-    figure, axes = _panels(rows, columns, width=2.6, aspect=frames.shape[2] / frames.shape[3])
-    shown = list(axes.flat)[: len(frames)]
-    for axis, frame, mask, title in zip(shown, frames, masks, titles, strict=True):
-        axis.imshow(to_image(frame))
-        if mask.any():
-            axis.contour(mask, levels=[0.5], colors=[ACCENT], linewidths=1.5)
-        axis.set_title(title)
-    return figure
-
-
 def contact_sheet(sheet: Sequence[Panel], columns: int = 6) -> Figure:
     """Panels of ``ddllib.sheets`` in rows: boxes of tracks, abnormal pixels outlined in red."""
     columns = min(columns, len(sheet))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def load(path: Path | str) -> list[Panel]:
                 Panel(str(title), *(kept[f"{k}-{name}"] for name in fields))
                 for k, title in enumerate(kept["titles"])
             ]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise DDLError(
             f"{path}: no contact sheet ({error}); write it by `python -m data_prep show`"
         ) from None
