@@ -38,7 +38,13 @@ def write_video(path, frames):
 
 
 @pytest.fixture
-def footage(tmp_path):
+def own_runs(tmp_path, monkeypatch):
+    """Kept boxes go to a folder of the test's own."""
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def footage(tmp_path, own_runs):
     """Two training clips and two test clips as frames, labels and masks for the tests."""
     root = tmp_path / "footage"
     for split in SPLITS:
@@ -49,13 +55,6 @@ def footage(tmp_path):
         write_frames(root / "testing" / "masks" / name, masks)
     (root / "testing" / "labels.csv").write_text("clip,first,last\n01,4,7\n")
     return root
-
-
-@pytest.fixture(autouse=True)
-def own_runs(request, tmp_path, monkeypatch):
-    """Kept boxes go to a folder of the test's own, unless it works on the session's site."""
-    if "site" not in request.fixturenames and "executed_chapters" not in request.fixturenames:
-        monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
 
 
 @pytest.fixture

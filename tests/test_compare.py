@@ -11,6 +11,8 @@ from data_prep.compare import compare, share_found
 from data_prep.tracking import COLUMNS
 from ddllib.errors import DDLError
 
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
+
 
 @pytest.fixture
 def footage(tmp_path):

@@ -22,6 +22,8 @@ from data_prep.layouts import SPLITS
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
+
 
 def refuse(footage, out, match, **options):
     with pytest.raises(DDLError, match=match) as caught:

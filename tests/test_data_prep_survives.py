@@ -14,8 +14,11 @@ from conftest_footage import FRAMES, walk, write_frames, write_video
 
 from data_prep import clips, prepare, verify
 from data_prep.detectors.motion import MotionDetector
+from data_prep.workplace import locked
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
+
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
 
 SIZE = (24, 32)
 CLIPS = 5  # of the longer footage
@@ -97,11 +100,11 @@ def test_one_clip_after_the_other_gives_the_same(footage, ready, tmp_path, monke
 
 @pytest.fixture
 def long_footage(tmp_path):
-    """Clips whose preparation takes some seconds."""
+    """A short clip and some that take much longer to prepare."""
     root = tmp_path / "long"
     frames = [cv2.resize(frame, (640, 480)) for frame in walk(3)]
     for k in range(CLIPS):
-        write_frames(root / "training" / "frames" / f"{k:02d}", frames * 4)
+        write_frames(root / "training" / "frames" / f"{k:02d}", frames * (6 if k else 1))
     return root
 
 
@@ -152,16 +155,15 @@ def test_a_stopped_run_goes_on_where_it_was(long_footage, tmp_path, how):
         assert (out / "training" / f"{name}.npy").stat().st_mtime_ns == written
 
 
-def test_two_at_once_do_not_mix(long_footage, tmp_path):
-    out = tmp_path / "out"
-    first = start(long_footage, out)
-    wait_for(lambda: (out / ".partial" / "training").is_dir())
-    second = start(long_footage, out)
-    _, error = second.communicate(timeout=60)
-    assert second.returncode == 1 and error.count("\n") == 1
-    assert "another preparation works in it; wait for its end" in error
-    assert first.wait(timeout=120) == 0
-    verify(out)
+def test_two_at_once_do_not_mix(footage, ready):
+    out, manifest = ready
+    with (
+        locked(out),
+        pytest.raises(DDLError, match="another preparation works in it; wait for its end"),
+    ):
+        prepare(footage, out, (12, 16), progress=False)
+    assert verify(out) == manifest
+    assert again(footage, out, (12, 16))["height"] == 12
 
 
 # Starved
@@ -182,7 +184,7 @@ sys.exit(main(["prepare", {str(footage)!r}, {str(out)!r}, "--size", "24", "32", 
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
     assert "File too large; finished clips are kept, mend this and run again" in run.stderr
-    assert (out / ".partial" / "training" / "01.npy").is_file()
+    assert list((out / ".partial" / "records" / "training").glob("*.json"))
     assert not list(out.rglob("zz*")) and not list(out.rglob("*.tmp"))
     again(footage, out)
 

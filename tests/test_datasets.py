@@ -11,6 +11,8 @@ from data_prep import datasets, prepare, survey
 from data_prep.__main__ import main
 from ddllib.errors import DDLError
 
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
+
 # From the descriptions of the data sets: clips and frames by split, and abnormal test frames.
 STATED = {
     "ped2": ((16, 2550), (12, 2010), {"frames": 1648}),

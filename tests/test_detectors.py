@@ -29,6 +29,8 @@ from data_prep.layouts import Clip
 from data_prep.tracking import COLUMNS, ClipTracker, common_track_coverage
 from ddllib.errors import DDLError
 
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
+
 
 def write_clip(folder, frames, name="01"):
     """A clip of PNG files from H x W x 3 BGR frames."""

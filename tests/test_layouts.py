@@ -22,6 +22,8 @@ from data_prep.layouts import SPLITS, Clip
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
+
 SIZE = (24, 32)
 
 

@@ -14,6 +14,8 @@ from data_prep import datasets, official, survey
 from data_prep.__main__ import main
 from ddllib.errors import DDLError
 
+pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
+
 
 @pytest.fixture
 def server(tmp_path):
