@@ -6,9 +6,12 @@ just videos or folders of frames (all for training, but for those that labels.cs
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import cv2
 
 from data_prep import datasets
 from data_prep.detectors import DETECTORS
@@ -18,6 +21,8 @@ from data_prep.prepared import prepare
 from data_prep.survey import report, survey
 from ddllib.errors import DDLError
 from ddllib.settings import data_root
+
+PICTURES = (".png", ".pdf", ".svg", ".npz")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,6 +95,7 @@ def add_others(commands) -> None:
     show = commands.add_parser("show", help="draw prepared data: frames, tracks, masks")
     show.set_defaults(run=run_show)
     show.add_argument("out", type=Path, help="folder of the prepared data")
+    show.add_argument("--labelling", help="which of several labels counts")
     show.add_argument("image", type=Path, help=".png, .pdf, .svg, or .npz to draw later")
     weigh = commands.add_parser("compare", help="detector against detector on training clips")
     weigh.set_defaults(run=run_compare)
@@ -106,8 +112,10 @@ def run_download(given) -> None:
     print(*report(survey(folder, given.dataset)), sep="\n")
 
 
-def run_check(given) -> None:
-    print(*report(survey(given.source, given.dataset)), sep="\n")
+def run_check(given) -> int:
+    lines = report(survey(given.source, given.dataset))
+    print(*lines, sep="\n")
+    return int(any(line.startswith("differs: ") for line in lines))
 
 
 def run_prepare(given) -> None:
@@ -139,7 +147,9 @@ def run_show(given) -> None:
     from ddllib import figures, sheets
     from ddllib.data import load_prepared
 
-    sheet = sheets.panels(load_prepared(given.out))
+    sheet = sheets.panels(load_prepared(given.out, given.labelling))
+    if given.image.suffix not in PICTURES:
+        raise DDLError(f"{given.image}: expected a name that ends in {', '.join(PICTURES)}")
     if given.image.suffix == ".npz":
         sheets.save(given.image, sheet)
     else:
@@ -155,18 +165,24 @@ def run_compare(given) -> None:
     print(f"{given.table}: written")
 
 
+def quieten() -> None:
+    """What decoders print beside our one line helps nobody."""
+    cv2.utils.logging.setLogLevel(0)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it worked, 1 with one line on stderr if the user can mend it."""
+    quieten()
     given = build_parser().parse_args(arguments)
     try:
-        given.run(given)
+        return given.run(given) or 0
     except (DDLError, OSError) as error:
         print(f"data_prep: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("data_prep: stopped; finished clips are kept, run again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Boxes of a detector, kept clip by clip, and the tracks made of them."""
 
 import hashlib
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from zipfile import BadZipFile
@@ -12,6 +13,9 @@ from data_prep.frames import frame_size
 from data_prep.layouts import Clip
 from data_prep.manifest import to_json, versions, writing
 from data_prep.tracking import ClipTracker
+
+Watched = Callable[[Iterable], Iterable]
+Found = tuple[list[np.ndarray], tuple[int, int]]  # boxes frame by frame, height and width
 
 
 class Boxes:
@@ -28,14 +32,17 @@ class Boxes:
         key = hashlib.sha256(known.encode()).hexdigest()[:16]
         self.folder = folder / f"{detector.settings['name']}-{key}"
 
-    def rows(self, clip: Clip, checksum: str, watched: Callable[[Iterable], Iterable]) -> list:
-        """The rows of the clip's tracks, without split and clip (see `ClipTracker`)."""
+    def rows(
+        self, clip: Clip, checksum: str, watched: Callable[[Iterable], Iterable]
+    ) -> np.ndarray:
+        """The rows of the clip's tracks, n x 8 float: as `ClipTracker` gives them."""
         path = self.folder / f"{clip.split}-{clip.name}-{checksum[:16]}.npz"
         found, size = self.read(path) or self.detect(path, clip, watched)
         tracker = ClipTracker()
-        return [row for boxes in found for row in tracker.push(boxes, *size)]
+        rows = [row for boxes in found for row in tracker.push(boxes, *size)]
+        return np.array(rows, float).reshape(-1, 8)
 
-    def detect(self, path: Path, clip: Clip, watched) -> tuple[list[np.ndarray], tuple[int, int]]:
+    def detect(self, path: Path, clip: Clip, watched: Watched) -> Found:
         size = frame_size(clip)
         found = list(watched(self.detector.detect(clip)))
         ends = np.cumsum([len(boxes) for boxes in found])
@@ -44,7 +51,7 @@ class Boxes:
             np.savez_compressed(file, boxes=joined, ends=ends, size=size)
         return found, size
 
-    def read(self, path: Path) -> tuple[list[np.ndarray], tuple[int, int]] | None:
+    def read(self, path: Path) -> Found | None:
         """Boxes frame by frame and the size of a frame; None if they are not kept."""
         if not path.is_file():
             return None
@@ -52,5 +59,5 @@ class Boxes:
             with np.load(path, allow_pickle=False) as kept:
                 found = np.split(kept["boxes"], kept["ends"][:-1])
                 return found, tuple(kept["size"].tolist())
-        except (BadZipFile, ValueError, KeyError, EOFError):
+        except (BadZipFile, zlib.error, ValueError, KeyError, EOFError):
             return None  # damaged; it is made anew

@@ -49,6 +49,8 @@ def compare(
         )
     footage, tracker = find_footage(source), tracker_settings()
     clips = footage.clips["training"]
+    if not clips:
+        raise DDLError(f"{footage.root}: no training clips found; expected some to compare on")
     start = time.perf_counter()
     shapes = {name: frames_of(clip) for name, clip in clips.items()}
     reading = time.perf_counter() - start

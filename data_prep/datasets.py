@@ -154,6 +154,7 @@ def alike(lengths: Mapping[str, Mapping[str, int | None]], dataset: DataSet) -> 
         (count, dataset.frames[split].get(name, -1))
         for split, clips in lengths.items()
         for name, count in clips.items()
+        if dataset.frames[split]  # else the names of its clips are not known
     ]
     known = [(found, stated) for found, stated in pairs if stated is not None]
     same = sum(found == stated for found, stated in known)

@@ -9,6 +9,8 @@ import numpy as np
 from data_prep.layouts import Clip
 from ddllib.errors import DDLError
 
+# Containers that state the number of their frames; others only guess it.
+STATING = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 GREY_TOLERANCE = 2  # grey levels; a video codec may part equal channels by rounding
 
 
@@ -30,7 +32,7 @@ def frame_count(clip: Clip) -> int | None:
     video = open_video(clip.path)
     stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     video.release()
-    return stated if stated > 0 else None
+    return stated if stated > 0 and clip.path.suffix.lower() in STATING else None
 
 
 def frame_size(clip: Clip) -> tuple[int, int]:
@@ -98,8 +100,9 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
             yield frame
     finally:
         video.release()
-    # Containers round their length, so a frame or one per cent less is no fault.
-    if count == 0 or stated - count > 1 + 0.01 * stated:
+    # Containers round their length: a frame less is no fault, nor one per cent of a guess.
+    slack = 1 if path.suffix.lower() in STATING else 1 + 0.01 * stated
+    if count == 0 or stated - count > slack:
         raise DDLError(
             f"{path}: breaks off after {count} of {stated:.0f} frames; expected a "
             "whole video, fetch it again"

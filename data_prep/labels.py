@@ -1,14 +1,15 @@
 """Frame labels of the test clips, in every form that circulates::
 
-    *.mat               `gt[0][k]`, 2 x n: one-based inclusive ranges of the k-th clip
-    *.m                 `TestVideoFile{end+1}.gt_frame = [61:180]`: the same, as UCSD states it
-    *.npy               0/1 of all frames of all clips, one clip after the other
-    <folder>/<clip>.npy 0/1 of a clip's frames
-    labels.csv          clip,first,last: zero-based inclusive ranges
+*.mat               `gt[0][k]`, 2 x n: one-based inclusive ranges of the k-th clip
+*.m                 `TestVideoFile{end+1}.gt_frame = [61:180]`: the same, as UCSD states it
+*.npy               0/1 of all frames of all clips, one clip after the other
+<folder>/<clip>.npy 0/1 of a clip's frames
+labels.csv          clip,first,last: zero-based inclusive ranges
 """
 
 import csv
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def load_mat(path: Path, variable: str, expected: str) -> np.ndarray:
         content = loadmat(path, variable_names=[variable])
     except NotImplementedError as error:
         raise DDLError(f"{path}: a MATLAB 7.3 file; save it again with `save -v7`") from error
-    except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
+    except (MatReadError, zlib.error, ValueError, TypeError, OSError, EOFError) as error:
         raise DDLError(f"{path}: not a readable MATLAB file ({error}); fetch it again") from error
     if variable not in content:
         raise DDLError(f"{path}: holds no variable `{variable}`; expected {expected}")
@@ -118,7 +119,7 @@ def load_binary(path: Path) -> np.ndarray:
     """A .npy file of 0 and 1, flat."""
     try:
         values = np.load(path, allow_pickle=False).ravel()
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise DDLError(f"{path}: not a readable array of labels ({reason})") from error
     if not np.isin(values, (0, 1)).all():

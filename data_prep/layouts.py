@@ -33,6 +33,12 @@ FOLDERS = {
     "Avenue": {"training": "training_videos", "testing": "testing_videos"},
 }
 PLAIN = "plain"
+SPELLINGS = {
+    "train": "training",
+    "training": "training",
+    "test": "testing",
+    "testing": "testing",
+}
 UCSD_CLIP = re.compile(r"(?:Train|Test)([0-9]+)")
 AVENUE_MASKS = Path("ground_truth_demo", "testing_label_mask")
 
@@ -94,7 +100,8 @@ def find_footage(root: str | Path) -> Footage:
     layout or more than one is there, a clip is empty or has a gap in its frame numbers, or masks
     do not fit the frames.
     """
-    root, layout = find_layout(Path(root))
+    given = Path(root)
+    root, layout = find_layout(given)
     base = {split: root / folder for split, folder in FOLDERS.get(layout, {}).items()}
     if layout == PLAIN:
         clips = plain_clips(root)
@@ -103,8 +110,8 @@ def find_footage(root: str | Path) -> Footage:
     testing = base.get("testing", root)
     if layout == "common" and any(testing.glob("test_*_mask")):
         layout = "ShanghaiTech"
-    masks = find_masks(root, testing, clips["testing"])
-    return Footage(root, layout, clips, masks, find_labels(root, testing))
+    masks = find_masks(root, layout, testing, clips["testing"])
+    return Footage(root, layout, clips, masks, find_labels(given, root, testing))
 
 
 def find_layout(root: Path) -> tuple[Path, str]:
@@ -112,9 +119,7 @@ def find_layout(root: Path) -> tuple[Path, str]:
     if not root.is_dir():
         raise DDLError(f"{root}: no such folder; give the folder that holds the footage")
     found = layouts_at(root)
-    # Avenue's ground truth comes with copies of its test videos.
-    below = [p for p in sorted(visible(root)) if p.name != AVENUE_MASKS.parts[0]]
-    inside = [] if found else [p for p in below if layouts_at(p)]
+    inside = [] if found or holds_media(root) else [p for p in below(root) if layouts_at(p)]
     if len(inside) > 1:
         names = ", ".join(p.name for p in inside)
         raise DDLError(f"{root}: holds more than one data set ({names}); give one of these folders")
@@ -124,7 +129,30 @@ def find_layout(root: Path) -> tuple[Path, str]:
         raise DDLError(
             f"{root}: mixes the layouts {' and '.join(found)}; expected one, move the other away"
         )
+    if not found:
+        check_spelling(root)
     return root, found[0] if found else PLAIN
+
+
+def below(root: Path) -> list[Path]:
+    """The folders in which a data set may lie: not prepared data, nor Avenue's ground truth."""
+    return [
+        path
+        for path in sorted(visible(root))
+        if path.name != AVENUE_MASKS.parts[0] and not (path / "tracks.csv").is_file()
+    ]
+
+
+def holds_media(root: Path) -> bool:
+    return any(is_video(path) or is_frame_folder(path, root) for path in visible(root))
+
+
+def check_spelling(root: Path) -> None:
+    """A folder called train or Testing is meant as a split, not as a clip."""
+    for path in visible(root):
+        if path.is_dir() and path.name.lower() in SPELLINGS:
+            meant = SPELLINGS[path.name.lower()]
+            raise DDLError(f"{path}: not the name of a split here; rename it to {meant}")
 
 
 def layouts_at(root: Path) -> list[str]:
@@ -146,6 +174,7 @@ def find_clips(base: Path, split: str) -> dict[str, Clip]:
             f"{base}: holds both folders of frames and videos ({videos[0].name}); "
             "expected one of the two, move the other away"
         )
+    check_depth(base)
     clips: dict[str, Clip] = {}
     for path in sorted(folders or videos, key=lambda p: natural_key(p.name)):
         clip = open_clip(path, split)
@@ -158,13 +187,22 @@ def find_clips(base: Path, split: str) -> dict[str, Clip]:
     return clips
 
 
+def check_depth(base: Path) -> None:
+    """Videos in a folder of their own would be overlooked; so would masks that lie loose."""
+    for folder in visible(base):
+        if folder.is_dir() and folder.name != "videos" and any(map(is_video, visible(folder))):
+            raise DDLError(f"{folder}: videos too deep in folders; move them into {base}")
+        if folder.name == "masks" and any(p.suffix.lower() in IMAGES for p in visible(folder)):
+            raise DDLError(f"{folder}: loose masks; expected masks/<clip>/<frame>.png")
+
+
 def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEOS and path.is_file()
 
 
 def is_frame_folder(path: Path, base: Path) -> bool:
     """Whether a folder is a clip: any below `frames`, but beside it only one that holds images."""
-    if not path.is_dir() or path.name.endswith("_gt"):
+    if not path.is_dir() or path.name.endswith("_gt") or path.name == "masks":
         return False
     if path.parent.name == "frames":
         return True
@@ -196,7 +234,11 @@ def plain_clips(root: Path) -> dict[str, dict[str, Clip]]:
 
 def visible(folder: Path) -> list[Path]:
     """Entries of a folder without hidden ones (`._001.tif` of macOS is no frame)."""
-    return [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+    found = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+    for path in found:
+        if any("\udc80" <= letter <= "\udcff" for letter in path.name):
+            raise DDLError(f"{folder}: the name {ascii(path.name)} is not UTF-8; rename it")
+    return found
 
 
 def find_images(folder: Path) -> tuple[Path, ...]:
@@ -219,9 +261,15 @@ def frame_number(path: Path) -> str:
 def check_numbering(frames: Sequence[Path]) -> None:
     """Frames counted one by one must have no hole: a lost file would shift every label."""
     numbers = [frame_number(p) for p in frames]
-    if not all(n.isdecimal() for n in numbers):
+    odd = [p for p, number in zip(frames, numbers, strict=True) if not number.isdecimal()]
+    if len(odd) == len(frames):
         return
+    if odd:
+        raise DDLError(f"{odd[0]}: no number at the end of its name, as others have; remove it")
     steps = np.diff([int(n) for n in numbers])
+    if len(steps) and steps.min() == 0:
+        twice = frames[int(np.argmin(steps)) + 1]
+        raise DDLError(f"{twice}: a second frame of the same number; remove one of them")
     # A smallest step above 1 is a sampled clip or a time stamp, not a count.
     if len(steps) and steps.min() == 1 and steps.max() > 1:
         before = frames[int(np.argmax(steps > 1))]
@@ -231,7 +279,9 @@ def check_numbering(frames: Sequence[Path]) -> None:
         )
 
 
-def find_masks(root: Path, testing: Path, clips: Mapping[str, Clip]) -> dict[str, tuple[Path, ...]]:
+def find_masks(
+    root: Path, layout: str, testing: Path, clips: Mapping[str, Clip]
+) -> dict[str, tuple[Path, ...]]:
     """Pixel masks by test clip, also of clips that are not there.
 
     ::
@@ -251,7 +301,7 @@ def find_masks(root: Path, testing: Path, clips: Mapping[str, Clip]) -> dict[str
     for file in visible(testing / "test_pixel_mask"):
         if file.suffix == ".npy":
             masks[file.stem] = (file,)
-    for place in (root, root.parent):
+    for place in (root, root.parent) if layout == "Avenue" else (root,):
         for file in visible(place / AVENUE_MASKS):
             if number := re.fullmatch(r"([0-9]+)_label", file.stem):
                 masks.setdefault(f"{int(number[1]):02d}", (file,))
@@ -281,10 +331,20 @@ def check_mask_names(masks: Sequence[Path], clip: Clip) -> None:
     )
 
 
-def find_labels(root: Path, testing: Path) -> dict[str, Path]:
-    """Every labelling of the test clips, by the name of the file or folder that holds it."""
-    found = [p for p in visible(root) if p.suffix.lower() in (".mat", ".npy")]
+def find_labels(given: Path, root: Path, testing: Path) -> dict[str, Path]:
+    """Every labelling of the test clips, by the name of the file or folder that holds it.
+
+    Files lie in the folder that was given, or in the data set's own where that is another.
+    """
+    places = dict.fromkeys((given, root))
+    found = [p for place in places for p in visible(place) if p.suffix.lower() in (".mat", ".npy")]
     found += [p for p in visible(testing) if p.suffix == ".m"]
-    places = (root / "labels.csv", testing / "labels.csv", testing / "test_frame_mask")
-    found += [p for p in places if p.exists()]
-    return {p.name: p for p in sorted(found, key=lambda p: natural_key(p.name))}
+    tables = dict.fromkeys(place / "labels.csv" for place in (*places, testing))
+    found += [p for p in tables if p.is_file()]
+    found += [p for p in (testing / "test_frame_mask",) if p.is_dir()]
+    labels: dict[str, Path] = {}
+    for path in sorted(found, key=lambda p: natural_key(p.name)):
+        if path.name in labels:
+            raise DDLError(f"{path}: labels too, like {labels[path.name]}; remove one of them")
+        labels[path.name] = path
+    return labels

@@ -17,6 +17,7 @@ from data_prep.tracking import BOX, COLUMNS
 from ddllib.errors import DDLError
 
 FORMAT = 2
+LARGE = 1 << 26  # bytes; larger files are not read whole to tell whether they changed
 PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino", "torch", "torchvision")
 
 
@@ -29,7 +30,7 @@ def to_json(value) -> str:
 def writing(path: Path) -> Iterator[BinaryIO]:
     """A binary file under a temporary name; in its place only once it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".tmp")
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(part, "wb", buffering=1 << 20) as file:
             yield file
@@ -52,18 +53,23 @@ def file_checksum(path: Path) -> str:
 
 
 def source_checksum(root: Path, files: Iterable[Path]) -> str:
-    """SHA-256 over names, sizes and the first and last 64 KiB of each file.
+    """SHA-256 over the names and the bytes of files, so that a copy elsewhere counts as the same.
 
-    Frames lie wholly within those; of a long video only the ends are read. Times are left out,
-    so that a copy of the footage counts as the same.
+    Of a file above 64 MiB, a long video, only the first and last MiB are read; its size and the
+    time of its last change stand for the rest.
     """
-    digest, ends = hashlib.sha256(), 1 << 16
+    digest, end = hashlib.sha256(), 1 << 20
     for path in files:
-        size = path.stat().st_size
-        digest.update(f"{Path(os.path.relpath(path, root)).as_posix()}\0{size}\0".encode())
+        facts = path.stat()
+        name = Path(os.path.relpath(path, root)).as_posix()
+        digest.update(f"{name}\0{facts.st_size}\0".encode())
         with open(path, "rb") as file:
-            digest.update(file.read(ends))
-            file.seek(max(ends, size - ends))
+            if facts.st_size <= LARGE:
+                digest.update(file.read())
+                continue
+            digest.update(f"{facts.st_mtime_ns}\0".encode())
+            digest.update(file.read(end))
+            file.seek(-end, os.SEEK_END)
             digest.update(file.read())
     return digest.hexdigest()
 

@@ -48,6 +48,8 @@ def open_array(path: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).partition("\n")[0]
         raise DDLError(f"{path}: not a readable array of masks ({reason})") from error
+    if not isinstance(masks, np.ndarray):
+        raise DDLError(f"{path}: several arrays; expected one, frames x height x width")
     if masks.ndim != 3:
         raise DDLError(f"{path}: masks of shape {masks.shape}; expected frames x height x width")
     return masks

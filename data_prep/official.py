@@ -24,9 +24,13 @@ def get(
         return
     if dataset.by_hand:
         raise DDLError(dataset.by_hand.format(folder=folder))
-    download([archive_of(facts, mirror) for facts in dataset.archives], folder, progress)
-    if dataset.folder:
-        keep_only(folder, dataset.folder)
+    archives = [archive_of(facts, mirror) for facts in dataset.archives]
+    if not dataset.folder:
+        download(archives, folder, progress)
+        return
+    whole = folder / ".archive"  # apart, because more than the wanted comes out of it
+    download(archives, whole, progress)
+    keep_only(whole, dataset.folder, folder / dataset.folder)
 
 
 def is_there(dataset: DataSet, folder: Path) -> bool:
@@ -44,9 +48,12 @@ def archive_of(facts: Mapping, mirror: str | None) -> Archive:
     return Archive(**{**facts, "address": f"{mirror.rstrip('/')}/{Path(facts['address']).name}"})
 
 
-def keep_only(folder: Path, name: str) -> None:
-    """Of an archive that holds several data sets, keep the one in the folder `name`."""
-    found = sorted(folder.glob(f"*/{name}"))
-    if found:
-        os.replace(found[0], folder / name)
-        shutil.rmtree(found[0].parent)
+def keep_only(whole: Path, name: str, target: Path) -> None:
+    """Of an unpacked archive that holds several data sets, keep the one in the folder `name`."""
+    found = sorted(whole.glob(f"*/{name}"))
+    if not found:
+        raise DDLError(f"{whole}: no folder {name} in the archive; expected the official one")
+    if target.exists():
+        raise DDLError(f"{target}: exists already and is not whole; move it away and run again")
+    os.replace(found[0], target)
+    shutil.rmtree(whole)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from data_prep import frames as fr
@@ -33,6 +34,7 @@ from data_prep.manifest import (
     to_json,
     versions,
     write_atomically,
+    writing,
 )
 from data_prep.survey import Survey, check, read_labels, survey
 from data_prep.tracking import COLUMNS, WINDOW, common_track_coverage, tracker_settings
@@ -169,8 +171,8 @@ def make(found: Survey, marks: dict, request: Request, plan: dict, out: Path) ->
     check_lengths(found, records)
     tracks = find_tracks(found, request, plan, workers)
     coverage = check_coverage(footage, tracks, records, request)
-    table = tracks.to_csv(index=False, float_format="%.6f")
-    write_atomically(work / "tracks.csv", table)
+    with writing(work / "tracks.csv") as file:
+        tracks.to_csv(file, index=False, float_format="%.6f")
     labels = write_truth(found, marks, records["testing"], request.size, work)
     manifest = {
         **plan,
@@ -238,17 +240,17 @@ def find_tracks(found: Survey, request: Request, plan: dict, workers: Workers) -
     checksums = plan["footage"]
     clips = [clip for clip in all_clips(found.footage) if clip.split in request.tracked]
 
-    def rows(clip: Clip, watched: Callable[[Iterable], Iterable]) -> list[tuple]:
+    def rows(clip: Clip, watched: Callable[[Iterable], Iterable]) -> np.ndarray:
         return boxes.rows(clip, checksums[clip.split][clip.name], watched)
 
     total = frames_of(found, clips)
     tracked = workers.over("objects", rows, clips, total, request.detector.parallel)
-    table = [
-        (clip.split, clip.name, *row)
-        for clip, rows in zip(clips, tracked, strict=True)
-        for row in rows
-    ]
-    return pd.DataFrame(table, columns=COLUMNS)
+    counts = [len(rows) for rows in tracked]
+    table = pd.DataFrame(np.concatenate([np.zeros((0, 8)), *tracked]), columns=COLUMNS[2:])
+    table = table.astype({"frame": int, "track": int, "class": int})
+    table.insert(0, "split", np.repeat([clip.split for clip in clips], counts))
+    table.insert(1, "clip", np.repeat([clip.name for clip in clips], counts))
+    return table
 
 
 def check_coverage(footage: Footage, tracks: pd.DataFrame, records: dict, request: Request):

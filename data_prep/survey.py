@@ -54,6 +54,8 @@ def survey(source: str | Path, dataset: str | None = None, scene: str | None = N
     tests = found.tests if found else lengths["testing"]
     if found and found.whole:
         footage = footage.only(found.frames)
+    if dataset == OWN:  # masks of clips that are not there are no matter then
+        footage = footage.only(footage.clips)
     if scene is not None:
         footage = only_scene(footage, scene)
     return Survey(footage, measure_again(lengths, footage), found, tests)
@@ -123,10 +125,18 @@ def check(found: Survey, whole: bool = True) -> None:
             f"{root}: not the whole of {found.name} ({'; '.join(lines[:SHOWN])}{more}); fetch what "
             f"is missing, or give {', '.join([*ways, f'--dataset {OWN} to take it as it is'])}"
         )
+    check_clips(found)
+    check_masks(found)
+    check_mask_counts(found)
+
+
+def check_clips(found: Survey) -> None:
+    """There is something to train on, and no clip is shorter than a window."""
     if not found.footage.clips["training"]:
         raise DDLError(
-            f"{root}: no training clips found; expected training/frames/<clip>/<frame>.jpg, "
-            "training/<clip>.avi or another layout of `python -m data_prep --help`"
+            f"{found.footage.root}: no training clips found; expected "
+            "training/frames/<clip>/<frame>.jpg, training/<clip>.avi or another layout of "
+            "`python -m data_prep --help`"
         )
     for split in SPLITS:
         for name, length in found.lengths[split].items():
@@ -135,7 +145,6 @@ def check(found: Survey, whole: bool = True) -> None:
                     f"{found.footage.clips[split][name].path}: a clip of {length} frames; expected "
                     f"at least {WINDOW}, a window; remove the clip"
                 )
-    check_masks(found)
 
 
 def check_masks(found: Survey) -> None:
@@ -150,6 +159,19 @@ def check_masks(found: Survey) -> None:
             f"{layouts.masks_place(next(iter(masks.values())))}: others have masks, but not test "
             f"clip {missing[0]}; expected masks of every test clip"
         )
+
+
+def check_mask_counts(found: Survey) -> None:
+    """Each test clip of known length has one mask per frame."""
+    for name, length in found.lengths["testing"].items():
+        paths = found.footage.masks.get(name, ())
+        # A .mat file would have to be read whole; its masks are counted when they are prepared.
+        counted = paths and paths[0].suffix.lower() != ".mat"
+        if counted and length is not None and mask_count(paths) != length:
+            raise DDLError(
+                f"{layouts.masks_place(paths)}: {mask_count(paths)} masks for {length} frames of "
+                f"{found.footage.clips['testing'][name].path.name}; expected one mask per frame"
+            )
 
 
 def read_labels(found: Survey) -> dict[str, dict[str, Marks]]:
@@ -181,8 +203,21 @@ def report(found: Survey) -> list[str]:
         lines.append(
             f"labels {labelling}: {abnormal} of {total} frames abnormal, {len(clips)} clips"
         )
-    lines += [f"differs: {line}" for line in [*faults(found), *label_faults(found, counts)]]
+    differing = [*faults(found), *label_faults(found, counts), *refusals(found)]
+    lines += [f"differs: {line}" for line in dict.fromkeys(differing)]
     return lines + ([f"note: {found.dataset.note}"] if found.dataset and found.dataset.note else [])
+
+
+def refusals(found: Survey) -> list[str]:
+    """What preparation would refuse of the clips that are there, as far as it shows undecoded."""
+    lines, nothing = [], found.dataset and not found.footage.clips["training"]
+    # That all clips are absent is told already.
+    for step in (check_masks, check_mask_counts, read_labels, *(() if nothing else [check_clips])):
+        try:
+            step(found)
+        except DDLError as error:
+            lines.append(str(error))
+    return lines
 
 
 def split_line(found: Survey, split: str) -> str:

@@ -32,14 +32,22 @@ def read_earlier(out: Path) -> dict | None:
 
 def check_target(source: Path, out: Path) -> None:
     """Prepared data replaces only prepared data, never footage or a stranger's folder."""
-    if source.resolve() == out.resolve():
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise DDLError(f"{out}: holds the footage itself; give another folder for prepared data")
-    ours = (out / "manifest.json").exists() or (out / ".partial").exists()
+    ours = is_ours(out / "manifest.json") or (out / ".partial" / "records").is_dir()
     if not ours and any((out / part).exists() for part in PARTS):
         raise DDLError(
             f"{out}: holds files that preparation would replace but did not write; "
             "give an empty folder"
         )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a manifest was written by a preparation, of this form or an earlier one."""
+    try:
+        return {"format", "fingerprint"} <= json.loads(path.read_text("utf-8")).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def locked(out: Path):

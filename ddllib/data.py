@@ -107,7 +107,10 @@ def read_tracks(path: Path) -> pd.DataFrame:
     """The tracks table; clip names stay text."""
     if not path.is_file():
         raise DDLError(f"{path}: not there; expected the tracks table; prepare the data again")
-    tracks = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
+    try:
+        tracks = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
+    except ValueError as error:
+        raise DDLError(f"{path}: not a table ({error}); prepare the data again") from None
     missing = [name for name in TRACK_COLUMNS if name not in tracks.columns]
     if missing:
         raise DDLError(
@@ -121,15 +124,18 @@ def _read_manifest(path: Path) -> dict:
     if not path.is_file():
         raise DDLError(f"{path}: not there; expected prepared data; run `python -m data_prep`")
     try:
-        return json.loads(path.read_text())
+        manifest = json.loads(path.read_text())
     except ValueError as error:
         raise DDLError(f"{path}: not JSON ({error}); prepare the data again") from None
+    if not isinstance(manifest, dict) or "clips" not in manifest:
+        raise DDLError(f"{path}: not a manifest of prepared data; prepare the data again")
+    return manifest
 
 
 def _open_clip(path: Path, frames: int) -> np.ndarray:
     try:
         clip = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DDLError(f"{path}: cannot be read ({error}); prepare the data again") from None
     if len(clip) != frames:
         raise DDLError(

@@ -2,17 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from conftest_footage import FRAMES, walk, write_frames, write_video
 
-from data_prep import clips, prepare, verify
+from data_prep import clips, datasets, prepare, verify
 from data_prep.detectors.motion import MotionDetector
 from data_prep.workplace import locked
 from ddllib.data import load_prepared
@@ -261,3 +263,76 @@ def test_a_record_without_its_array_is_no_finished_clip(footage, tmp_path, ready
     (work / "records" / "training" / "01.json").write_text(json.dumps(record))
     (out / "manifest.json").unlink()
     assert again(footage, out) == ready[1]
+
+
+# What has changed is never taken for what it was
+
+
+def test_an_edit_in_the_middle_of_a_large_image_is_noticed(footage, tmp_path, monkeypatch):
+    large = np.random.default_rng(0).integers(0, 255, (480, 640), np.uint8)
+    write_frames(footage / "training" / "frames" / "bmp", [])
+    folder = footage / "training" / "frames" / "bmp"
+    for t in range(4):
+        cv2.imwrite(str(folder / f"{t:03d}.bmp"), large)
+    prepare(footage, tmp_path / "out", SIZE, progress=False)
+    large[240, 300:340] ^= 255
+    cv2.imwrite(str(folder / "002.bmp"), large)
+    written, _ = count_work(monkeypatch)
+    again(footage, tmp_path / "out")
+    assert written == [("training", "bmp")]
+
+
+def test_an_edit_of_masks_as_an_array_is_noticed(footage, tmp_path):
+    masks = np.zeros((FRAMES, 480, 640), np.uint8)
+    for folder in ("masks/01", "masks/walk 2 é"):
+        shutil.rmtree(footage / "testing" / folder)
+    (footage / "testing" / "test_pixel_mask").mkdir()
+    for name in ("01", "walk 2 é"):
+        np.save(footage / "testing" / "test_pixel_mask" / f"{name}.npy", masks)
+    assert prepare(footage, tmp_path / "out", SIZE)["labellings"]["masks"]["abnormal"] == 0
+    masks[7, 200:300, 200:300] = 1
+    np.save(footage / "testing" / "test_pixel_mask" / "01.npy", masks)
+    assert prepare(footage, tmp_path / "out", SIZE)["labellings"]["masks"]["abnormal"] == 1
+
+
+def test_other_settings_of_the_detector_find_other_boxes(footage, ready, monkeypatch):
+    before = load_prepared(ready[0]).tracks
+    make = MotionDetector.__init__
+    monkeypatch.setattr(MotionDetector, "__init__", lambda self: make(self, min_area=0.5))
+    with pytest.raises(DDLError, match="no window of 3 training frames has a track"):
+        prepare(footage, ready[0], SIZE, progress=False)
+    assert load_prepared(ready[0]).tracks.equals(before), "the earlier preparation is whole"
+
+
+def test_a_video_that_decodes_to_another_length_than_the_data_sets_is_told(tmp_path, monkeypatch):
+    root = tmp_path / "videos"
+    for name in ("01", "02"):
+        write_video(root / "training" / f"{name}.avi", walk(3))
+    facts = replace(
+        datasets.load("ped2"),
+        frames={"training": {"01": FRAMES, "02": FRAMES}, "testing": {}},
+        abnormal={},
+    )
+    monkeypatch.setattr(datasets, "load", lambda name: facts)
+    monkeypatch.setattr(
+        "data_prep.frames.read_video", lambda path: iter(walk(3)[: 13 if path.stem == "02" else 14])
+    )
+    with pytest.raises(DDLError, match="training 02 has 13 frames, expected 14"):
+        prepare(root, tmp_path / "out", SIZE, progress=False, dataset="ped2")
+
+
+def test_when_one_clip_fails_the_others_are_left_off(footage, tmp_path, monkeypatch):
+    seen = []
+
+    def frames(clip, colour=False):
+        if clip.name == "01":
+            raise DDLError("broken")
+        for number, frame in enumerate(walk(3)):
+            seen.append(number)
+            time.sleep(0.02)
+            yield frame
+
+    monkeypatch.setattr("data_prep.prepared.fr.read_frames", frames)
+    with pytest.raises(DDLError, match="broken"):
+        prepare(footage, tmp_path / "out", SIZE, channels=1, progress=False)
+    assert len(seen) < 2 * FRAMES

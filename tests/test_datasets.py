@@ -42,6 +42,8 @@ def lengths_of(name):
 @pytest.mark.parametrize("name", ["ped1", "ped2", "avenue", "shanghaitech"])
 def test_recognised_by_lengths_and_size(name):
     known, lengths = datasets.load(name), lengths_of(name)
+    if not lengths["training"]:  # the names of its training clips are not in the table
+        lengths["training"] = {f"01_{k:03d}": 300 + k for k in range(330)}
     assert datasets.identify(lengths, known.size) is known
     assert datasets.identify(lengths, (known.size[0] + 1, known.size[1])) is None
     lengths["testing"].popitem()

@@ -8,6 +8,7 @@ import pytest
 from conftest_footage import (
     ABNORMAL,
     FRAMES,
+    MASK,
     masks_of,
     walk,
     write_frames,
@@ -200,3 +201,100 @@ def test_an_empty_folder(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DDLError, match="no training clips found; expected training/frames"):
         prepare(tmp_path / "nothing", tmp_path / "out", progress=False)
+
+
+# What looks like something else
+
+
+def folder_of(tmp_path, *names):
+    root = tmp_path / "root"
+    for name in names:
+        write_video(root / name, walk(3))
+    return root
+
+
+def test_a_backup_beside_the_videos_is_not_stepped_into(tmp_path):
+    root = folder_of(tmp_path, "mon.avi", "tue.avi", "backup/training/old.avi")
+    assert list(layouts.find_footage(root).clips["training"]) == ["mon", "tue"]
+
+
+def test_prepared_data_beside_the_footage_is_not_read_as_footage(tmp_path):
+    root = folder_of(tmp_path, "mon.avi")
+    first = prepare(root, root / "prepared", SIZE, progress=False)
+    assert prepare(root, root / "prepared", SIZE, progress=False) == first
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_footage_is_never_within_its_prepared_data(tmp_path, out):
+    root = folder_of(tmp_path, "inner/training/mon.avi") / "inner"
+    with pytest.raises(DDLError, match="holds the footage itself; give another folder"):
+        prepare(root, root / out, SIZE, progress=False)
+
+
+def test_a_strangers_files_are_left_alone(footage, tmp_path):
+    out = tmp_path / "mine"
+    (out / "training").mkdir(parents=True)
+    (out / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(DDLError, match="did not write; give an empty folder"):
+        prepare(footage, out, SIZE, progress=False)
+
+
+def test_avenues_ground_truth_next_door_is_nobody_elses(common, tmp_path):
+    masks = tmp_path / "ground_truth_demo" / "testing_label_mask"
+    masks.mkdir(parents=True)
+    savemat(masks / "1_label.mat", {"volLabel": np.empty((1, 0), object)})
+    shutil.rmtree(common / "testing" / "masks")
+    assert not layouts.find_footage(common).masks
+
+
+@pytest.mark.parametrize(
+    "names, match",
+    [
+        (["train/a.avi", "test/b.avi"], "not the name of a split here; rename it to te?"),
+        (["Training/a.avi"], "Training: not the name of a split here; rename it to training"),
+        (["training/a.avi", "training/cam1/b.avi"], "cam1: videos too deep in folders; move them"),
+    ],
+)
+def test_what_would_be_overlooked_is_told(tmp_path, names, match):
+    with pytest.raises(DDLError, match=match):
+        layouts.find_footage(folder_of(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    "name, match",
+    [
+        ("005.jpg", "a second frame of the same number; remove one"),
+        ("005 (1).png", "no number at the end of its name, as others have; remove it"),
+        ("background.jpg", "background.jpg: no number at the end"),
+    ],
+)
+def test_a_stray_image_is_no_frame(common, name, match):
+    folder = common / "training" / "frames" / "01"
+    shutil.copy(folder / "005.png", folder / name)
+    with pytest.raises(DDLError, match=match):
+        layouts.find_footage(common)
+
+
+def test_loose_masks_and_names_that_are_no_text(common, tmp_path):
+    cv2.imwrite(str(common / "testing" / "masks" / "000.png"), MASK)
+    with pytest.raises(DDLError, match="loose masks; expected masks/<clip>/<frame>.png"):
+        layouts.find_footage(common)
+    odd = folder_of(tmp_path, "a.avi")
+    (odd / "a.avi").rename(odd / "caf\udce9.avi")
+    with pytest.raises(DDLError, match=r"the name 'caf\\udce9.avi' is not UTF-8; rename it"):
+        layouts.find_footage(odd)
+
+
+def test_clips_without_leading_zeros_keep_the_order_of_their_labels(tmp_path):
+    root = tmp_path / "counted"
+    write_frames(root / "training" / "frames" / "1", walk(3))
+    cells = np.empty((1, 12), object)
+    for k in range(12):
+        write_frames(root / "testing" / "frames" / f"{k + 1}", walk(3))
+        cells[0, k] = np.array([[k + 1], [k + 1]])
+    savemat(root / "any.mat", {"gt": cells})
+    prepare(root, tmp_path / "out", SIZE, progress=False)
+    labels = load_prepared(tmp_path / "out").labels
+    assert {n: np.flatnonzero(v).tolist() for n, v in labels.items()} == {
+        f"{k + 1}": [k] for k in range(12)
+    }

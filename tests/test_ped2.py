@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from data_prep import layouts
+from data_prep.labels import frame_labels, read_labelling
 from ddllib import evaluate, load_profile, road
 from ddllib.evaluation import PROTOCOLS
 from ddllib.records import find_records
@@ -30,9 +30,9 @@ def labels_from_mat(folder):
 
 def test_the_reader_the_masks_and_the_written_out_labels_agree_on_every_frame(ped2):
     labels = labels_from_mat(ped2)
-    ranges = layouts.read_ranges(ped2 / "ped2.mat", list(labels))
+    marks = read_labelling(ped2 / "ped2.mat", {n: len(v) for n, v in labels.items()})
     for name, expected in labels.items():
-        read = layouts.frame_labels(ped2 / "ped2.mat", name, ranges[name], len(expected))
+        read = frame_labels(ped2 / "ped2.mat", name, marks[name], len(expected))
         masks = sorted((ped2 / "testing" / "masks" / name).iterdir())
         seen = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).any() for path in masks]
         assert np.array_equal(read, expected) and np.array_equal(seen, expected.astype(bool))
