@@ -5,6 +5,8 @@
 *.npy               0/1 of all frames of all clips, one clip after the other
 <folder>/<clip>.npy 0/1 of a clip's frames
 labels.csv          clip,first,last: zero-based inclusive ranges
+
+Whatever the form, ranges are counted from zero from here on, the last frame included.
 """
 
 import csv
