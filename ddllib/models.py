@@ -64,9 +64,21 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         heads = torch.cat([conv(x) for conv in self.convs], dim=1)
-        x = self.resample(F.relu(self.batch_norm_1(heads)))
-        x = self.batch_norm_2(self.conv_last(x))
+        x = self.batch_norm_2(self.resampled(F.relu(self.batch_norm_1(heads))))
         return x if self.is_output else F.relu(x)
+
+    def resampled(self, x: Tensor) -> Tensor:
+        """The change of resolution and the last convolution.
+
+        Moving 2 x 2 pixels into channels and a k x k convolution after it are one convolution of
+        stride 2 over 2k x 2k pixels; no pixel has to be moved for it.
+        """
+        if isinstance(self.resample, nn.PixelShuffle):
+            return self.conv_last(self.resample(x))
+        kernel = self.conv_last.kernel_size[0]
+        weight = self.conv_last.weight.unflatten(1, (-1, 2, 2))  # width, channel, y, x, ky, kx
+        weight = weight.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+        return F.conv2d(x, weight, self.conv_last.bias, stride=2, padding=2 * (kernel // 2))
 
 
 class TemporalConv(nn.Conv3d):

@@ -110,6 +110,11 @@ def long_footage(tmp_path):
     return root
 
 
+def heed_interrupts():
+    # A shell starts what runs in its background deaf to SIGINT.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(source, out):
     command = [
         sys.executable,
@@ -123,7 +128,7 @@ def start(source, out):
         "--quiet",
     ]
     return subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
     )
 
 

@@ -1,0 +1,97 @@
+"""The method written down literally: the slow path that the fast one is measured against.
+
+Every window goes through the model alone, in float32: each of its frames through the encoder, the
+skips through a Conv3d padded in time of which only the middle output is used. Images are decoded
+where they are needed. Nothing here is used by training or scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddllib.losses import DDLLoss, LossTerms
+from ddllib.models import Conv3DSkipUNet, ConvBlock
+from ddllib.pseudo import PseudoAnomalyCreator
+from ddllib.scoring import distance_map, patch_scores, repeat_edges
+
+
+def block(layer: ConvBlock, x: Tensor) -> Tensor:
+    """One ConvBlock as figure 6 draws it: B x in x H x W -> B x width x H' x W'."""
+    x = torch.cat([conv(x) for conv in layer.convs], dim=1)
+    x = layer.resample(F.relu(layer.batch_norm_1(x)))
+    x = F.conv2d(x, layer.conv_last.weight, layer.conv_last.bias, padding="same")
+    x = layer.batch_norm_2(x)
+    return x if layer.is_output else F.relu(x)
+
+
+def reconstruct(model: Conv3DSkipUNet, x: Tensor) -> Tensor:
+    """f(X) of figure 1: windows B x C x T x H x W in [0, 1] -> B x C x H x W in (0, 1)."""
+    frames, skips = x.transpose(1, 2).flatten(0, 1), []
+    for number, layer in enumerate(model.encoder.children(), start=1):
+        frames = block(layer, frames)
+        level = frames.unflatten(0, (len(x), -1)).transpose(1, 2)
+        conv = model.get_submodule(f"conv{number}")
+        mixed = F.conv3d(level, conv.weight, conv.bias, padding="same")
+        skips.append(mixed[:, :, model.temporal // 2])
+    first, *rest = model.decoder.children()
+    y = block(first, skips[-1])
+    for layer, skip in zip(rest, skips[-2::-1], strict=True):
+        y = block(layer, torch.cat([y, skip], dim=1))
+    return torch.sigmoid(y)
+
+
+def read_window(files: Sequence[Path], size: int, channels: int) -> Tensor:
+    """T image files -> C x T x size x size in [0, 1]."""
+    grey = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
+    frames = [cv2.resize(cv2.imread(str(file), grey), (size, size)) for file in files]
+    window = torch.from_numpy(np.stack(frames)).reshape(len(files), size, size, -1)
+    return (window.permute(3, 0, 1, 2).float() / 255).expand(3, -1, -1, -1)
+
+
+@torch.inference_mode()
+def score_clip(
+    model: Conv3DSkipUNet, files: Sequence[Path], size: int, patch: int, channels: int = 1
+) -> np.ndarray:
+    """One raw score per frame of a clip of image files, window by window; float32 N."""
+    model.eval()
+    half, device = model.temporal // 2, next(model.parameters()).device
+    scores = []
+    for start in range(len(files) - model.temporal + 1):
+        x = read_window(files[start : start + model.temporal], size, channels)[None].to(device)
+        maps = distance_map(x[:, :, half], reconstruct(model, x))
+        scores.append(float(patch_scores(maps, patch)))
+    return repeat_edges(np.array(scores, np.float32), model.temporal)
+
+
+def train_step(
+    model: Conv3DSkipUNet,
+    creator: PseudoAnomalyCreator,
+    optimiser: torch.optim.Optimizer,
+    windows: Sequence[Sequence[Path]],
+    mask: Tensor,
+    noise: Tensor,
+    size: int,
+    channels: int = 1,
+) -> LossTerms:
+    """One DDL step on windows of image files.
+
+    The masks are B x 1 x T x H x W of 0 and 1, the noise B x C x T x H x W in [0, 1].
+    """
+    model.train()
+    middle = model.temporal // 2
+    x = torch.stack([read_window(files, size, channels) for files in windows]).to(mask.device)
+    y = reconstruct(model, x)
+    x_a = creator(x, mask, noise)
+    y_a = reconstruct(model, x_a)
+    terms = DDLLoss()(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
+    optimiser.zero_grad()
+    terms.total.backward()
+    optimiser.step()
+    return terms

@@ -1,0 +1,71 @@
+"""The textbook path and the fast one compute the same, and the benchmark tells how they compare."""
+
+import pytest
+import torch
+
+from ddllib import benchmark, textbook
+from ddllib.benchmark import Case
+from ddllib.models import Conv3DSkipUNet
+from ddllib.scoring import score_clip
+from ddllib.settings import Settings
+from ddllib.training import batch_loss, new_run
+from ddllib.windows import paint_boxes
+
+SIZE, CPU = 32, torch.device("cpu")
+
+
+@pytest.fixture
+def files(tmp_path):
+    return benchmark.write_images(tmp_path, 6)
+
+
+@pytest.mark.parametrize("preset", ["released", "paper"])
+@pytest.mark.parametrize("temporal", [1, 3, 5])
+def test_one_window_through_both_paths(preset, temporal):
+    torch.manual_seed(0)
+    model = Conv3DSkipUNet(preset, 16, temporal=temporal)
+    x = torch.rand(2, 3, temporal, SIZE, SIZE)
+    with torch.no_grad():
+        for training in (True, False):  # the first pass also leaves the batch norms statistics
+            model.train(training)
+            assert (model(x)[:, :, 0] - textbook.reconstruct(model, x)).abs().max() < 1e-5
+
+
+def test_a_clip_gets_the_same_scores(files):
+    run = new_run(Settings(size=SIZE, latent_dim=16, precision="float32"))
+    clip = benchmark.read_clip(files, SIZE)
+    benchmark.settle(run.model, clip, CPU)
+    ours = score_clip(run.model, clip, 2)
+    assert abs(ours - textbook.score_clip(run.model, files, SIZE, 2)).max() < 1e-5
+    assert ours.std() > 0
+
+
+def test_a_step_has_the_same_loss_and_gradients(files):
+    settings = Settings(size=SIZE, latent_dim=16, precision="float32", device="cpu")
+    ours, plain = new_run(settings), new_run(settings)
+    windows = [files[k : k + 3] for k in range(3)]
+    x = torch.stack([textbook.read_window(window, SIZE, 1) for window in windows])
+    mask = paint_boxes(torch.tensor(benchmark.BOX).expand(3, 3, 4), SIZE, SIZE)
+    ours.model.train()
+    terms = batch_loss(ours, x, mask, benchmark.seeded(CPU))
+    terms.total.backward()
+    still = torch.optim.SGD([*plain.model.parameters(), *plain.creator.parameters()], lr=0)
+    noise = torch.rand(x.shape, generator=benchmark.seeded(CPU))
+    same = textbook.train_step(plain.model, plain.creator, still, windows, mask, noise, SIZE)
+    assert float(terms.total.detach()) == pytest.approx(float(same.total.detach()), abs=1e-5)
+    for one, other in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
+        scale = other.grad.abs().max().clamp(min=1e-3)
+        assert (one.grad - other.grad).abs().max() / scale < 1e-3
+    assert ours.creator.l.grad == pytest.approx(float(plain.creator.l.grad), rel=1e-3)
+
+
+def test_the_table_has_a_row_for_each_path_and_precision(tmp_path):
+    ceilings = {"float32": 1e12, "bfloat16": 1e12}
+    rows = benchmark.measure(Case("tiny", SIZE, 8, 5, 1), CPU, 1, ceilings)
+    precisions = benchmark.precisions_of(CPU)
+    assert [(row["what"], row["precision"]) for row in rows] == [
+        (what, precision) for what in ("scoring", "training") for precision in precisions
+    ]
+    exact = [row for row in rows if row["precision"] == "float32"]
+    assert all(float(row["largest difference"]) < 1e-5 for row in exact)
+    assert all(float(row["times the textbook"]) > 0 for row in rows)
