@@ -70,23 +70,25 @@ def wholes() -> list[str]:
     return [name for name in names() if not load(name).whole]
 
 
-def rows() -> list[dict[str, str]]:
+def rows() -> list[dict[str, str | int]]:
     """What is known of each data set, a row each, for a table to read."""
     return [row(load(name)) for name in wholes()]
 
 
-def row(dataset: DataSet) -> dict[str, str]:
+def row(dataset: DataSet) -> dict[str, str | int]:
     tests = dataset.frames["testing"]
     clips, frames = dataset.total("training")
-    abnormal = [f"{sum(clips.values()):,}" for clips in dataset.abnormal.values()]
+    abnormal = [f"{sum(counts.values()):,}" for counts in dataset.abnormal.values()]
     return {
         "name": dataset.name,
         "data set": dataset.title,
-        "training": f"{clips} clips, {frames:,} frames",
-        "testing": f"{len(tests)} clips, {sum(tests.values()):,} frames",
+        "training clips": clips,
+        "frames": f"{frames:,}",
+        "test clips": len(tests),
+        "test frames": f"{sum(tests.values()):,}",
         "abnormal": " or ".join(abnormal) or "–",
-        "frame": f"{dataset.size[1]} x {dataset.size[0]}",
-        "how to get it": "by a person" if dataset.by_hand else "download",
+        "frame size": f"{dataset.size[1]} x {dataset.size[0]}",
+        "get it": "by a person" if dataset.by_hand else "download",
     }
 
 
