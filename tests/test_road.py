@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from conftest_footage import ABNORMAL
 
 from ddllib import PROTOCOLS, DDLError, checkpoints, evaluate, road
 from ddllib.records import find_records, read_record
@@ -167,3 +169,30 @@ def test_a_damaged_checkpoint_is_named(finished, small_data):
     (record.folder / checkpoints.NAME).write_bytes(b"half a file")
     with pytest.raises(DDLError, match="checkpoint.pt: cannot be read"):
         road.train(settings, small_data, progress=False)
+
+
+def test_footage_with_a_mat_of_its_own_walks_the_whole_road(small_settings, common):
+    settings = small_settings(data=str(common), epochs=1)
+    data = road.prepare(settings, progress=False)
+    record = road.score(settings, data, road.train(settings, data, progress=False), progress=False)
+    assert record.facts["data"]["labelling"] == "walk.mat"
+    assert {n: np.flatnonzero(v).tolist() for n, v in record.labels.items()} == {
+        name: list(frames) for name, frames in ABNORMAL.items()
+    }
+    assert 0 <= record.auc("median") <= 1
+
+
+def test_another_labelling_judges_the_kept_scores_anew(small_settings, common):
+    settings = small_settings(data=str(common), epochs=1)
+    data = road.prepare(settings, progress=False)
+    first = road.score(settings, data, road.train(settings, data, progress=False), progress=False)
+    other = replace(settings, labelling="late.csv")
+    with pytest.raises(DDLError, match="no labelling 'late.csv'; choose by `labelling` one of"):
+        road.prepare(other, progress=False)
+    (common / "testing" / "labels.csv").write_text("clip,first,last\n01,9,12\n")
+    other = replace(settings, labelling="labels.csv")
+    data = road.prepare(other, progress=False)
+    again = road.score(other, data, road.train(other, data, progress=False), progress=False)
+    assert again.facts["data"]["labelling"] == "labels.csv"
+    assert np.flatnonzero(again.labels["01"]).tolist() == [9, 10, 11, 12]
+    assert all(np.array_equal(first.scores[n], again.scores[n]) for n in first.scores)
