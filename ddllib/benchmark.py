@@ -21,11 +21,11 @@ import pandas as pd
 import torch
 
 from ddllib import textbook
-from ddllib.devices import describe_device, resolve_device, resolve_precision
+from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
 from ddllib.models import Conv3DSkipUNet
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
-from ddllib.training import Run, new_run, train_step
+from ddllib.training import new_optimiser, new_run, train_step
 from ddllib.windows import paint_boxes
 
 PATCH = 16  # pixels at size 256
@@ -43,7 +43,7 @@ class Case:
     batch: int
 
 
-CASES = (Case("small", 128, 64, 18, 10), Case("paper", 256, 512, 6, 2))
+CASES = (Case("small", 128, 64, 66, 10), Case("paper", 256, 512, 18, 2))
 
 
 def main() -> None:
@@ -149,8 +149,11 @@ def training_rows(case, files, device, rounds, ceilings) -> list[dict]:
     starts = [k % (case.frames - 2) for k in range(case.batch)]
     mask = paint_boxes(torch.tensor(BOX).expand(case.batch, 3, 4), case.size, case.size).to(device)
     runs = {name: new_run(settings_of(case, name, device)) for name in precisions_of(device)}
+    if can_compile(device):
+        runs["compiled"] = new_run(settings_of(case, [*runs][-1], device))
+        runs["compiled"].model.compile(dynamic=False)
     plain = new_run(settings_of(case, "float32", device))
-    optimisers = {name: adam(run) for name, run in {"textbook": plain, **runs}.items()}
+    optimisers = {name: new_optimiser(run) for name, run in {"textbook": plain, **runs}.items()}
     losses: dict[str, list[float]] = {name: [] for name in optimisers}
 
     def slow() -> None:
@@ -175,21 +178,19 @@ def training_rows(case, files, device, rounds, ceilings) -> list[dict]:
         return way
 
     seconds = alternate([slow, *map(fast, runs)], rounds, device)
+    # Two passes, and a backward pass of twice the work for each.
     work = case.batch * 6 * forward_flops(plain.model, case.size, whole=True)
     # Of the first step only: after it the weights have gone different ways.
     return [
         row(case, "training", name, spent / case.batch, seconds[0] / spent,
-            abs(losses[name][0] - losses["textbook"][0]), work / spent / ceilings[name])
+            abs(losses[name][0] - losses["textbook"][0]),
+            work / spent / ceilings[runs[name].precision])
         for name, spent in zip(runs, seconds[1:], strict=True)
     ]  # fmt: skip
 
 
 def seeded(device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(0)
-
-
-def adam(run: Run) -> torch.optim.Adam:
-    return torch.optim.Adam([*run.model.parameters(), *run.creator.parameters()], lr=1e-4)
 
 
 def precisions_of(device: torch.device) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import torch
 
@@ -35,6 +36,17 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+@functools.cache
+def can_compile(device: torch.device) -> bool:
+    """Whether ``torch.compile`` works for ``device``; on a CPU it needs a C++ compiler."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(2, device=device))
+    except Exception as error:  # whatever a missing or broken compiler raises
+        print(f"torch.compile does not work here, going on without: {str(error).split(chr(10))[0]}")
+        return False
+    return True
 
 
 def describe_device(device: torch.device) -> str:

@@ -127,7 +127,7 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
 
     A record for another patch lies beside its run and is not set aside with it.
     """
-    recorded, free = record.facts["settings"], {"protocol", "device", "labelling"}
+    recorded, free = record.facts["settings"], {"protocol", "device", "compile", "labelling"}
     same = all(recorded.get(k) == v for k, v in settings.asdict().items() if k not in free)
     return same and record.facts["data"]["digest"] == data.digest
 

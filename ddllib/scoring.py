@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddllib.devices import autocast
 from ddllib.errors import DDLError
+from ddllib.models import UNet, for_scoring
 
 CHUNK = 16
 
@@ -20,8 +20,8 @@ def distance_map(frames: Tensor, reconstructions: Tensor) -> Tensor:
 
     Both inputs N x C x H x W in [0, 1]; output N x H x W, float32.
     """
-    difference = frames.float() - reconstructions.float()
-    return torch.linalg.vector_norm(difference, dim=1) / 3**0.5
+    square = (frames.float() - reconstructions.float()).square()
+    return sum(square.unbind(1)).div(3).sqrt()
 
 
 def patch_scores(maps: Tensor, patch: int) -> Tensor:
@@ -48,27 +48,24 @@ def as_input(frames: np.ndarray, channels: int, device: torch.device | str = "cp
 
 @torch.inference_mode()
 def reconstruct(
-    model: nn.Module, frames: np.ndarray, precision: str = "float32", chunk: int = CHUNK
+    model: UNet, frames: np.ndarray, precision: str = "float32", chunk: int = CHUNK
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Slide the model's window over one clip; yields chunks of (X^t, f(X)), each n x C x H x W.
 
     ``frames`` is uint8 N x C0 x H x W; all chunks together hold the N - T + 1 middle frames.
-    Memory is bounded by ``chunk`` however long the clip. The model is used in evaluation mode.
+    Memory is bounded by ``chunk`` however long the clip. A copy of the model in evaluation mode,
+    its batch norms folded, does the work.
     Raises ``DDLError`` for a clip shorter than the model's window.
     """
     temporal, half = model.temporal, model.temporal // 2
     if len(frames) < temporal:
         raise DDLError(f"a clip has {len(frames)} frames; expected at least {temporal}, a window")
-    device = next(model.parameters()).device
-    training, _ = model.training, model.eval()
-    try:
-        for start in range(0, len(frames) - temporal + 1, chunk):
-            x = as_input(frames[start : start + chunk + temporal - 1], model.channels, device)
-            with autocast(device, precision):
-                y = model(x.transpose(0, 1)[None])[0].transpose(0, 1)
-            yield x[half : len(x) - half], y
-    finally:
-        model.train(training)
+    device, dtype = next(model.parameters()).device, getattr(torch, precision)
+    model = for_scoring(model, precision)
+    for start in range(0, len(frames) - temporal + 1, chunk):
+        x = as_input(frames[start : start + chunk + temporal - 1], model.channels, device)
+        y = model(x.to(dtype).transpose(0, 1)[None])[0].transpose(0, 1)
+        yield x[half : len(x) - half], y
 
 
 def repeat_edges(values: np.ndarray, temporal: int) -> np.ndarray:
@@ -77,7 +74,7 @@ def repeat_edges(values: np.ndarray, temporal: int) -> np.ndarray:
 
 
 def score_clip(
-    model: nn.Module,
+    model: UNet,
     frames: np.ndarray,
     patch: int,
     precision: str = "float32",

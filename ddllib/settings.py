@@ -52,6 +52,7 @@ class Settings:
     schedule: str = "one-cycle"  # one-cycle, or step: halved at 80 % of the epochs
     precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 where the device is fast at it
     device: str = "auto"  # cpu, cuda, or auto
+    compile: bool = False  # fuse kernels by torch.compile: a minute once, then quicker steps
     seed: int = 0
     # scoring and evaluation
     patch: int | None = None  # pixels; None is 16 at size 256, scaled with the size
@@ -67,6 +68,8 @@ class Settings:
         for name in ("learning_rate", "distinction_weight"):
             self._check_number(name, float, least=0)
         self._check_number("seed", int, least=0)
+        if not isinstance(self.compile, bool):
+            raise DDLError(f"compile is {self.compile!r}; expected true or false")
         if self.size % 16:
             raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
         if self.temporal % 2 == 0:
@@ -140,7 +143,17 @@ _CHOICES = {
     "protocol": tuple(PROTOCOLS),
 }
 # Already in the run's name, or without effect on its weights.
-_NOT_IN_NAME = {"profile", "model", "mode", "seed", "protocol", "patch", "device", "labelling"}
+_NOT_IN_NAME = {
+    "profile",
+    "model",
+    "mode",
+    "seed",
+    "protocol",
+    "patch",
+    "device",
+    "compile",
+    "labelling",
+}
 
 VOCABULARY = frozenset(field.name for field in fields(Settings))
 

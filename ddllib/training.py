@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from ddllib import checkpoints
 from ddllib.data import Prepared
-from ddllib.devices import autocast, resolve_device, resolve_precision
+from ddllib.devices import autocast, can_compile, resolve_device, resolve_precision
 from ddllib.errors import DDLError
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
-from ddllib.models import UNet, build_model
+from ddllib.models import UNet, build_model, for_scoring
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import Settings
 from ddllib.windows import Windows
@@ -87,15 +87,15 @@ def fit(
             "expected some; prepare the data with another detector"
         )
     steps = math.ceil(len(windows) / settings.batch_size)
-    optimiser = torch.optim.Adam(
-        [*run.model.parameters(), *run.creator.parameters()], lr=settings.learning_rate
-    )
+    optimiser = new_optimiser(run)
     schedule = _schedule(optimiser, settings, steps)
     state = (run.model, run.creator, optimiser, schedule)
     who = checkpoints.identity(settings, data)
     if folder and checkpoints.exists(folder):
         saved = checkpoints.restore(folder, *state)
         run.epoch, run.seconds, run.history = saved["epoch"], saved["seconds"], saved["history"]
+    if settings.compile and run.epoch < settings.epochs and can_compile(device):
+        run.model.compile(dynamic=False)
     for epoch in range(run.epoch, settings.epochs):
         started = time.perf_counter()
         _train_epoch(run, windows, optimiser, schedule, epoch, steps, progress)
@@ -106,6 +106,12 @@ def fit(
             checkpoints.save(folder, who, done, *state)
     run.model.eval()
     return run
+
+
+def new_optimiser(run: Run) -> torch.optim.Adam:
+    """Adam over the model's weights and l, at the settings' learning rate."""
+    weights = [*run.model.parameters(), *run.creator.parameters()]
+    return torch.optim.Adam(weights, lr=run.settings.learning_rate, fused=True)
 
 
 def _training_tracks(data: Prepared):
@@ -183,14 +189,13 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
     X is B x C x T x H x W in [0, 1], M is B x 1 x T x H x W of 0 and 1; scalar tensors come back.
     """
     settings, middle = run.settings, run.model.temporal // 2
-    with autocast(x.device, run.precision):
+    with autocast(x.device, run.precision):  # one for both: the weights are converted once
         y = run.model(x)[:, :, 0]
-    if settings.mode == "none":
-        loss, nan = reconstruction_loss(x[:, :, middle], y), torch.tensor(math.nan)
-        return LossTerms(loss, loss, nan, nan, nan)
-    noise = torch.rand(x.shape, generator=rng, device=x.device)
-    x_a = run.creator(x, mask, noise)
-    with autocast(x.device, run.precision):
+        if settings.mode == "none":
+            loss, nan = reconstruction_loss(x[:, :, middle], y), torch.tensor(math.nan)
+            return LossTerms(loss, loss, nan, nan, nan)
+        noise = torch.rand(x.shape, generator=rng, device=x.device)
+        x_a = run.creator(x, mask, noise)
         y_a = run.model(x_a)[:, :, 0]
     loss = DDLLoss(settings.distinction_weight, settings.distinction_form)
     return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
@@ -218,15 +223,14 @@ def mean_distances(run: Run, windows: Windows, count: int = 200) -> tuple[float,
     """
     rng = torch.Generator().manual_seed(run.settings.seed)
     device, middle = run.creator.l.device, run.model.temporal // 2
-    totals = torch.zeros(3)
-    run.model.eval()
+    totals, model = torch.zeros(3), for_scoring(run.model)
     for indices in _batches(len(windows), run.settings.batch_size, rng):
         if count <= 0:
             break
         x, mask = windows.gather(indices[:count], rng)
         count -= len(indices)
         x_a = run.creator(x, mask, torch.rand(x.shape, generator=rng).to(device))
-        y_a = run.model(x_a)[:, :, 0]
+        y_a = model(x_a)[:, :, 0]
         m = mask[:, :, middle]
         p, q = distinction_terms(x[:, :, middle], x_a[:, :, middle], y_a)
         totals += torch.stack([(m * p).sum(), (m * q).sum(), m.sum()]).cpu()
