@@ -15,7 +15,7 @@ from pandas.io.formats.style import Styler
 from ddllib.data import Prepared
 from ddllib.errors import DDLError
 from ddllib.records import Record
-from ddllib.settings import load_profile
+from ddllib.settings import load_profile, recorded
 
 _MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
 _MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
@@ -35,10 +35,8 @@ def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[
     A run with other values than its profile's own is not among them: it is another experiment.
     """
     wanted = {**load_profile(profile).asdict(), "model": model, "mode": mode}
-    names = wanted.keys() - {"seed", "device", "protocol"}
-    return [
-        r for r in records if all(r.facts["settings"].get(name) == wanted[name] for name in names)
-    ]
+    names = wanted.keys() - {"seed", "device", "protocol", "compile"}
+    return [r for r in records if all(recorded(r.facts["settings"])[n] == wanted[n] for n in names)]
 
 
 def mean_auc(records: list[Record], protocol: str) -> float | None:

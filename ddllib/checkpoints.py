@@ -10,7 +10,7 @@ import torch
 from ddllib.data import Prepared
 from ddllib.devices import resolve_device, resolve_precision
 from ddllib.errors import DDLError
-from ddllib.settings import Settings
+from ddllib.settings import Settings, recorded
 
 NAME = "checkpoint.pt"
 # A change of these does not change what the weights mean.
@@ -51,9 +51,8 @@ def read(folder: Path) -> dict:
 
 def differences(folder: Path, settings: Settings, data: Prepared) -> list[str]:
     """Names of what the checkpoint in ``folder`` was trained with otherwise."""
-    recorded, wanted = read(folder)["identity"], identity(settings, data)
-    names = sorted(set(recorded) | set(wanted))
-    return [name for name in names if recorded.get(name) != wanted.get(name)]
+    made, wanted = recorded(read(folder)["identity"]), identity(settings, data)
+    return [name for name in sorted(wanted) if made.get(name) != wanted[name]]
 
 
 def restore(folder: Path, *parts) -> dict:

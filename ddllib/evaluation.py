@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.ndimage import median_filter
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ddllib.errors import DDLError
 
@@ -52,6 +52,9 @@ class Evaluation:
 
     ``auc`` is the micro AUC over all frames, ``macro_auc`` the mean of the clips' own over the
     ``macro_clips`` clips that hold both kinds of frame (None if none does); all in [0, 1].
+    ``ap`` is the average precision with abnormal frames as positives, ``eer`` the rate at which
+    false alarms and misses are equal. ``low`` and ``high`` bound the central 95 % of the AUC when
+    whole clips are drawn again with replacement (``bootstrap``).
     """
 
     protocol: str
@@ -61,6 +64,10 @@ class Evaluation:
     clips: int
     frames: int
     abnormal: int
+    ap: float
+    eer: float
+    low: float | None
+    high: float | None
 
 
 def evaluate(
@@ -85,7 +92,71 @@ def evaluate(
         len(truth),
         len(y),
         int(y.sum()),
+        float(average_precision_score(y, s)),
+        equal_error_rate(y, s),
+        *bootstrap(judged, truth),
     )
+
+
+def evaluate_all(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict:
+    """Every protocol's evaluation as plain values, by name; empty where no AUC exists.
+
+    That is so without labels, and where all frames are labelled alike.
+    """
+    kinds = {int(label) for values in labels.values() for label in np.unique(values)}
+    if len(kinds) < 2:
+        return {}
+    return {name: asdict(evaluate(scores, labels, name)) for name in PROTOCOLS}
+
+
+def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Where the ROC curve crosses the line on which false alarms equal misses, in [0, 1].
+
+    Labels N of 0 and 1, scores N; the curve is taken as straight between its points.
+    """
+    false_alarms, hits, _ = roc_curve(labels, scores)
+    gap = false_alarms - (1 - hits)  # from -1 to 1, never falling
+    last = int(np.argmax(gap >= 0))
+    a, b = gap[last - 1], gap[last]
+    return float(false_alarms[last - 1] + (0 - a) / (b - a) * np.diff(false_alarms)[last - 1])
+
+
+def bootstrap(
+    judged: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], draws: int = 1000
+) -> tuple[float | None, float | None]:
+    """The central 95 % of the micro AUC over draws of whole clips with replacement.
+
+    Frames of a clip resemble one another, so a draw of single frames would promise too much.
+    ``judged`` and ``truth`` are what ``judge`` gives; seeded, so the same scores give the same
+    bounds. Draws without both kinds of frame are left out; None where fewer than two clips are.
+    """
+    names, rng = sorted(judged), np.random.default_rng(0)
+    if len(names) < 2:
+        return None, None
+    pairs = _pairwise(judged, truth, names)
+    positives = np.array([truth[n].sum() for n in names], dtype=float)
+    negatives = np.array([len(truth[n]) for n in names]) - positives
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
+    possible = (times @ positives) * (times @ negatives)
+    won = np.einsum("di,ij,dj->d", times, pairs, times)
+    aucs = won[possible > 0] / possible[possible > 0]
+    return float(np.quantile(aucs, 0.025)), float(np.quantile(aucs, 0.975))
+
+
+def _pairwise(judged, truth, names: list[str]) -> np.ndarray:
+    """How many pairs of an abnormal frame of clip i and a normal frame of clip j are in order.
+
+    The AUC of any draw of clips is a sum of these, so nothing is sorted again per draw.
+    """
+    won = np.zeros((len(names), len(names)))
+    for j, name in enumerate(names):
+        normal = np.sort(judged[name][truth[name] == 0])
+        for i, other in enumerate(names):
+            abnormal = judged[other][truth[other] == 1]
+            below = np.searchsorted(normal, abnormal, "left")
+            equal = np.searchsorted(normal, abnormal, "right") - below
+            won[i, j] = below.sum() + equal.sum() / 2
+    return won
 
 
 def judge(scores, labels, protocol: str) -> tuple[dict, dict]:

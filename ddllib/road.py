@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,11 @@ from ddllib import checkpoints
 from ddllib.data import Prepared, load_prepared
 from ddllib.devices import describe_device
 from ddllib.errors import DDLError
-from ddllib.evaluation import PROTOCOLS, evaluate
+from ddllib.evaluation import PROTOCOLS, evaluate_all
+from ddllib.heldout import altered_clips, judge_held_out
 from ddllib.records import Record, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
-from ddllib.settings import Settings, find_path, runs_root
+from ddllib.settings import Settings, find_path, recorded, runs_root
 from ddllib.training import Run, fit
 
 # Generated scenes by name; the short one is for tests and first tries.
@@ -108,7 +108,9 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     if (folder / "run.json").is_file() and not run.steps_now:
         record = read_record(folder)
         if _is_of(record, settings, data):
-            return _judged_anew(record, data)
+            return record if settings.held_out else _judged_anew(record, data)
+    if settings.held_out:
+        return _score_held_out(settings, data, run)
     if not data.testing:
         raise DDLError(f"{data.folder}: no test clips; put what is to be scored into testing/")
     started = time.perf_counter()
@@ -117,9 +119,23 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     for name, frames in bar:
         scores[name] = _score_to_disk(settings, run, frames, folder / "maps" / f"{name}.npy")
         shown |= _exhibit(run, name, frames, int(scores[name].argmax()))
-    facts = _facts(settings, data, run, scores, time.perf_counter() - started)
+    facts = _facts(settings, data, run, time.perf_counter() - started)
+    facts["metrics"] = evaluate_all(scores, data.labels)
     write_record(folder, facts, scores, data.labels, shown)
     return read_record(folder)
+
+
+def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
+    """Pseudo-anomalies in the held-out clips, scored and recorded; no test clip is looked at."""
+    started, scores, labels = time.perf_counter(), {}, {}
+    for name, frames, truth in altered_clips(data, settings.held_out):
+        scores[name] = score_clip(run.model, frames, settings.patch_size, run.precision)
+        labels[name] = truth
+    facts = _facts(settings, data, run, time.perf_counter() - started)
+    aucs = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
+    facts["held_out"] = aucs
+    write_record(settings.record_folder, facts, scores, labels, {})
+    return read_record(settings.record_folder)
 
 
 def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
@@ -127,8 +143,8 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
 
     A record for another patch lies beside its run and is not set aside with it.
     """
-    recorded, free = record.facts["settings"], {"protocol", "device", "compile", "labelling"}
-    same = all(recorded.get(k) == v for k, v in settings.asdict().items() if k not in free)
+    made, free = recorded(record.facts["settings"]), {"protocol", "device", "compile", "labelling"}
+    same = all(made[k] == v for k, v in settings.asdict().items() if k not in free)
     return same and record.facts["data"]["digest"] == data.digest
 
 
@@ -136,9 +152,10 @@ def _judged_anew(record: Record, data: Prepared) -> Record:
     same = record.labels.keys() == data.labels.keys() and all(
         np.array_equal(record.labels[name], labels) for name, labels in data.labels.items()
     )
-    if same:
+    fresh = evaluate_all(record.scores, data.labels)
+    if same and fresh == record.metrics:
         return record
-    facts = {**record.facts, "data": data_facts(data), "metrics": metrics(record.scores, data)}
+    facts = {**record.facts, "data": data_facts(data), "metrics": fresh}
     write_record(record.folder, facts, record.scores, data.labels, record.shown)
     return read_record(record.folder)
 
@@ -174,10 +191,10 @@ def _exhibit(run: Run, name: str, frames: np.ndarray, index: int) -> dict[str, n
     }
 
 
-def _facts(settings, data: Prepared, run: Run, scores: dict, seconds: float) -> dict:
+def _facts(settings: Settings, data: Prepared, run: Run, seconds: float) -> dict:
     return {
         "settings": settings.asdict(),
-        "metrics": metrics(scores, data),
+        "metrics": {},  # filled by the caller, kept near the top of the file
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "precision": run.precision,
         "device": describe_device(run.creator.l.device),
@@ -192,14 +209,3 @@ def _facts(settings, data: Prepared, run: Run, scores: dict, seconds: float) -> 
 def data_facts(data: Prepared) -> dict:
     """What a record says of its data."""
     return {"digest": data.digest, **data.facts}
-
-
-def metrics(scores: dict, data: Prepared) -> dict:
-    """Every protocol's evaluation; empty where no AUC exists.
-
-    That is so without labels, and where all test frames are labelled alike.
-    """
-    kinds = {int(label) for labels in data.labels.values() for label in np.unique(labels)}
-    if len(kinds) < 2:
-        return {}
-    return {name: asdict(evaluate(scores, data.labels, name)) for name in PROTOCOLS}

@@ -54,6 +54,7 @@ class Settings:
     device: str = "auto"  # cpu, cuda, or auto
     compile: bool = False  # fuse kernels by torch.compile: a minute once, then quicker steps
     seed: int = 0
+    held_out: int = 0  # training clips kept aside to judge by, instead of the test clips
     # scoring and evaluation
     patch: int | None = None  # pixels; None is 16 at size 256, scaled with the size
     protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
@@ -67,7 +68,8 @@ class Settings:
             self._check_number(name, int, least=1)
         for name in ("learning_rate", "distinction_weight"):
             self._check_number(name, float, least=0)
-        self._check_number("seed", int, least=0)
+        for name in ("seed", "held_out"):
+            self._check_number(name, int, least=0)
         if not isinstance(self.compile, bool):
             raise DDLError(f"compile is {self.compile!r}; expected true or false")
         if self.size % 16:
@@ -130,6 +132,11 @@ class Settings:
     def asdict(self) -> dict:
         """Plain values, as a record keeps them."""
         return asdict(self)
+
+
+def recorded(values: Mapping) -> dict:
+    """Settings as a record keeps them; what was introduced since has its default."""
+    return {**Settings().asdict(), **values}
 
 
 _CHOICES = {

@@ -16,6 +16,7 @@ from ddllib import checkpoints
 from ddllib.data import Prepared
 from ddllib.devices import autocast, can_compile, resolve_device, resolve_precision
 from ddllib.errors import DDLError
+from ddllib.heldout import split
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
 from ddllib.models import UNet, build_model, for_scoring
 from ddllib.pseudo import PseudoAnomalyCreator
@@ -78,9 +79,7 @@ def fit(
     """
     run = new_run(settings)
     device = next(run.model.parameters()).device
-    windows = Windows(
-        data.training, _training_tracks(data), settings.window, settings.channels, device
-    )
+    windows = training_windows(settings, data, device)
     if settings.mode != "none" and windows.coverage == 0:
         raise DDLError(
             f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
@@ -114,8 +113,11 @@ def new_optimiser(run: Run) -> torch.optim.Adam:
     return torch.optim.Adam(weights, lr=run.settings.learning_rate, fused=True)
 
 
-def _training_tracks(data: Prepared):
-    return data.tracks[data.tracks["split"] == "training"]
+def training_windows(settings: Settings, data: Prepared, device="cpu") -> Windows:
+    """The windows of all training clips but those held out."""
+    clips, _ = split(data, settings.held_out)
+    ours = (data.tracks["split"] == "training") & data.tracks["clip"].isin(list(clips))
+    return Windows(clips, data.tracks[ours], settings.window, settings.channels, device)
 
 
 def _schedule(optimiser, settings: Settings, steps: int):

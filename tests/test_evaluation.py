@@ -90,6 +90,44 @@ def test_roc_runs_from_corner_to_corner_with_the_auc_below_it():
     assert np.trapezoid(y, x) == pytest.approx(evaluate(scores, labels, "median").auc)
 
 
+def test_average_precision_and_equal_error_rate_by_hand():
+    # Sorted by score, highest first: abnormal, normal, abnormal, normal.
+    scores = {"01": np.array([4.0, 3.0, 2.0, 1.0])}
+    labels = {"01": np.array([1, 0, 1, 0])}
+    result = evaluate(scores, labels, "raw")
+    assert result.ap == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert result.eer == pytest.approx(0.5)
+    assert evaluate(scores, {"01": np.array([1, 1, 0, 0])}, "raw").eer == 0
+    assert evaluate(scores, {"01": np.array([0, 0, 1, 1])}, "raw").eer == 1
+
+
+def test_the_equal_error_rate_lies_on_the_curve():
+    scores, labels = some_clips(lengths=(3000, 2000))
+    x, y = roc(scores, labels, "raw")
+    eer = evaluate(scores, labels, "raw").eer
+    assert np.interp(eer, x, y) == pytest.approx(1 - eer, abs=0.02)
+
+
+def test_the_bounds_are_those_of_drawn_clips():
+    """The sums of pairs against an AUC computed anew for every draw."""
+    scores, labels = some_clips(lengths=(30, 21, 40, 25))
+    names, rng = sorted(scores), np.random.default_rng(0)
+    aucs = []
+    for times in rng.multinomial(len(names), np.full(len(names), 1 / len(names)), 1000):
+        drawn = np.repeat(np.array(names), times)
+        y, s = (np.concatenate([source[n] for n in drawn]) for source in (labels, scores))
+        aucs.append(roc_auc_score(y, s))
+    result = evaluate(scores, labels, "raw")
+    assert result.low == pytest.approx(np.quantile(aucs, 0.025))
+    assert result.high == pytest.approx(np.quantile(aucs, 0.975))
+    assert result.low < result.auc < result.high
+
+
+def test_one_clip_has_no_bounds():
+    result = evaluate({"01": np.arange(4.0)}, {"01": np.array([0, 0, 1, 1])}, "raw")
+    assert (result.low, result.high) == (None, None)
+
+
 def test_what_cannot_be_evaluated_is_told():
     scores, labels = some_clips()
     with pytest.raises(DDLError, match="protocol is 'best'"):

@@ -122,7 +122,7 @@ def test_a_batchs_loss_is_written_out(small_settings, small_data):
 
 def test_p_and_q_after_training_are_means_under_the_mask(small_settings, small_data):
     run = fit(small_settings(), small_data, progress=False)
-    windows = Windows(small_data.training, training._training_tracks(small_data), 3)
+    windows = training.training_windows(run.settings, small_data)
     p, q = mean_distances(run, windows)
     assert 0 < p < 1 and 0 < q < 1 and not run.model.training
     run.creator.l.data.fill_(-30.0)  # X_A is X, so both are the distance from the same frame
