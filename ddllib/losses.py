@@ -48,26 +48,30 @@ def distinction_loss(
     """L_dist, equation 7: how much nearer f(X_A) is to the normal than to the pseudo-anomaly.
 
     ``middle`` X^t, ``pseudo_middle`` X_A^t and ``reconstruction`` f(X_A) are B x C x H x W,
-    ``mask`` M^t is B x 1 x H x W of 0 and 1. Two forms:
+    ``mask`` M^t is B x 1 x H x W of 0 and 1. Three forms:
 
     - ``per_pixel`` (released code): the mean of (P + eps) / (Q + eps) over the masked pixels of
       the whole batch;
     - ``norms`` (figure 1): the ratio of the two norms under each sample's mask, averaged over the
-      samples that have one.
+      samples that have one;
+    - ``discrepancy`` (what section 3.3.2 argues against): the mean of -Q alone, which drives the
+      reconstruction from the pseudo-anomaly with no word of the normal frame.
 
-    An empty mask gives 0. Small is good: 1 means equally far from both.
+    An empty mask gives 0. Small is good: a ratio of 1 means equally far from both.
     """
     return _distinction(*distinction_terms(middle, pseudo_middle, reconstruction), mask, form)
 
 
 def _distinction(p: Tensor, q: Tensor, mask: Tensor, form: str) -> Tensor:
+    if form == "discrepancy":
+        return -(mask * q).sum() / mask.sum().clamp(min=1)
     if form == "per_pixel":
         weight = mask
     elif form == "norms":
         p, q = (torch.linalg.vector_norm(mask * d, dim=(1, 2, 3)) for d in (p, q))
         weight = mask.amax(dim=(1, 2, 3))
     else:
-        raise DDLError(f"distinction_form is {form!r}; expected per_pixel or norms")
+        raise DDLError(f"distinction_form is {form!r}; expected per_pixel, norms or discrepancy")
     return (weight * (p + EPSILON) / (q + EPSILON)).sum() / weight.sum().clamp(min=1)
 
 

@@ -26,8 +26,9 @@ class PseudoAnomalyCreator(nn.Module):
         """X_A of equation 2.
 
         ``x`` is X, B x C x T x H x W in [0, 1]; ``mask`` is M, B x 1 x T x H x W of 0 and 1.
-        ``noise`` N, shaped as ``x``, is drawn uniformly from [0, 1] per pixel, frame and channel
-        unless given. The result has the shape and range of ``x`` and equals it outside the mask.
+        ``noise`` N, shaped as ``x`` or with one channel for all, is drawn uniformly from [0, 1] per
+        pixel, frame and channel unless given. The result has the shape and range of ``x`` and
+        equals it outside the mask.
         """
         noise = torch.rand_like(x) if noise is None else noise
         sigma = self.anomaly_weight

@@ -15,8 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from ddllib.errors import DDLError
-from ddllib.settings import ROOT
+from ddllib.evaluation import evaluate_all
+from ddllib.settings import RESULTS, ROOT, recorded
 
+SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
+# Of a record's settings, what neither changes the weights nor which test clips were looked at.
+_NO_SETTING = {"profile", "seed", "device", "compile", "protocol", "labelling", "weights", "data"}
 _ARRAYS = ("scores", "labels", "frames")
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-learn")
 
@@ -82,6 +86,48 @@ def read_record(folder: Path) -> Record:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def publish(record: Record) -> Record:
+    """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
+
+    Curves are rounded to six digits. The settings are counted among those that were ever scored on
+    test clips. Frames for figures are kept of seed 0 only, so that many seeds stay small.
+    """
+    facts = {**record.facts, "history": _rounded(record.facts["history"])}
+    if "held_out" not in facts:
+        facts["metrics"] = evaluate_all(record.scores, record.labels)
+        count_scoring(facts, SCORED)
+    shown = record.shown if facts["settings"]["seed"] == 0 else {}
+    folder = RESULTS / record.folder.parent.name / record.folder.name
+    write_record(folder, facts, record.scores, record.labels, shown)
+    return read_record(folder)
+
+
+def _rounded(history: Mapping[str, list]) -> dict[str, list]:
+    return {
+        name: [v if v is None or isinstance(v, int) else float(f"{v:.6g}") for v in values]
+        for name, values in history.items()
+    }
+
+
+def count_scoring(facts: Mapping, path: Path) -> None:
+    """Note in a growing table that these settings were scored on test clips; each once.
+
+    A seed, a device and what is done to scores afterwards make no new settings.
+    """
+    row = f"{facts['data']['digest']},{_described(recorded(facts['settings']))}\n"
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else ["data,settings\n"]
+    if row not in lines:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".part")
+        temporary.write_text("".join([*lines, row]))
+        os.replace(temporary, path)
+
+
+def _described(settings: Mapping) -> str:
+    kept = {k: v for k, v in settings.items() if k not in _NO_SETTING and v is not None}
+    return " ".join(f"{name}={value}" for name, value in kept.items())
 
 
 def find_records(root: Path) -> list[Record]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
@@ -16,11 +17,12 @@ from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate_all
 from ddllib.heldout import altered_clips, judge_held_out
-from ddllib.records import Record, environment, read_record, write_record
+from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
 from ddllib.settings import Settings, find_path, recorded, runs_root
 from ddllib.training import Run, fit
 
+PATIENCE = 5  # seconds to wait for another process to let go of a run
 # Generated scenes by name; the short one is for tests and first tries.
 SCENES = {"demo": {}, "demo-short": {"training_clips": 2, "testing_clips": 2, "frames": 48}}
 
@@ -70,15 +72,25 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
     """
     _check_tests(data, settings.window)
     folder = settings.run_folder
-    if checkpoints.exists(folder):
-        differing = checkpoints.differences(folder, settings, data)
-        if differing:
-            aside = _set_aside(folder)
-            print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
-    run = fit(settings, data, folder, progress)
+    with _claimed(folder):
+        if checkpoints.exists(folder):
+            differing = checkpoints.differences(folder, settings, data)
+            if differing:
+                aside = _set_aside(folder)
+                print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
+        run = fit(settings, data, folder, progress)
     state = "trained" if run.steps_now else "reused, nothing to train"
     print(f"{settings.profile}/{folder.name}: {state}; epochs: {run.epoch}")
     return run
+
+
+def _claimed(folder: Path):
+    """Nobody else trains in the folder meanwhile; taking up a finished run lasts no second."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(folder.parent / f".{folder.name}.lock").acquire(timeout=PATIENCE)
+    except Timeout:
+        raise DDLError(f"{folder}: another process trains in it; wait for its end") from None
 
 
 def _check_tests(data: Prepared, window: int) -> None:
@@ -122,6 +134,8 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     facts = _facts(settings, data, run, time.perf_counter() - started)
     facts["metrics"] = evaluate_all(scores, data.labels)
     write_record(folder, facts, scores, data.labels, shown)
+    if facts["metrics"]:
+        count_scoring(facts, runs_root() / SCORED.name)
     return read_record(folder)
 
 

@@ -44,11 +44,13 @@ class Settings:
     # losses
     mode: Mode = "ddl"  # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
     distinction_weight: float = 1e-2  # lambda
-    distinction_form: str = "per_pixel"  # per_pixel or norms
+    distinction_form: str = "per_pixel"  # per_pixel, norms, or discrepancy (maximised)
+    noise: str = "per_channel"  # per_channel, or shared by the channels of a pixel
     # training
     epochs: int = 6
     batch_size: int = 10
     learning_rate: float = 1e-2
+    sigma_learning_rate: float | None = None  # of l alone; None is learning_rate
     schedule: str = "one-cycle"  # one-cycle, or step: halved at 80 % of the epochs
     precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 where the device is fast at it
     device: str = "auto"  # cpu, cuda, or auto
@@ -66,8 +68,9 @@ class Settings:
                 raise DDLError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
         for name in ("size", "latent_dim", "temporal", "channels", "epochs", "batch_size"):
             self._check_number(name, int, least=1)
-        for name in ("learning_rate", "distinction_weight"):
-            self._check_number(name, float, least=0)
+        for name in ("learning_rate", "distinction_weight", "sigma_learning_rate"):
+            if getattr(self, name) is not None or name != "sigma_learning_rate":
+                self._check_number(name, float, least=0)
         for name in ("seed", "held_out"):
             self._check_number(name, int, least=0)
         if not isinstance(self.compile, bool):
@@ -144,7 +147,8 @@ _CHOICES = {
     "model": ("c3dsu", "unet"),
     "preset": ("released", "paper"),
     "mode": get_args(Mode),
-    "distinction_form": ("per_pixel", "norms"),
+    "distinction_form": ("per_pixel", "norms", "discrepancy"),
+    "noise": ("per_channel", "shared"),
     "schedule": ("one-cycle", "step"),
     "precision": ("auto", "float32", "bfloat16"),
     "protocol": tuple(PROTOCOLS),

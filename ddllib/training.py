@@ -108,9 +108,13 @@ def fit(
 
 
 def new_optimiser(run: Run) -> torch.optim.Adam:
-    """Adam over the model's weights and l, at the settings' learning rate."""
-    weights = [*run.model.parameters(), *run.creator.parameters()]
-    return torch.optim.Adam(weights, lr=run.settings.learning_rate, fused=True)
+    """Adam over the model's weights and l, each at its learning rate."""
+    rate, own = run.settings.learning_rate, run.settings.sigma_learning_rate
+    weights, weight_of_noise = list(run.model.parameters()), list(run.creator.parameters())
+    groups = [{"params": weights, "lr": rate}, {"params": weight_of_noise, "lr": own}]
+    if own is None:
+        groups = [{"params": weights + weight_of_noise, "lr": rate}]
+    return torch.optim.Adam(groups, fused=True)
 
 
 def training_windows(settings: Settings, data: Prepared, device="cpu") -> Windows:
@@ -123,7 +127,8 @@ def training_windows(settings: Settings, data: Prepared, device="cpu") -> Window
 def _schedule(optimiser, settings: Settings, steps: int):
     if settings.schedule == "one-cycle":
         total = steps * settings.epochs
-        return torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total)
+        peaks = [group["lr"] for group in optimiser.param_groups]
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total)
     drop = round(0.8 * settings.epochs) * steps
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop], gamma=0.5)
 
@@ -196,7 +201,8 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
         if settings.mode == "none":
             loss, nan = reconstruction_loss(x[:, :, middle], y), torch.tensor(math.nan)
             return LossTerms(loss, loss, nan, nan, nan)
-        noise = torch.rand(x.shape, generator=rng, device=x.device)
+        channels = 1 if settings.noise == "shared" else x.shape[1]
+        noise = torch.rand(len(x), channels, *x.shape[2:], generator=rng, device=x.device)
         x_a = run.creator(x, mask, noise)
         y_a = run.model(x_a)[:, :, 0]
     loss = DDLLoss(settings.distinction_weight, settings.distinction_form)

@@ -130,7 +130,17 @@ def test_sigma_is_pulled_up_by_a_restoring_model_and_down_by_a_copying_one(resto
     assert sign * float(creator.l.grad) > 0
 
 
+def test_discrepancy_is_the_distance_from_the_pseudo_anomaly_alone():
+    x, x_a, y, mask = images()
+    inside = mask > 0
+    q = pixel_distance(x_a, y)[inside].mean()
+    assert float(distinction_loss(x, x_a, y, mask, "discrepancy")) == pytest.approx(-float(q))
+    other = torch.rand_like(x)
+    assert distinction_loss(other, x_a, y, mask, "discrepancy") == pytest.approx(-float(q))
+    assert float(distinction_loss(x, x_a, y, torch.zeros_like(mask), "discrepancy")) == 0
+
+
 def test_an_unknown_form_is_told():
     x, x_a, y, mask = images()
-    with pytest.raises(DDLError, match="per_pixel or norms"):
+    with pytest.raises(DDLError, match="expected per_pixel, norms or"):
         distinction_loss(x, x_a, y, mask, "median")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ddllib import DDLError, fit, training
+from ddllib.devices import can_compile
 from ddllib.training import HISTORY, batch_loss, mean_distances, new_run
 from ddllib.windows import Windows
 
@@ -26,6 +27,57 @@ def test_ddl_learns_sigma_and_logs_every_term_of_every_step(small_settings, smal
         *(run.history[k] for k in ("total", "reconstruction", "distinction")), strict=True
     ):
         assert total == pytest.approx(recon + 0.01 * dist, rel=1e-5)
+
+
+def test_sigma_may_learn_at_a_rate_of_its_own(small_settings, small_data):
+    moved = {
+        rate: abs(
+            fit(small_settings(sigma_learning_rate=rate), small_data, progress=False).history[
+                "sigma"
+            ][-1]
+            - 0.5
+        )
+        for rate in (1e-4, 1e-2, None)
+    }
+    assert 0 < moved[1e-4] < moved[1e-2] / 10
+    assert moved[None] == moved[1e-2]  # the same rate as the weights
+
+
+def test_shared_noise_is_equal_in_all_channels(small_settings):
+    seen = {}
+    for noise in ("per_channel", "shared"):
+        run = new_run(small_settings(noise=noise))
+        x, mask = torch.full((1, 3, 3, 32, 32), 0.5), torch.ones(1, 1, 3, 32, 32)
+        run.creator.register_forward_hook(lambda *given, name=noise: seen.update({name: given[2]}))
+        batch_loss(run, x, mask, torch.Generator().manual_seed(0))
+    assert (seen["shared"][:, 0] == seen["shared"][:, 1]).all()
+    assert (seen["per_channel"][:, 0] != seen["per_channel"][:, 1]).float().mean() > 0.99
+    assert seen["shared"].std() > 0.1
+
+
+def test_a_compiled_model_ends_near_the_plain_one(small_settings, small_data):
+    if not can_compile(torch.device("cpu")):
+        pytest.skip("no C++ compiler")
+    few = {"model": "unet", "mode": "none", "batch_size": 20}  # one shape to compile
+    plain = fit(small_settings(**few), small_data, progress=False)
+    compiled = fit(small_settings(**few, compile=True), small_data, progress=False)
+    a, b = plain.history["total"], compiled.history["total"]
+    assert a[0] == pytest.approx(b[0], rel=1e-4) and a[-1] == pytest.approx(b[-1], rel=0.05)
+    assert list(compiled.model.state_dict()) == list(plain.model.state_dict())
+
+
+def test_training_goes_on_where_compiling_does_not_work(
+    small_settings, small_data, monkeypatch, capsys
+):
+    def broken(function):
+        raise RuntimeError("no compiler\nand more")
+
+    can_compile.cache_clear()
+    monkeypatch.setattr(torch, "compile", broken)
+    assert fit(small_settings(compile=True), small_data, progress=False).epoch == 2
+    told = capsys.readouterr().out
+    assert "going on without: no compiler" in told and "and more" not in told
+    can_compile.cache_clear()
 
 
 def test_sdl_keeps_sigma_at_half(small_settings, small_data):

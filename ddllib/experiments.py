@@ -1,0 +1,158 @@
+"""Experiments: many runs of one profile, each recorded, none done twice.
+
+    python -m ddllib.experiments list
+    python -m ddllib.experiments run table2 [--workers 2]
+    python -m ddllib.experiments publish table2
+
+An experiment is a file of ``book/experiments``: a profile, what is fixed over it, named variants
+(one change each) and a grid of values; its runs are all variants times all points of the grid.
+Finished runs are skipped, interrupted ones go on, and several workers share the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ddllib import road
+from ddllib.errors import DDLError
+from ddllib.records import Record, publish, read_record
+from ddllib.settings import RESULTS, ROOT, Settings, check_names, load_profile
+
+FOLDER = ROOT / "book" / "experiments"
+_KEYS = {"profile", "fixed", "variants", "grid"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of an experiment: the variant it belongs to and its settings."""
+
+    variant: str
+    settings: Settings
+
+    def record(self) -> Record | None:
+        """Its record, from the runs or from what is published; None where it was not run."""
+        name = self.settings.record_folder.name
+        for folder in (self.settings.record_folder, RESULTS / self.settings.profile / name):
+            if (folder / "run.json").is_file():
+                return read_record(folder)
+        return None
+
+
+def read_experiment(name: str, folder: Path = FOLDER) -> list[Trial]:
+    """The trials of ``<folder>/<name>.yaml``, the first seed of all before the second of any.
+
+    A name that ends in ``.yaml`` is a path. Raises ``DDLError`` for a file that is not there or
+    holds unknown names.
+    """
+    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise DDLError(f"{path.name}: no such experiment; expected one of {known or 'none'}")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise DDLError(f"{path.name}: not plain YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict) or not {"profile", "grid"} <= set(content) <= _KEYS:
+        raise DDLError(f"{path.name}: expected profile, grid and perhaps fixed and variants")
+    fixed, grid = content.get("fixed", {}), content["grid"]
+    variants = content.get("variants", {"": {}})
+    for names in (fixed, grid, *variants.values()):
+        check_names(names, path.name)
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    points.sort(key=lambda point: point.get("seed", 0))  # stable: else in the file's order
+    return [
+        Trial(variant, load_profile(content["profile"], **{**fixed, **point, **change}))
+        for seed, group in itertools.groupby(points, key=lambda point: point.get("seed", 0))
+        for (variant, change), point in itertools.product(variants.items(), list(group))
+    ]
+
+
+def run_trial(trial: Trial) -> Record:
+    """Prepare, train and score one trial; what is finished of it is reused."""
+    data = road.prepare(trial.settings, progress=False)
+    run = road.train(trial.settings, data, progress=False)
+    return road.score(trial.settings, data, run, progress=False)
+
+
+def run_all(name: str, workers: int, say: Callable[[str], None] = print) -> int:
+    """Run what is missing of an experiment, each trial in a process of its own.
+
+    The cores are shared evenly among ``workers`` processes of one trial each. A trial that fails
+    is told and does not keep the others from running. Returns how many failed.
+    """
+    trials = read_experiment(name)
+    missing = [index for index, trial in enumerate(trials) if trial.record() is None]
+    say(f"{name}: {len(trials)} runs, {len(trials) - len(missing)} recorded")
+    for trial in {t.settings.prepared_folder: t for t in map(trials.__getitem__, missing)}.values():
+        road.prepare(trial.settings, progress=False)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ThreadPoolExecutor(workers) as pool:
+        failed = pool.map(lambda index: _run_apart(name, index, threads, say), missing)
+        return sum(failed)
+
+
+def _run_apart(name: str, index: int, threads: int, say: Callable[[str], None]) -> bool:
+    """One trial in its own process; True if it failed."""
+    command = [sys.executable, "-m", "ddllib.experiments", "one", name, str(index)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    lines = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).splitlines()
+    say(lines[-1] if lines else f"{name} {index}: ended with status {done.returncode}")
+    return done.returncode != 0
+
+
+def summary(record: Record) -> str:
+    """One line: what was run and how it came out, in percent."""
+    if "held_out" in record.facts:
+        aucs = record.facts["held_out"]["median"]
+        outcome = "held out " + ", ".join(f"{k} {100 * v:.1f}" for k, v in aucs.items())
+    else:
+        outcome = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in record.metrics.items())
+    return f"{record.name}: {outcome}; {record.facts['train_seconds'] / 60:.0f} min"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ddllib.experiments", description=__doc__)
+    parser.add_argument("do", choices=["list", "run", "one", "publish"])
+    parser.add_argument("name", nargs="?", help="a file of book/experiments, or a path to another")
+    parser.add_argument("index", nargs="?", type=int, help="which run, for one")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time (default 1)")
+    given = parser.parse_args(arguments)
+    try:
+        return _do(given)
+    except DDLError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _do(given: argparse.Namespace) -> int:
+    names = [given.name] if given.name else sorted(p.stem for p in FOLDER.glob("*.yaml"))
+    if given.do in ("run", "one") and not given.name:
+        raise DDLError(f"which experiment? one of {', '.join(names)}")
+    if given.do == "run":
+        return min(run_all(given.name, given.workers), 1)
+    if given.do == "one":
+        print(summary(run_trial(read_experiment(given.name)[given.index or 0])))
+        return 0
+    for name in names:
+        for trial in read_experiment(name):
+            record = trial.record()
+            if record and given.do == "publish":
+                record = publish(record)
+            state = summary(record) if record else f"{trial.settings.run_folder.name}: not run"
+            print(f"{name}, {trial.variant}: {state}" if trial.variant else f"{name}: {state}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

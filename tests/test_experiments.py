@@ -1,0 +1,155 @@
+"""Experiments: what they run, that nothing is run twice, and what is published of it."""
+
+import json
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from ddllib import DDLError, evaluate, experiments, records, road
+from ddllib.experiments import FOLDER, Trial, read_experiment
+from ddllib.records import count_scoring, publish
+from ddllib.settings import Settings
+
+EXPERIMENT = """
+profile: tiny
+fixed: {size: 32, latent_dim: 8}
+variants:
+  as it is: {}
+  norms: {distinction_form: norms}
+grid:
+  mode: [ddl, none]
+  seed: [0, 1]
+"""
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    folder = tmp_path / "results"
+    for module in (records, experiments):
+        monkeypatch.setattr(module, "RESULTS", folder)
+    monkeypatch.setattr(records, "SCORED", folder / "scored.csv")
+    return folder
+
+
+def test_all_variants_meet_all_points_and_a_seed_comes_after_the_one_before(tmp_path):
+    (tmp_path / "x.yaml").write_text(EXPERIMENT)
+    trials = read_experiment("x", tmp_path)
+    seen = [(t.settings.seed, t.variant, t.settings.mode) for t in trials]
+    assert seen == [
+        (seed, variant, mode)
+        for seed in (0, 1)
+        for variant in ("as it is", "norms")
+        for mode in ("ddl", "none")
+    ]
+    assert {t.settings.distinction_form for t in trials if t.variant == "norms"} == {"norms"}
+    assert {t.settings.latent_dim for t in trials} == {8}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.yaml")])
+def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
+    trials = read_experiment(name)
+    assert len({t.settings.run_folder for t in trials}) == len(trials) >= 3
+    assert len({t.settings.seed for t in trials}) >= 3
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("profile: tiny\ngrid: {sede: [0]}", "unknown parameter 'sede'; did you mean 'seed'"),
+        ("profile: tiny", "expected profile, grid"),
+        ("profile: tiny\ngrid: {seed: [0]}\nothers: 1", "expected profile, grid"),
+        ("grid: [", "not plain YAML"),
+        ("profile: tiny\ngrid: {seed: [!!python/name:os.system 0]}", "not plain YAML"),
+    ],
+)
+def test_a_faulty_experiment_is_told_with_its_file(tmp_path, text, fault):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(DDLError, match=r"x\.yaml") as told:
+        read_experiment("x", tmp_path)
+    assert fault in str(told.value)
+    with pytest.raises(DDLError, match="no such experiment; expected one of x"):
+        read_experiment("y", tmp_path)
+
+
+def test_a_record_is_found_among_runs_and_results(small_settings, small_data, results):
+    trial = Trial("", small_settings())
+    assert trial.record() is None
+    run = road.train(trial.settings, small_data, progress=False)
+    record = road.score(trial.settings, small_data, run, progress=False)
+    assert trial.record().folder == record.folder
+    published = publish(record)
+    for path in record.folder.glob("*.*"):
+        path.unlink()
+    assert trial.record().folder == published.folder == results / "tiny" / record.folder.name
+
+
+def test_published_records_say_the_same_and_are_counted_once(small_settings, small_data, results):
+    for seed in (0, 1):
+        settings = small_settings(seed=seed)
+        run = road.train(settings, small_data, progress=False)
+        record = road.score(settings, small_data, run, progress=False)
+        published = publish(record)
+        assert published.metrics == record.metrics
+        assert all(np.array_equal(published.scores[n], s) for n, s in record.scores.items())
+        before, after = record.facts["history"]["total"], published.facts["history"]["total"]
+        assert np.allclose(before, after, rtol=1e-5) and len(json.dumps(after)) < 12 * len(after)
+        assert bool(published.shown) == (seed == 0)
+    other = small_settings(distinction_weight=0.5)
+    run = road.train(other, small_data, progress=False)
+    publish(road.score(other, small_data, run, progress=False))
+    lines = (results / "scored.csv").read_text().splitlines()
+    assert len(lines) == 3 and "distinction_weight=0.5" in lines[2]
+
+
+def test_held_out_runs_are_not_counted_as_scored(small_settings, small_data, results):
+    settings = small_settings(held_out=1)
+    run = road.train(settings, small_data, progress=False)
+    published = publish(road.score(settings, small_data, run, progress=False))
+    assert "held_out" in published.facts and not (results / "scored.csv").exists()
+    assert not (settings.profile_folder.parent / "scored.csv").exists()
+
+
+def test_what_is_done_to_scores_makes_no_new_setting(tmp_path):
+    facts = {"data": {"digest": "d"}, "settings": Settings().asdict()}
+    for change in ({}, {"seed": 3}, {"protocol": "raw"}, {"device": "cuda"}, {"epochs": 7}):
+        facts["settings"] |= change
+        count_scoring(facts, tmp_path / "scored.csv")
+    assert len((tmp_path / "scored.csv").read_text().splitlines()) == 3
+
+
+def test_two_processes_do_not_train_in_one_folder(small_settings, small_data, monkeypatch):
+    settings = small_settings()
+    folder = settings.run_folder
+    folder.parent.mkdir(parents=True)
+    monkeypatch.setattr(road, "PATIENCE", 0)
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        with pytest.raises(DDLError, match="another process trains in it"):
+            road.train(settings, small_data, progress=False)
+    assert road.train(settings, small_data, progress=False).epoch == settings.epochs
+
+
+def test_the_runner_runs_what_is_missing_and_tells_what_fails(tmp_path, monkeypatch, capsys):
+    """Real processes: the short generated scene, one run that must fail beside two that do not."""
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    text = """
+    profile: tiny
+    fixed: {epochs: 1}
+    variants: {well: {}, badly: {learning_rate: 1.0e+30, epochs: 2}}
+    grid: {mode: [none], seed: [0]}
+    """
+    path = tmp_path / "try.yaml"
+    path.write_text(text)
+    assert experiments.main(["run", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "2 runs, 0 recorded" in told and "median" in told and "not finite" in told
+    trials = read_experiment(str(path))
+    assert [t.record() is not None for t in trials] == [True, False]
+    stamp = (trials[0].settings.run_folder / "run.json").stat().st_mtime_ns
+    assert experiments.main(["run", str(path)]) == 1
+    assert "2 runs, 1 recorded" in capsys.readouterr().out
+    assert (trials[0].settings.run_folder / "run.json").stat().st_mtime_ns == stamp
+    assert experiments.main(["list", str(path)]) == 0
+    assert "not run" in capsys.readouterr().out
+    record = trials[0].record()
+    assert evaluate(record.scores, record.labels, "median").auc == record.auc("median")
