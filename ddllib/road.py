@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from tqdm import tqdm
 
 from ddllib import checkpoints
@@ -177,17 +177,20 @@ def _judged_anew(record: Record, data: Prepared) -> Record:
 def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path) -> np.ndarray:
     """Scores of one clip; its distance maps go to ``path`` as float16, N x H x W."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    half, part = run.model.temporal // 2, path.with_suffix(".part")
     shape = (len(frames), *frames.shape[-2:])
-    maps = open_memmap(path.with_suffix(".part"), mode="w+", dtype=np.float16, shape=shape)
+    with part.open("wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        write_array_header_1_0(file, header)
 
-    def keep(first: int, chunk: np.ndarray) -> None:
-        maps[first : first + len(chunk)] = chunk
+        def keep(first: int, chunk: np.ndarray) -> None:
+            before = half if first == half else 0  # the ends repeat their neighbours
+            after = half if first + len(chunk) == len(frames) - half else 0
+            padded = np.pad(chunk, ((before, after), (0, 0), (0, 0)), mode="edge")
+            file.write(padded.astype("<f2").tobytes())
 
-    scores = score_clip(run.model, frames, settings.patch_size, run.precision, on_maps=keep)
-    half = run.model.temporal // 2
-    maps[:half], maps[len(maps) - half :] = maps[half], maps[len(maps) - half - 1]
-    maps.flush()
-    os.replace(path.with_suffix(".part"), path)
+        scores = score_clip(run.model, frames, settings.patch_size, run.precision, on_maps=keep)
+    os.replace(part, path)
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -66,6 +67,14 @@ def reconstruct(
         x = as_input(frames[start : start + chunk + temporal - 1], model.channels, device)
         y = model(x.to(dtype).transpose(0, 1)[None])[0].transpose(0, 1)
         yield x[half : len(x) - half], y
+        _let_go(frames)
+
+
+def _let_go(frames: np.ndarray) -> None:
+    """Pages of a memory-mapped clip that were read need not stay in memory."""
+    mapped = getattr(frames, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def repeat_edges(values: np.ndarray, temporal: int) -> np.ndarray:

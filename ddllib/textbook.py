@@ -7,7 +7,7 @@ where they are needed. Nothing here is used by training or scoring.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -57,14 +57,17 @@ def read_window(files: Sequence[Path], size: int, channels: int) -> Tensor:
 
 @torch.inference_mode()
 def score_clip(
-    model: Conv3DSkipUNet, files: Sequence[Path], size: int, patch: int, channels: int = 1
+    model: Conv3DSkipUNet, read: Callable[[int], Tensor], frames: int, patch: int
 ) -> np.ndarray:
-    """One raw score per frame of a clip of image files, window by window; float32 N."""
+    """One raw score per frame of a clip, window by window; float32 N.
+
+    ``read(start)`` gives the window of T frames from ``start`` on, C x T x H x W in [0, 1].
+    """
     model.eval()
     half, device = model.temporal // 2, next(model.parameters()).device
     scores = []
-    for start in range(len(files) - model.temporal + 1):
-        x = read_window(files[start : start + model.temporal], size, channels)[None].to(device)
+    for start in range(frames - model.temporal + 1):
+        x = read(start)[None].to(device)
         maps = distance_map(x[:, :, half], reconstruct(model, x))
         scores.append(float(patch_scores(maps, patch)))
     return repeat_edges(np.array(scores, np.float32), model.temporal)
