@@ -1,18 +1,25 @@
-"""How fast the method runs here, against the textbook path: `python -m ddllib.benchmark`.
+"""How fast the method runs here, against the textbook path.
+
+    python -m ddllib.benchmark [--cases small paper] [--judge ped2-cpu] [--to record.json]
 
 Both paths have the same weights and the same images and take turns in one process; medians over
-the rounds. The last table shows each ratio beside the largest difference of what came out, and the
-share of this machine's measured matrix product that is reached.
+the rounds. The table shows each ratio beside the largest difference of what came out, the memory
+it took, and the share of this machine's measured matrix product that is reached. ``--judge`` scores
+a trained profile's test clips both ways and compares the AUC.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -20,16 +27,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ddllib import textbook
+from ddllib import road, textbook
 from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
+from ddllib.evaluation import evaluate
 from ddllib.models import Conv3DSkipUNet
-from ddllib.scoring import score_clip
-from ddllib.settings import Settings
-from ddllib.training import new_optimiser, new_run, train_step
+from ddllib.records import environment
+from ddllib.scoring import as_input, score_clip
+from ddllib.settings import Settings, load_profile
+from ddllib.training import Run, new_optimiser, new_run, train_step
 from ddllib.windows import paint_boxes
 
 PATCH = 16  # pixels at size 256
 BOX = (0.3, 0.4, 0.45, 0.8)  # where a pseudo-anomaly lies, relative to the frame
+TEXTBOOK = "textbook"
+COMPILED = "compiled"
 
 
 @dataclass(frozen=True)
@@ -43,55 +54,245 @@ class Case:
     batch: int
 
 
-CASES = (Case("small", 128, 64, 66, 10), Case("paper", 256, 512, 18, 2))
+CASES = {c.name: c for c in (Case("small", 128, 64, 66, 10), Case("paper", 256, 512, 18, 2))}
+
+# Ways to do the same work by name; each is called with nothing and gives what came out of it.
+Ways = dict[str, Callable[[], np.ndarray]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ddllib.benchmark", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    parser.add_argument("--cases", nargs="+", choices=[case.name for case in CASES])
+    parser.add_argument("--cases", nargs="*", choices=[*CASES], default=[*CASES])
+    parser.add_argument("--judge", metavar="PROFILE", help="a profile whose run is trained")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
     given = parser.parse_args()
-    device = resolve_device(given.device)
-    ceilings = {name: matrix_product(device, name) for name in ("float32", "bfloat16")}
-    print(describe_device(device))
-    print(*(f"matrix product, {n}: {c / 1e12:.2f} TFLOP/s" for n, c in ceilings.items()), sep="\n")
-    rows = []
-    for case in CASES:
-        if not given.cases or case.name in given.cases:
-            rows += measure(case, device, given.rounds, ceilings)
-    print(pd.DataFrame(rows).to_string(index=False))
+    report = measure([CASES[name] for name in given.cases], given.device, given.rounds)
+    if given.judge:
+        report["judged"] = judge(load_profile(given.judge, device=given.device))
+    print(report["device"])
+    for name, speed in report["ceilings"].items():
+        print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
+    for table in (speed_table(report), judged_table(report)):
+        print(table.to_string(index=False))
+    if given.to:
+        given.to.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def measure(cases: Sequence[Case], device_name: str, rounds: int) -> dict:
+    """Everything measured, as plain values: the machine, its ceilings and a row for each way."""
+    device = resolve_device(device_name)
+    report = {
+        "device": describe_device(device),
+        "environment": environment(),
+        "ceilings": {n: matrix_product(device, n) for n in ("float32", "bfloat16")},
+        "rows": [],
+    }
+    for case in cases:
+        for what in WORK:
+            report["rows"] += rows_of(case, what, device, rounds, report["ceilings"])
+    return report
 
 
 def matrix_product(device: torch.device, precision: str) -> float:
     """The machine's ceiling: FLOP per second of a large square matrix product."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device, dtype=getattr(torch, precision)) for _ in "ab")
-    seconds = alternate([lambda: a @ b], 5, device)[0]
-    return 2 * side**3 / seconds
+    return 2 * side**3 / alternate({"product": lambda: a @ b}, 5, device)["product"]
 
 
-def alternate(ways: Sequence[Callable[[], object]], rounds: int, device) -> list[float]:
+def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each way; all take their turn in every round, after one to warm up."""
-    took: list[list[float]] = [[] for _ in ways]
+    took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
-        for way, seconds in zip(ways, took, strict=True):
+        for name, way in ways.items():
             started = time.perf_counter()
             way()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - started)
-    return [statistics.median(seconds[1:]) for seconds in took]
+            took[name].append(time.perf_counter() - started)
+    return {name: statistics.median(seconds[1:]) for name, seconds in took.items()}
 
 
-def measure(case: Case, device: torch.device, rounds: int, ceilings: dict) -> list[dict]:
-    """The rows of one case: scoring and training, in each precision."""
+def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) -> list[dict]:
+    """One row for each way of scoring or training at one size."""
     with tempfile.TemporaryDirectory() as folder:
-        files = write_images(Path(folder), case.frames)
-        return [
-            *scoring_rows(case, files, device, rounds, ceilings),
-            *training_rows(case, files, device, rounds, ceilings),
-        ]
+        ways = WORK[what](case, device, Path(folder))
+        outcome = {name: way() for name, way in ways.items()}  # the first of each are comparable
+        seconds = alternate(ways, rounds, device)
+    windows, flops = work_of(case, what)
+    best = precisions_of(device)[-1]
+    return [
+        {
+            "case": case.name,
+            "size": case.size,
+            "latent_dim": case.latent_dim,
+            "what": what,
+            "way": name,
+            "seconds": spent / windows,
+            "ratio": seconds[TEXTBOOK] / spent,
+            "difference": float(np.abs(outcome[name] - outcome[TEXTBOOK]).max()),
+            "share": flops / spent / ceilings[best if name == COMPILED else name],
+            "peak_mib": peak_memory(case, what, name, device),
+        }
+        for name, spent in seconds.items()
+        if name != TEXTBOOK
+    ]
+
+
+def scoring_ways(case: Case, device: torch.device, folder: Path) -> Ways:
+    """Each gives a clip's scores: the textbook path from its files, ours from its array."""
+    files = write_images(folder, case.frames)
+    clip, patch = read_clip(files, case.size), PATCH * case.size // 256
+    model = new_run(settings_of(case, "float32", device)).model
+    settle(model, clip, device)
+
+    def read(start: int) -> torch.Tensor:
+        return textbook.read_window(files[start : start + 3], case.size, 1)
+
+    ways = {TEXTBOOK: lambda: textbook.score_clip(model, read, len(files), patch)}
+    for name in precisions_of(device):
+        ways[name] = lambda name=name: score_clip(model, clip, patch, name)
+    return ways
+
+
+def training_ways(case: Case, device: torch.device, folder: Path) -> Ways:
+    """Each takes one step and gives its loss; later steps are of weights that went apart."""
+    files = write_images(folder, case.frames)
+    clip = torch.from_numpy(read_clip(files, case.size)).to(device)
+    starts = [k % (case.frames - 2) for k in range(case.batch)]
+    mask = paint_boxes(torch.tensor(BOX).expand(case.batch, 3, 4), case.size, case.size).to(device)
+    precisions = precisions_of(device)
+    runs = {name: new_run(settings_of(case, name, device)) for name in precisions}
+    if can_compile(device):
+        runs[COMPILED] = new_run(settings_of(case, precisions[-1], device))
+        runs[COMPILED].model.compile(dynamic=False)
+
+    def step(run: Run, optimiser) -> Callable[[], np.ndarray]:
+        def way() -> np.ndarray:
+            run.model.train()
+            x = torch.stack([clip[s : s + 3] for s in starts]).transpose(1, 2).float() / 255
+            x = x.expand(-1, 3, -1, -1, -1)
+            return train_step(run, x, mask, optimiser, seeded(device)).total.detach().cpu().numpy()
+
+        return way
+
+    plain = new_run(settings_of(case, "float32", device))
+    windows, literal = [files[s : s + 3] for s in starts], new_optimiser(plain)
+
+    def slow() -> np.ndarray:
+        noise = torch.rand(
+            *mask.shape[:1], 3, *mask.shape[2:], generator=seeded(device), device=device
+        )
+        given = plain.model, plain.creator, literal, windows, mask, noise, case.size
+        return textbook.train_step(*given).total.detach().cpu().numpy()
+
+    return {TEXTBOOK: slow, **{name: step(run, new_optimiser(run)) for name, run in runs.items()}}
+
+
+WORK = {"scoring": scoring_ways, "training": training_ways}
+
+
+def work_of(case: Case, what: str) -> tuple[int, float]:
+    """Windows, and FLOP of the convolutional-in-time path over all of them.
+
+    A step passes each window twice, and going backward is twice the work of going forward.
+    """
+    with torch.device("meta"):
+        twin = Conv3DSkipUNet(latent_dim=case.latent_dim)
+
+    def count(frames: int) -> float:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            twin(torch.empty(1, 3, frames, case.size, case.size, device="meta"))
+        return counter.get_total_flops()
+
+    if what == "training":
+        return case.batch, case.batch * 6 * count(3)
+    return case.frames - 2, (case.frames - 2) * (count(4) - count(3))
+
+
+def peak_memory(case: Case, what: str, name: str, device: torch.device) -> float:
+    """MiB that one way takes above what was there before, at its highest, in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        return apart.submit(_peak, case, what, name, device).result()
+
+
+def _peak(case: Case, what: str, name: str, device: torch.device) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        way = WORK[what](case, device, Path(folder))[name]
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            way()
+            return torch.cuda.max_memory_allocated() / 2**20
+        before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        way()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before / 2**20
+
+
+def judge(settings: Settings) -> dict:
+    """The AUC of a trained run's test clips scored by each way, and the largest score difference.
+
+    Trains the run first where that was not done.
+    """
+    data = road.prepare(settings, progress=False)
+    run = road.train(settings, data, progress=False)
+    patch, model = settings.patch_size, run.model
+
+    def slow(clip: np.ndarray) -> np.ndarray:
+        def read(start: int) -> torch.Tensor:
+            return as_input(clip[start : start + model.temporal], 3).transpose(0, 1)
+
+        return textbook.score_clip(model, read, len(clip), patch)
+
+    scores = {TEXTBOOK: {name: slow(clip) for name, clip in data.testing.items()}}
+    for precision in precisions_of(run.creator.l.device):
+        scores[precision] = {
+            name: score_clip(model, clip, patch, precision) for name, clip in data.testing.items()
+        }
+    return {
+        "run": f"{settings.profile}/{settings.run_folder.name}",
+        "protocol": settings.protocol,
+        "auc": {w: evaluate(s, data.labels, settings.protocol).auc for w, s in scores.items()},
+        "difference": {
+            way: max(float(np.abs(own[n] - scores[TEXTBOOK][n]).max()) for n in own)
+            for way, own in scores.items()
+        },
+    }
+
+
+def speed_table(report: Mapping) -> pd.DataFrame:
+    """One row per measurement, as a page shows it."""
+    return pd.DataFrame(
+        {
+            "size": f"{r['case']}: {r['size']} px, width {r['latent_dim']}",
+            "what": r["what"],
+            "way": r["way"],
+            "ms per window": f"{1000 * r['seconds']:.1f}",
+            "times the textbook": f"{r['ratio']:.1f}",
+            "largest difference": f"{r['difference']:.1e}",
+            "share of the ceiling, %": f"{100 * r['share']:.0f}",
+            "peak memory, MiB": f"{r['peak_mib']:.0f}",
+        }
+        for r in report["rows"]
+    )
+
+
+def judged_table(report: Mapping) -> pd.DataFrame:
+    """The AUC that each way of scoring gives a trained run; empty where none was judged."""
+    judged = report.get("judged", {"auc": {}})
+    return pd.DataFrame(
+        {
+            "run": judged["run"],
+            "scored by": way,
+            "AUC, %": f"{100 * auc:.3f}",
+            "difference, points": f"{100 * (auc - judged['auc'][TEXTBOOK]):+.3f}",
+            "largest difference of a score": f"{judged['difference'][way]:.1e}",
+        }
+        for way, auc in judged["auc"].items()
+    )
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
@@ -101,7 +302,8 @@ def write_images(folder: Path, count: int) -> list[Path]:
     files = []
     for t in range(count):
         frame = texture.copy()
-        frame[100:160, 20 + 9 * t : 45 + 9 * t] = 210
+        left = 20 + 9 * t % 300
+        frame[100:160, left : left + 25] = 210
         files.append(folder / f"{t:03d}.png")
         cv2.imwrite(str(files[-1]), frame)
     return files
@@ -109,7 +311,11 @@ def write_images(folder: Path, count: int) -> list[Path]:
 
 def settings_of(case: Case, precision: str, device: torch.device) -> Settings:
     return Settings(
-        size=case.size, latent_dim=case.latent_dim, precision=precision, device=device.type
+        size=case.size,
+        latent_dim=case.latent_dim,
+        precision=precision,
+        device=device.type,
+        learning_rate=1e-4,
     )
 
 
@@ -117,76 +323,6 @@ def read_clip(files: Sequence[Path], size: int) -> np.ndarray:
     """The prepared form of the clip: N x 1 x size x size, uint8."""
     frames = [cv2.resize(cv2.imread(str(file), 0), (size, size)) for file in files]
     return np.stack(frames)[:, None]
-
-
-def scoring_rows(case, files, device, rounds, ceilings) -> list[dict]:
-    run, patch = new_run(settings_of(case, "float32", device)), PATCH * case.size // 256
-    settle(run.model, read_clip(files, case.size), device)
-    clip, scores = read_clip(files, case.size), {}
-
-    def slow() -> None:
-        scores["textbook"] = textbook.score_clip(run.model, files, case.size, patch)
-
-    def fast(precision: str) -> Callable[[], None]:
-        def way() -> None:
-            scores[precision] = score_clip(run.model, clip, patch, precision)
-
-        return way
-
-    precisions = precisions_of(device)
-    seconds = alternate([slow, *map(fast, precisions)], rounds, device)
-    windows = case.frames - run.model.temporal + 1
-    work = windows * forward_flops(run.model, case.size)
-    return [
-        row(case, "scoring", name, spent / windows, seconds[0] / spent,
-            np.abs(scores[name] - scores["textbook"]).max(), work / spent / ceilings[name])
-        for name, spent in zip(precisions, seconds[1:], strict=True)
-    ]  # fmt: skip
-
-
-def training_rows(case, files, device, rounds, ceilings) -> list[dict]:
-    clip = torch.from_numpy(read_clip(files, case.size)).to(device)
-    starts = [k % (case.frames - 2) for k in range(case.batch)]
-    mask = paint_boxes(torch.tensor(BOX).expand(case.batch, 3, 4), case.size, case.size).to(device)
-    runs = {name: new_run(settings_of(case, name, device)) for name in precisions_of(device)}
-    if can_compile(device):
-        runs["compiled"] = new_run(settings_of(case, [*runs][-1], device))
-        runs["compiled"].model.compile(dynamic=False)
-    plain = new_run(settings_of(case, "float32", device))
-    optimisers = {name: new_optimiser(run) for name, run in {"textbook": plain, **runs}.items()}
-    losses: dict[str, list[float]] = {name: [] for name in optimisers}
-
-    def slow() -> None:
-        windows = [files[s : s + 3] for s in starts]
-        noise = torch.rand(
-            case.batch, 3, 3, case.size, case.size, generator=seeded(device), device=device
-        )
-        terms = textbook.train_step(
-            plain.model, plain.creator, optimisers["textbook"], windows, mask, noise, case.size
-        )
-        losses["textbook"].append(float(terms.total.detach()))
-
-    def fast(name: str) -> Callable[[], None]:
-        def way() -> None:
-            run = runs[name]
-            run.model.train()
-            x = torch.stack([clip[s : s + 3] for s in starts]).transpose(1, 2).float() / 255
-            x = x.expand(-1, 3, -1, -1, -1)
-            terms = train_step(run, x, mask, optimisers[name], seeded(device))
-            losses[name].append(float(terms.total.detach()))
-
-        return way
-
-    seconds = alternate([slow, *map(fast, runs)], rounds, device)
-    # Two passes, and a backward pass of twice the work for each.
-    work = case.batch * 6 * forward_flops(plain.model, case.size, whole=True)
-    # Of the first step only: after it the weights have gone different ways.
-    return [
-        row(case, "training", name, spent / case.batch, seconds[0] / spent,
-            abs(losses[name][0] - losses["textbook"][0]),
-            work / spent / ceilings[runs[name].precision])
-        for name, spent in zip(runs, seconds[1:], strict=True)
-    ]  # fmt: skip
 
 
 def seeded(device: torch.device) -> torch.Generator:
@@ -204,33 +340,6 @@ def settle(model: Conv3DSkipUNet, clip: np.ndarray, device: torch.device) -> Non
     model.train()
     with torch.no_grad():
         model(x.expand(-1, 3, -1, -1, -1))
-
-
-def forward_flops(model: Conv3DSkipUNet, size: int, whole: bool = False) -> float:
-    """FLOP per scored frame of the convolutional-in-time path; per window if `whole`."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.device("meta"):
-        twin = Conv3DSkipUNet(latent_dim=model.widths[-1])
-
-    def count(frames: int) -> float:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            twin(torch.empty(1, 3, frames, size, size, device="meta"))
-        return counter.get_total_flops()
-
-    return count(3) if whole else count(4) - count(3)
-
-
-def row(case, what, precision, seconds, ratio, difference, share) -> dict:
-    return {
-        "case": f"{case.name}: {case.size} px, {case.latent_dim}",
-        "what": what,
-        "precision": precision,
-        "ms per frame": f"{1000 * seconds:.1f}",
-        "times the textbook": f"{ratio:.2f}",
-        "largest difference": f"{difference:.1e}",
-        "share of the ceiling": f"{share:.0%}",
-    }
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate_all
 from ddllib.heldout import altered_clips, judge_held_out
+from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
 from ddllib.settings import Settings, find_path, recorded, runs_root
@@ -120,7 +121,7 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     if (folder / "run.json").is_file() and not run.steps_now:
         record = read_record(folder)
         if _is_of(record, settings, data):
-            return record if settings.held_out else _judged_anew(record, data)
+            return record if settings.held_out else _judged_anew(record, settings, data)
     if settings.held_out:
         return _score_held_out(settings, data, run)
     if not data.testing:
@@ -133,6 +134,7 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
         shown |= _exhibit(run, name, frames, int(scores[name].argmax()))
     facts = _facts(settings, data, run, time.perf_counter() - started)
     facts["metrics"] = evaluate_all(scores, data.labels)
+    facts["pixels"] = judge_pixels(folder, settings, data)
     write_record(folder, facts, scores, data.labels, shown)
     if facts["metrics"]:
         count_scoring(facts, runs_root() / SCORED.name)
@@ -162,14 +164,15 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
     return same and record.facts["data"]["digest"] == data.digest
 
 
-def _judged_anew(record: Record, data: Prepared) -> Record:
+def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:
     same = record.labels.keys() == data.labels.keys() and all(
         np.array_equal(record.labels[name], labels) for name, labels in data.labels.items()
     )
     fresh = evaluate_all(record.scores, data.labels)
-    if same and fresh == record.metrics:
+    pixels = record.facts.get("pixels") or judge_pixels(record.folder, settings, data)
+    if same and fresh == record.metrics and pixels == record.facts.get("pixels"):
         return record
-    facts = {**record.facts, "data": data_facts(data), "metrics": fresh}
+    facts = {**record.facts, "data": data_facts(data), "metrics": fresh, "pixels": pixels}
     write_record(record.folder, facts, record.scores, data.labels, record.shown)
     return read_record(record.folder)
 
@@ -192,6 +195,21 @@ def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path)
         scores = score_clip(run.model, frames, settings.patch_size, run.precision, on_maps=keep)
     os.replace(part, path)
     return scores
+
+
+def judge_pixels(folder: Path, settings: Settings, data: Prepared) -> dict | None:
+    """How well the error maps in ``folder`` find the abnormal pixels of the clips with masks.
+
+    ``pixel_auroc``, ``rbdc`` and ``tbdc`` (``ddllib.pixels``), all in [0, 1]; None without masks
+    that mark something, or without maps.
+    """
+    files = {name: folder / "maps" / f"{name}.npy" for name in data.masks}
+    marked = any(mask.any() for mask in data.masks.values())
+    if not marked or not all(file.is_file() for file in files.values()):
+        return None
+    maps = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+    found = region_and_track(maps, data.masks, settings.patch_size)
+    return {"pixel_auroc": pixel_auroc(maps, data.masks), **found._asdict()}
 
 
 def _exhibit(run: Run, name: str, frames: np.ndarray, index: int) -> dict[str, np.ndarray]:

@@ -1,9 +1,11 @@
 """The textbook path and the fast one compute the same, and the benchmark tells how they compare."""
 
+import json
+
 import pytest
 import torch
 
-from ddllib import benchmark, textbook
+from ddllib import benchmark, road, textbook
 from ddllib.benchmark import Case
 from ddllib.devices import can_compile
 from ddllib.models import Conv3DSkipUNet
@@ -37,7 +39,11 @@ def test_a_clip_gets_the_same_scores(files):
     clip = benchmark.read_clip(files, SIZE)
     benchmark.settle(run.model, clip, CPU)
     ours = score_clip(run.model, clip, 2)
-    assert abs(ours - textbook.score_clip(run.model, files, SIZE, 2)).max() < 1e-5
+
+    def read(start):
+        return textbook.read_window(files[start : start + 3], SIZE, 1)
+
+    assert abs(ours - textbook.score_clip(run.model, read, len(files), 2)).max() < 1e-5
     assert ours.std() > 0
 
 
@@ -60,13 +66,27 @@ def test_a_step_has_the_same_loss_and_gradients(files):
     assert ours.creator.l.grad == pytest.approx(float(plain.creator.l.grad), rel=1e-3)
 
 
-def test_the_table_has_a_row_for_each_path_and_precision(tmp_path):
-    ceilings = {"float32": 1e12, "bfloat16": 1e12}
-    rows = benchmark.measure(Case("tiny", SIZE, 8, 5, 1), CPU, 1, ceilings)
+def test_the_table_has_a_row_for_each_path_and_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "matrix_product", lambda *_: 1e12)
+    report = benchmark.measure([Case("tiny", SIZE, 8, 5, 1)], "cpu", 1)
+    rows = json.loads(json.dumps(report))["rows"]
     precisions = benchmark.precisions_of(CPU)
-    compiled = ["compiled"] if can_compile(CPU) else []
-    assert [row["precision"] for row in rows if row["what"] == "scoring"] == precisions
-    assert [row["precision"] for row in rows if row["what"] == "training"] == precisions + compiled
-    exact = [row for row in rows if row["precision"] == "float32"]
-    assert all(float(row["largest difference"]) < 1e-5 for row in exact)
-    assert all(float(row["times the textbook"]) > 0 for row in rows)
+    compiled = [benchmark.COMPILED] if can_compile(CPU) else []
+    assert [row["way"] for row in rows if row["what"] == "scoring"] == precisions
+    assert [row["way"] for row in rows if row["what"] == "training"] == precisions + compiled
+    assert all(row["difference"] < 1e-5 for row in rows if row["way"] == "float32")
+    assert all(row["difference"] < 0.01 and row["peak_mib"] > 0 for row in rows)
+    assert all(row["ratio"] > 0 and 0 < row["share"] < 1 for row in rows)
+    assert len(benchmark.speed_table(report)) == len(rows)
+    assert benchmark.judged_table(report).empty
+
+
+def test_a_trained_run_is_judged_by_each_way(small_settings, small_data, monkeypatch):
+    monkeypatch.setattr(benchmark.road, "prepare", lambda *_, **__: small_data)
+    settings = small_settings()
+    judged = benchmark.judge(settings)
+    own = road.score(settings, small_data, road.train(settings, small_data), progress=False)
+    assert judged["auc"]["float32"] == own.auc("median")
+    assert judged["auc"]["textbook"] == pytest.approx(own.auc("median"), abs=1e-3)
+    assert judged["difference"]["float32"] < 1e-5
+    assert list(benchmark.judged_table({"judged": judged})["scored by"]) == list(judged["auc"])

@@ -1,5 +1,8 @@
 """Scoring against a slow literal version; nothing of training leaks into it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +128,28 @@ def test_what_cannot_be_scored_is_told():
         score_clip(a_model(), a_clip(frames=2), 4)
     with pytest.raises(DDLError, match="patch is 64"):
         score_clip(a_model(), a_clip(), 64)
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from ddllib.models import build_model
+from ddllib.scoring import score_clip
+clip = np.load(sys.argv[1], mmap_mode="r")
+score_clip(build_model("c3dsu", "released", 16, 3, 3), clip, 4)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_clip_ten_times_as_long_takes_no_more_memory(tmp_path):
+    peaks = []
+    for frames in (60, 600):
+        path = tmp_path / f"{frames}.npy"
+        np.save(path, np.random.default_rng(0).integers(0, 255, (frames, 1, 128, 128), np.uint8))
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 1.1 * peaks[0]
+    # The array alone, kept in memory as floats in three channels, would be far above that.
+    assert 600 * 3 * 128 * 128 * 4 / 1024 > 0.1 * peaks[0]
