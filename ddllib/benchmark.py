@@ -27,14 +27,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ddllib import road, textbook
+from ddllib import means, road, textbook
 from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
 from ddllib.evaluation import evaluate
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
 from ddllib.scoring import as_input, score_clip
 from ddllib.settings import Settings, load_profile
-from ddllib.training import Run, new_optimiser, new_run, train_step
+from ddllib.training import new_optimiser, new_run, train_step
 from ddllib.windows import paint_boxes
 
 PATCH = 16  # pixels at size 256
@@ -56,8 +56,8 @@ class Case:
 
 CASES = {c.name: c for c in (Case("small", 128, 64, 66, 10), Case("paper", 256, 512, 18, 2))}
 
-# Ways to do the same work by name; each is called with nothing and gives what came out of it.
-Ways = dict[str, Callable[[], np.ndarray]]
+# A way to do some work: it is called with nothing and gives what came out of it.
+Way = Callable[[], np.ndarray]
 
 
 def main() -> None:
@@ -66,16 +66,23 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--cases", nargs="*", choices=[*CASES], default=[*CASES])
     parser.add_argument("--judge", metavar="PROFILE", help="a profile whose run is trained")
+    parser.add_argument("--means", action="store_true", help="also leave out one means at a time")
     parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
     given = parser.parse_args()
     report = measure([CASES[name] for name in given.cases], given.device, given.rounds)
+    if given.means:
+        report["means"] = [
+            row
+            for name in given.cases
+            for row in means_rows(CASES[name], resolve_device(given.device), given.rounds)
+        ]
     if given.judge:
         report["judged"] = judge(load_profile(given.judge, device=given.device))
     print(report["device"])
     for name, speed in report["ceilings"].items():
         print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
-    for table in (speed_table(report), judged_table(report)):
-        print(table.to_string(index=False))
+    for shown in (speed_table(report), judged_table(report), means_table(report)):
+        print(shown.to_string(index=False))
     if given.to:
         given.to.write_text(json.dumps(report, indent=1) + "\n")
 
@@ -118,11 +125,14 @@ def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -
 def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) -> list[dict]:
     """One row for each way of scoring or training at one size."""
     with tempfile.TemporaryDirectory() as folder:
-        ways = WORK[what](case, device, Path(folder))
+        names = [TEXTBOOK, *precisions_of(device)]
+        if what == "training" and can_compile(device):
+            names.append(COMPILED)
+        ways = {name: WORK[what](case, device, Path(folder), name) for name in names}
         outcome = {name: way() for name, way in ways.items()}  # the first of each are comparable
         seconds = alternate(ways, rounds, device)
     windows, flops = work_of(case, what)
-    best = precisions_of(device)[-1]
+    precision = {TEXTBOOK: "float32", COMPILED: precisions_of(device)[-1]}
     return [
         {
             "case": case.name,
@@ -133,16 +143,15 @@ def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) 
             "seconds": spent / windows,
             "ratio": seconds[TEXTBOOK] / spent,
             "difference": float(np.abs(outcome[name] - outcome[TEXTBOOK]).max()),
-            "share": flops / spent / ceilings[best if name == COMPILED else name],
+            "share": flops / spent / ceilings[precision.get(name, name)],
             "peak_mib": peak_memory(case, what, name, device),
         }
         for name, spent in seconds.items()
-        if name != TEXTBOOK
     ]
 
 
-def scoring_ways(case: Case, device: torch.device, folder: Path) -> Ways:
-    """Each gives a clip's scores: the textbook path from its files, ours from its array."""
+def scoring(case: Case, device: torch.device, folder: Path, name: str) -> Way:
+    """Gives a clip's scores: the textbook path from its files, ours from its array."""
     files = write_images(folder, case.frames)
     clip, patch = read_clip(files, case.size), PATCH * case.size // 256
     model = new_run(settings_of(case, "float32", device)).model
@@ -151,47 +160,50 @@ def scoring_ways(case: Case, device: torch.device, folder: Path) -> Ways:
     def read(start: int) -> torch.Tensor:
         return textbook.read_window(files[start : start + 3], case.size, 1)
 
-    ways = {TEXTBOOK: lambda: textbook.score_clip(model, read, len(files), patch)}
-    for name in precisions_of(device):
-        ways[name] = lambda name=name: score_clip(model, clip, patch, name)
-    return ways
+    if name == TEXTBOOK:
+        return lambda: textbook.score_clip(model, read, len(files), patch)
+    return lambda: score_clip(model, clip, patch, name)
 
 
-def training_ways(case: Case, device: torch.device, folder: Path) -> Ways:
-    """Each takes one step and gives its loss; later steps are of weights that went apart."""
+def training(case: Case, device: torch.device, folder: Path, name: str) -> Way:
+    """Takes one step and gives its loss; later steps are of weights that went apart."""
     files = write_images(folder, case.frames)
-    clip = torch.from_numpy(read_clip(files, case.size)).to(device)
     starts = [k % (case.frames - 2) for k in range(case.batch)]
-    mask = paint_boxes(torch.tensor(BOX).expand(case.batch, 3, 4), case.size, case.size).to(device)
-    precisions = precisions_of(device)
-    runs = {name: new_run(settings_of(case, name, device)) for name in precisions}
-    if can_compile(device):
-        runs[COMPILED] = new_run(settings_of(case, precisions[-1], device))
-        runs[COMPILED].model.compile(dynamic=False)
-
-    def step(run: Run, optimiser) -> Callable[[], np.ndarray]:
-        def way() -> np.ndarray:
-            run.model.train()
-            x = torch.stack([clip[s : s + 3] for s in starts]).transpose(1, 2).float() / 255
-            x = x.expand(-1, 3, -1, -1, -1)
-            return train_step(run, x, mask, optimiser, seeded(device)).total.detach().cpu().numpy()
-
-        return way
-
-    plain = new_run(settings_of(case, "float32", device))
-    windows, literal = [files[s : s + 3] for s in starts], new_optimiser(plain)
+    precision = precisions_of(device)[-1] if name == COMPILED else name
+    run = new_run(settings_of(case, "float32" if name == TEXTBOOK else precision, device))
+    optimiser, mask = new_optimiser(run), mask_of(case, device)
+    if name == COMPILED:
+        run.model.compile(dynamic=False)
 
     def slow() -> np.ndarray:
-        noise = torch.rand(
-            *mask.shape[:1], 3, *mask.shape[2:], generator=seeded(device), device=device
-        )
-        given = plain.model, plain.creator, literal, windows, mask, noise, case.size
+        windows = [files[s : s + 3] for s in starts]
+        shape = case.batch, 3, 3, case.size, case.size
+        noise = torch.rand(shape, generator=seeded(device), device=device)
+        given = run.model, run.creator, optimiser, windows, mask, noise, case.size
         return textbook.train_step(*given).total.detach().cpu().numpy()
 
-    return {TEXTBOOK: slow, **{name: step(run, new_optimiser(run)) for name, run in runs.items()}}
+    def fast() -> np.ndarray:
+        run.model.train()
+        x = batch_of(clip, starts)
+        return train_step(run, x, mask, optimiser, seeded(device)).total.detach().cpu().numpy()
+
+    clip = torch.from_numpy(read_clip(files, case.size)).to(device)
+    return slow if name == TEXTBOOK else fast
 
 
-WORK = {"scoring": scoring_ways, "training": training_ways}
+def mask_of(case: Case, device: torch.device) -> torch.Tensor:
+    """M of a step, B x 1 x T x H x W."""
+    boxes = torch.tensor(BOX).expand(case.batch, 3, 4)
+    return paint_boxes(boxes, case.size, case.size).to(device)
+
+
+def batch_of(clip: torch.Tensor, starts: Sequence[int]) -> torch.Tensor:
+    """X of a step, B x 3 x T x H x W in [0, 1], from uint8 frames N x 1 x H x W."""
+    x = torch.stack([clip[s : s + 3] for s in starts]).transpose(1, 2).float() / 255
+    return x.expand(-1, 3, -1, -1, -1)
+
+
+WORK = {"scoring": scoring, "training": training}
 
 
 def work_of(case: Case, what: str) -> tuple[int, float]:
@@ -215,14 +227,14 @@ def work_of(case: Case, what: str) -> tuple[int, float]:
 
 
 def peak_memory(case: Case, what: str, name: str, device: torch.device) -> float:
-    """MiB that one way takes above what was there before, at its highest, in a process of its own."""
+    """MiB that one way takes at most above what was there before, in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         return apart.submit(_peak, case, what, name, device).result()
 
 
 def _peak(case: Case, what: str, name: str, device: torch.device) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        way = WORK[what](case, device, Path(folder))[name]
+        way = WORK[what](case, device, Path(folder), name)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             way()
@@ -230,6 +242,26 @@ def _peak(case: Case, what: str, name: str, device: torch.device) -> float:
         before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         way()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before / 2**20
+
+
+def means_rows(case: Case, device: torch.device, rounds: int) -> list[dict]:
+    """For each means of the fast path, how many times longer the work takes without it."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = torch.from_numpy(read_clip(write_images(Path(folder), case.frames), case.size))
+    clip, starts = clip.to(device), [k % (case.frames - 2) for k in range(case.batch)]
+    settings = settings_of(case, precisions_of(device)[-1], device)
+    frames = clip[:18].float().div(255).expand(-1, 3, -1, -1)
+    batch = batch_of(clip, starts), mask_of(case, device)
+    seconds = {
+        "scoring": alternate(means.scoring_without(settings, frames), rounds, device),
+        "training": alternate(means.training_without(settings, *batch), rounds, device),
+    }
+    return [
+        {"case": case.name, "what": what, "means": name, "ratio": spent / took[means.WITH_ALL]}
+        for what, took in seconds.items()
+        for name, spent in took.items()
+        if name != means.WITH_ALL
+    ]
 
 
 def judge(settings: Settings) -> dict:
@@ -278,6 +310,18 @@ def speed_table(report: Mapping) -> pd.DataFrame:
         }
         for r in report["rows"]
     )
+
+
+def means_table(report: Mapping) -> pd.DataFrame:
+    """How many times longer the work takes without each means; a dash where it plays no part."""
+    rows = pd.DataFrame(report.get("means", []))
+    if rows.empty:
+        return rows
+    rows["work"] = rows["what"] + ", " + rows["case"] + " size"
+    wide = rows.pivot(index="means", columns="work", values="ratio")
+    order = [*dict.fromkeys(rows["means"])], [*dict.fromkeys(rows["work"])]
+    wide = wide.loc[order[0], order[1]].map(lambda r: "–" if np.isnan(r) else f"{r:.2f}")
+    return wide.rename_axis("left out").rename_axis(None, axis=1).reset_index()
 
 
 def judged_table(report: Mapping) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,7 @@ from pandas.io.formats.style import Styler
 from ddllib.data import Prepared
 from ddllib.errors import DDLError
 from ddllib.records import Record
-from ddllib.settings import load_profile, recorded
 
-_MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
-_MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
 NUMBERS = "application/vnd.ddl.numbers+json"
 
 
@@ -27,21 +24,6 @@ def store(**numbers: float | int | str | None) -> None:
     plain = {k: v.item() if hasattr(v, "item") else v for k, v in numbers.items()}
     lines = "\n".join(f"{name} = {value}" for name, value in plain.items())
     display({NUMBERS: plain, "text/plain": lines}, raw=True)
-
-
-def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[Record]:
-    """The records of one profile, model and mode, one per seed.
-
-    A run with other values than its profile's own is not among them: it is another experiment.
-    """
-    wanted = {**load_profile(profile).asdict(), "model": model, "mode": mode}
-    names = wanted.keys() - {"seed", "device", "protocol", "compile"}
-    return [r for r in records if all(recorded(r.facts["settings"])[n] == wanted[n] for n in names)]
-
-
-def mean_auc(records: list[Record], protocol: str) -> float | None:
-    """Mean micro AUC over records, in [0, 1]; None where there is none."""
-    return sum(r.auc(protocol) for r in records) / len(records) if records else None
 
 
 def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
@@ -95,6 +77,11 @@ def read_comparison(path: Path) -> dict:
         raise DDLError(
             f"{path}: no comparison of detectors ({error}); `python -m data_prep compare` writes it"
         ) from None
+
+
+def read_reports(folder: Path) -> list[dict]:
+    """The benchmarks recorded in ``folder``, one for each machine; none where it is not there."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
 def detector_table(comparison: Mapping) -> pd.DataFrame:
@@ -159,46 +146,3 @@ def paper_figures(path: Path) -> dict:
     if not path.is_file():
         raise DDLError(f"{path}: not there; expected the paper's figures; restore the file")
     return yaml.safe_load(path.read_text())
-
-
-def comparison_table(paper: Mapping, ours: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Table 1 of the paper with our rows below it.
-
-    ``ours`` maps a row's name to its AUC by data set, in [0, 1]; what is absent was not run.
-    A dash stands where the paper reports nothing.
-    """
-    datasets = list(dict.fromkeys(name for columns in paper.values() for name in columns))
-    rows = [
-        {"method": name, **{d: columns.get(d, "–") for d in datasets}, "source": "paper"}
-        for name, columns in paper.items()
-    ]
-    for name, aucs in ours.items():
-        cells = {d: percent(aucs.get(d)) for d in datasets}
-        rows.append({"method": name, **cells, "source": "this edition"})
-    return pd.DataFrame(rows)
-
-
-def mode_table(
-    paper: Mapping, sources: Mapping[str, Callable[[str, str], list[Record]]], protocol: str
-) -> pd.DataFrame:
-    """Table 2: for each model the paper's AUC by mode, and below it ours.
-
-    ``sources`` maps a row's name to a function of model and mode that gives its records, one per
-    seed; the mean over seeds is shown, ``not run`` where there is none.
-    """
-    rows = []
-    for model, modes in paper.items():
-        named = {"model": _MODELS[model]}
-        stated = {_MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
-        rows.append({**named, "source": "paper", **stated})
-        for name, find in sources.items():
-            cells = {_MODES[mode]: _mean_auc(find(model, mode), protocol) for mode in modes}
-            rows.append({**named, "source": name, **cells})
-    return pd.DataFrame(rows)
-
-
-def _mean_auc(records: list[Record], protocol: str) -> str:
-    if not records:
-        return "not run"
-    seeds = f"{len(records)} seed{'s' if len(records) > 1 else ''}"
-    return f"{percent(mean_auc(records, protocol))} ({seeds})"

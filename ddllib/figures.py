@@ -285,6 +285,25 @@ def median_filter_effect(raw: np.ndarray, labels: np.ndarray | None = None) -> F
     return figure
 
 
+def speed_bars(rows: Sequence[Mapping]) -> Figure:
+    """How many times faster each way is than the literal path; rows as a benchmark records them."""
+    names = list(dict.fromkeys((r["case"], r["what"]) for r in rows))
+    ways = list(dict.fromkeys(r["way"] for r in rows))
+    colours = dict(zip(ways, sns.color_palette("crest", len(ways)), strict=True))
+    figure, axis = _axes(figsize=(6, 0.75 * len(names) + 1))
+    for place, (case, what) in enumerate(reversed(names)):
+        group = [r for r in rows if (r["case"], r["what"]) == (case, what)]
+        for k, row in enumerate(group):
+            height = place + 0.25 * (len(group) - 1) / 2 - 0.25 * k
+            bar = axis.barh(height, row["ratio"], 0.22, color=colours[row["way"]])
+            axis.bar_label(bar, fmt="%.1f", padding=3, fontsize=8)
+    axis.set_yticks(range(len(names)), [f"{what}, {case} size" for case, what in reversed(names)])
+    axis.axvline(1, color=INK, linewidth=0.8, linestyle=":")
+    axis.legend([Rectangle((0, 0), 1, 1, color=colours[w]) for w in ways], ways, frameon=False)
+    axis.set(xlabel="times faster than the literal path")
+    return figure
+
+
 def auc_bars(values: Mapping[str, float], limits: Mapping[str, float] | None = None) -> Figure:
     """AUC in percent by name, with an optional limit marked for some of them."""
     figure, axis = _axes(figsize=(6, 0.4 * len(values) + 0.8))

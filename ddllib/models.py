@@ -116,19 +116,19 @@ class Encoder(nn.Module):
             self.add_module(f"conv_{level}", ConvBlock(inp, width, "down", preset))
         self.aligned = self.conv_1.joined % _VECTOR == 0
 
-    def prefers_channels_last(self, x: Tensor) -> bool:
-        """Whether channels-last maps, which every convolution is faster on, are faster in all.
+    def starts_channels_last(self, x: Tensor) -> bool:
+        """Whether the first block, too, is faster on channels-last maps, as every other is.
 
-        They are not in training on a CPU, where the backward pass of batch norm falls to one value
-        at a time unless the channels fill whole vectors.
+        It is not in training on a CPU, where the backward pass of batch norm falls to one value at
+        a time unless the channels fill whole vectors, and most of the values are in this block.
         """
         return x.is_cuda or self.aligned or not self.training
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features = []
-        if self.prefers_channels_last(x):
-            x = x.contiguous(memory_format=torch.channels_last)
         for block in self.children():
+            if block is not self.conv_1 or self.starts_channels_last(x):
+                x = x.contiguous(memory_format=torch.channels_last)
             x = block(x)
             features.append(x)
         return features
@@ -177,9 +177,10 @@ class UNet(nn.Module):
         self.widths = widths
         self.encoder = Encoder(channels, widths, _preset(preset))
         self.decoder = Decoder(channels, widths, _preset(preset))
-        for conv in self.modules():
-            if isinstance(conv, nn.Conv2d) and self.encoder.aligned:
-                conv.to(memory_format=torch.channels_last)
+        for name, module in self.named_modules():
+            first = name.startswith("encoder.conv_1.")
+            if isinstance(module, nn.Conv2d) and (self.encoder.aligned or not first):
+                module.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)

@@ -125,6 +125,11 @@ def count_scoring(facts: Mapping, path: Path) -> None:
         os.replace(temporary, path)
 
 
+def settings_scored() -> list[str]:
+    """Every setting counted so far among the published records, with the data it was scored on."""
+    return SCORED.read_text().splitlines()[1:] if SCORED.is_file() else []
+
+
 def _described(settings: Mapping) -> str:
     kept = {k: v for k, v in settings.items() if k not in _NO_SETTING and v is not None}
     return " ".join(f"{name}={value}" for name, value in kept.items())

@@ -5,9 +5,8 @@ import json
 import pytest
 import torch
 
-from ddllib import benchmark, road, textbook
+from ddllib import benchmark, figures, means, road, textbook
 from ddllib.benchmark import Case
-from ddllib.devices import can_compile
 from ddllib.models import Conv3DSkipUNet
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
@@ -68,15 +67,18 @@ def test_a_step_has_the_same_loss_and_gradients(files):
 
 def test_the_table_has_a_row_for_each_path_and_precision(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "matrix_product", lambda *_: 1e12)
+    monkeypatch.setattr(benchmark, "can_compile", lambda device: False)  # takes a minute
     report = benchmark.measure([Case("tiny", SIZE, 8, 5, 1)], "cpu", 1)
     rows = json.loads(json.dumps(report))["rows"]
     precisions = benchmark.precisions_of(CPU)
-    compiled = [benchmark.COMPILED] if can_compile(CPU) else []
-    assert [row["way"] for row in rows if row["what"] == "scoring"] == precisions
-    assert [row["way"] for row in rows if row["what"] == "training"] == precisions + compiled
+    slow = benchmark.TEXTBOOK
+    assert [r["way"] for r in rows if r["what"] == "scoring"] == [slow, *precisions]
+    assert [r["way"] for r in rows if r["what"] == "training"] == [slow, *precisions]
+    assert all(row["ratio"] == 1 for row in rows if row["way"] == slow)
     assert all(row["difference"] < 1e-5 for row in rows if row["way"] == "float32")
     assert all(row["difference"] < 0.01 and row["peak_mib"] > 0 for row in rows)
     assert all(row["ratio"] > 0 and 0 < row["share"] < 1 for row in rows)
+    assert figures.speed_bars(rows).axes
     assert len(benchmark.speed_table(report)) == len(rows)
     assert benchmark.judged_table(report).empty
 
@@ -90,3 +92,22 @@ def test_a_trained_run_is_judged_by_each_way(small_settings, small_data, monkeyp
     assert judged["auc"]["textbook"] == pytest.approx(own.auc("median"), abs=1e-3)
     assert judged["difference"]["float32"] < 1e-5
     assert list(benchmark.judged_table({"judged": judged})["scored by"]) == list(judged["auc"])
+
+
+def test_leaving_a_means_out_changes_the_time_and_not_the_outcome():
+    settings = Settings(size=SIZE, latent_dim=16, precision="float32")
+    clip = torch.rand(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    ways = means.scoring_without(settings, clip)
+    whole = ways[means.WITH_ALL]()
+    assert set(ways) == set(means.MEANS["scoring"])
+    for name, way in ways.items():
+        again = way()
+        again = again.transpose(0, 2) if name == means.ONCE else again
+        assert (again - whole).abs().max() < 1e-5, name
+    x, mask = torch.rand(2, 3, 3, SIZE, SIZE), torch.ones(2, 1, 3, SIZE, SIZE)
+    losses = {name: float(way()) for name, way in means.training_without(settings, x, mask).items()}
+    assert set(losses) == set(means.MEANS["training"])
+    assert max(losses.values()) - min(losses.values()) < 1e-5
+    rows = benchmark.means_rows(Case("tiny", SIZE, 8, 20, 2), CPU, 1)
+    table = benchmark.means_table({"means": rows})
+    assert list(table["left out"]) == [m for m in means.MEANS["scoring"][1:]] + [means.FUSED]

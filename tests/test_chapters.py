@@ -85,7 +85,7 @@ def test_scoring(numbers):
 
 
 def test_results(numbers):
-    n = numbers("07-results")
+    n = numbers("09-results")
     assert n["recomputed_equal"] is True and n["records"] >= 1
     assert (n["frames"], n["abnormal_frames"]) == (2010, 1648)
     assert n["auc_headline"] > 0.92

@@ -1,0 +1,185 @@
+"""Many runs side by side: the paper's tables with ours below, differences by seed, effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ddllib.chapter import percent
+from ddllib.experiments import Trial
+from ddllib.heldout import KINDS, mean_held_out
+from ddllib.records import Record
+from ddllib.settings import load_profile, recorded
+
+_MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
+_MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
+
+
+def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[Record]:
+    """The records of one profile, model and mode, one per seed.
+
+    A run with other values than its profile's own is not among them: it is another experiment.
+    """
+    wanted = {**load_profile(profile).asdict(), "model": model, "mode": mode}
+    names = wanted.keys() - {"seed", "device", "protocol", "compile"}
+    return [r for r in records if all(recorded(r.facts["settings"])[n] == wanted[n] for n in names)]
+
+
+def mean_auc(records: list[Record], protocol: str) -> float | None:
+    """Mean micro AUC over records, in [0, 1]; None where there is none."""
+    return sum(r.auc(protocol) for r in records) / len(records) if records else None
+
+
+def comparison_table(paper: Mapping, ours: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Table 1 of the paper with our rows below it.
+
+    ``ours`` maps a row's name to its AUC by data set, in [0, 1]; what is absent was not run.
+    A dash stands where the paper reports nothing.
+    """
+    datasets = list(dict.fromkeys(name for columns in paper.values() for name in columns))
+    rows = [
+        {"method": name, **{d: columns.get(d, "–") for d in datasets}, "source": "paper"}
+        for name, columns in paper.items()
+    ]
+    for name, aucs in ours.items():
+        cells = {d: percent(aucs.get(d)) for d in datasets}
+        rows.append({"method": name, **cells, "source": "this edition"})
+    return pd.DataFrame(rows)
+
+
+def mode_table(
+    paper: Mapping, sources: Mapping[str, Callable[[str, str], list[Record]]], protocol: str
+) -> pd.DataFrame:
+    """Table 2: for each model the paper's AUC by mode, and below it ours.
+
+    ``sources`` maps a row's name to a function of model and mode that gives its records, one per
+    seed; mean and standard deviation over seeds are shown, ``not run`` where there is none.
+    """
+    rows = []
+    for model, modes in paper.items():
+        named = {"model": _MODELS[model]}
+        stated = {_MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
+        rows.append({**named, "source": "paper", **stated})
+        for name, find in sources.items():
+            cells = {
+                _MODES[mode]: mean_and_spread(aucs(find(model, mode), protocol)) for mode in modes
+            }
+            rows.append({**named, "source": name, **cells})
+    return pd.DataFrame(rows)
+
+
+def aucs(records: Sequence[Record], protocol: str) -> list[float]:
+    """The micro AUC of each record, in [0, 1]."""
+    return [record.auc(protocol) for record in records]
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds, in percent; ``not run`` where there is none."""
+    if not values:
+        return "not run"
+    if len(values) == 1:
+        return f"{percent(values[0])} (1 seed)"
+    return f"{percent(np.mean(values))} ± {percent(np.std(values, ddof=1))} ({len(values)} seeds)"
+
+
+def paired_differences(
+    first: Sequence[Record], second: Sequence[Record], protocol: str
+) -> list[float]:
+    """AUC of ``first`` minus AUC of ``second``, for each seed that both have, in [-1, 1]."""
+    other = {r.facts["settings"]["seed"]: r.auc(protocol) for r in second}
+    mine = {r.facts["settings"]["seed"]: r.auc(protocol) for r in first}
+    return [mine[seed] - other[seed] for seed in sorted(mine.keys() & other.keys())]
+
+
+def difference_row(differences: Sequence[float]) -> dict[str, str]:
+    """Mean of paired differences in points, its standard error, and whether it exceeds two."""
+    if len(differences) < 2:
+        mean = f"{100 * differences[0]:+.2f}" if differences else "not run"
+        return {"mean, points": mean, "standard error": "–", "seeds": str(len(differences)),
+                "more than two standard errors": "too few seeds to say"}  # fmt: skip
+    mean, error = np.mean(differences), np.std(differences, ddof=1) / len(differences) ** 0.5
+    return {
+        "mean, points": f"{100 * mean:+.2f}",
+        "standard error": f"{100 * error:.2f}",
+        "seeds": str(len(differences)),
+        "more than two standard errors": "yes" if abs(mean) > 2 * error else "no",
+    }
+
+
+def difference_table(
+    find: Callable[[str, str], list[Record]], protocol: str, models=("unet", "c3dsu")
+) -> pd.DataFrame:
+    """Each way of training against each other, paired by seed, for every model."""
+    rows = []
+    for model in models:
+        for one, other in (("ddl", "none"), ("ddl", "sdl"), ("sdl", "none")):
+            found = paired_differences(find(model, one), find(model, other), protocol)
+            name = f"{_MODES[one]} against {_MODES[other]}"
+            rows.append({"model": _MODELS[model], "": name, **difference_row(found)})
+    return pd.DataFrame(rows)
+
+
+def certainty_table(records: Sequence[Record], protocol: str) -> pd.DataFrame:
+    """Each record's AUC under ``protocol`` and raw, with its bounds over clips, AP and EER."""
+    rows = []
+    for record in records:
+        m = record.metrics[protocol]
+        bounds = f"{percent(m['low'])} to {percent(m['high'])}" if m.get("low") else "–"
+        pixels = record.facts.get("pixels") or {}
+        rows.append(
+            {
+                "record": record.name,
+                "AUC": percent(m["auc"]),
+                "95 % over clips": bounds,
+                "AUC, raw": percent(record.auc("raw")),
+                "AP": percent(m.get("ap"), "–"),
+                "EER": percent(m.get("eer"), "–"),
+                "pixel AUROC": percent(pixels.get("pixel_auroc"), "–"),
+                "RBDC": percent(pixels.get("rbdc"), "–"),
+                "TBDC": percent(pixels.get("tbdc"), "–"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
+    """What each change does to the held-out AUC, paired by seed with the unchanged variant.
+
+    The AUC is the mean over the kinds of pseudo-anomaly, each counting alike.
+    """
+    found = _held_out(trials, protocol)
+    rows = []
+    for variant in dict.fromkeys(trial.variant for trial in trials):
+        own, base = found.get(variant, {}), found.get(unchanged, {})
+        differences = [own[s] - base[s] for s in sorted(own.keys() & base.keys())]
+        effect = {} if variant == unchanged else difference_row(differences)
+        outcome = mean_and_spread([*own.values()])
+        rows.append({"variant": variant, "held-out AUC": outcome, **effect})
+    return pd.DataFrame(rows).fillna("–")
+
+
+def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
+    """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
+    rows = []
+    for variant in dict.fromkeys(trial.variant for trial in trials):
+        records = [r for t in trials if t.variant == variant and (r := t.record())]
+        cells = {
+            kind: percent(np.mean([r.facts["held_out"][protocol][kind] for r in records]))
+            for kind in KINDS
+            if records
+        }
+        rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
+    return pd.DataFrame(rows)
+
+
+def _held_out(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, float]]:
+    """Variant -> seed -> mean held-out AUC, of what was run."""
+    found: dict[str, dict[int, float]] = {}
+    for trial in trials:
+        record = trial.record()
+        if record is not None:
+            own = found.setdefault(trial.variant, {})
+            own[trial.settings.seed] = mean_held_out(record.facts["held_out"][protocol])
+    return found

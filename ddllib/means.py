@@ -1,0 +1,106 @@
+"""What each means of the fast path gives: the same work, timed with one of them left out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from ddllib.devices import autocast
+from ddllib.models import ConvBlock, Encoder, UNet, for_scoring
+from ddllib.settings import Settings
+from ddllib.training import new_optimiser, new_run, train_step
+
+WITH_ALL = "with all"
+ONCE, FOLDED, LAST, STRIDED, BFLOAT, FUSED = (
+    "frames encoded once",
+    "norms folded",
+    "channels-last maps",
+    "one strided convolution",
+    "bfloat16",
+    "one step for all weights",
+)
+MEANS = {
+    "scoring": (WITH_ALL, ONCE, FOLDED, LAST, STRIDED, BFLOAT),
+    "training": (WITH_ALL, LAST, STRIDED, BFLOAT, FUSED),
+}
+
+
+def scoring_without(settings: Settings, clip: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Reconstructions of a clip, N x C x H x W in [0, 1], by what is left out."""
+    frames = clip.transpose(0, 1)[None]
+    windows = clip.unfold(0, settings.temporal, 1).permute(0, 1, 4, 2, 3)
+    model = new_run(settings).model.eval()
+
+    def way(name: str) -> Callable[[], Tensor]:
+        used = _usual_order(new_run(settings).model.eval()) if name == LAST else model
+        precision = "float32" if name == BFLOAT else settings.precision
+        given = windows if name == ONCE else frames
+
+        @torch.inference_mode()
+        def run() -> Tensor:
+            with _left_out(name):
+                if name == FOLDED:
+                    with autocast(clip.device, precision):
+                        return used(given)
+                return for_scoring(used, precision)(given.to(getattr(torch, precision)))
+
+        return run
+
+    return {name: way(name) for name in MEANS["scoring"]}
+
+
+def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, Callable]:
+    """One step on a batch (``training.train_step``), by what is left out."""
+
+    def way(name: str) -> Callable:
+        changed = {"precision": "float32"} if name == BFLOAT else {}
+        run = new_run(Settings(**{**settings.asdict(), **changed}))
+        if name == LAST:
+            _usual_order(run.model)
+        optimiser = new_optimiser(run)
+        if name == FUSED:
+            optimiser = torch.optim.Adam(optimiser.param_groups[0]["params"], fused=False)
+        run.model.train()
+        rng = torch.Generator(x.device)
+
+        def step():
+            with _left_out(name):
+                return train_step(run, x, mask, optimiser, rng.manual_seed(0)).total.detach()
+
+        return step
+
+    return {name: way(name) for name in MEANS["training"]}
+
+
+@contextlib.contextmanager
+def _left_out(name: str):
+    """The model's code without one of its means, for as long as it lasts."""
+    with contextlib.ExitStack() as stack:
+        if name == LAST:
+            stack.enter_context(patch.object(Encoder, "forward", _as_it_comes))
+        if name == STRIDED:
+            stack.enter_context(patch.object(ConvBlock, "resampled", _two_steps))
+        yield
+
+
+def _as_it_comes(encoder: Encoder, x: Tensor) -> list[Tensor]:
+    features = []
+    for block in encoder.children():
+        x = block(x)
+        features.append(x)
+    return features
+
+
+def _two_steps(block: ConvBlock, x: Tensor) -> Tensor:
+    return block.conv_last(block.resample(x))
+
+
+def _usual_order(model: UNet) -> UNet:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.contiguous_format)
+    return model

@@ -1,0 +1,125 @@
+"""Runs side by side: means and differences by hand, and "not run" where nothing was."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddllib import comparisons
+from ddllib.comparisons import (
+    certainty_table,
+    difference_row,
+    difference_table,
+    effect_table,
+    kinds_table,
+    mean_and_spread,
+    mode_table,
+    paired_differences,
+    runs_of,
+)
+from ddllib.heldout import KINDS
+from ddllib.records import Record
+from ddllib.settings import load_profile
+
+
+def a_record(auc, seed=0, held_out=None, **changes):
+    settings = load_profile("tiny", seed=seed, **changes)
+    metrics = {p: {"auc": auc} for p in ("raw", "median")}
+    facts = {"settings": settings.asdict(), "metrics": metrics}
+    if held_out is not None:
+        facts["held_out"] = {"median": dict.fromkeys(KINDS, held_out)}
+    return Record(Path("tiny") / settings.run_folder.name, facts, {}, {}, {})
+
+
+@dataclass
+class ATrial:
+    variant: str
+    settings: object
+    found: Record | None
+
+    def record(self):
+        return self.found
+
+
+def test_the_mean_carries_its_spread_and_its_seeds():
+    assert mean_and_spread([]) == "not run"
+    assert mean_and_spread([0.9]) == "90.00 (1 seed)"
+    assert mean_and_spread([0.9, 0.92]) == "91.00 ± 1.41 (2 seeds)"
+
+
+def test_differences_are_by_seed():
+    first = [a_record(0.9, 0), a_record(0.8, 1), a_record(0.7, 5)]
+    second = [a_record(0.85, 1), a_record(0.6, 0), a_record(0.1, 2)]
+    assert paired_differences(first, second, "median") == pytest.approx([0.3, -0.05])
+
+
+def test_a_difference_is_an_effect_beyond_two_standard_errors():
+    row = difference_row([0.01, 0.02, 0.03])  # mean 2 points, error 1 / sqrt(3)
+    assert (row["mean, points"], row["standard error"]) == ("+2.00", "0.58")
+    assert row["more than two standard errors"] == "yes"
+    assert difference_row([0.01, -0.02, 0.03])["more than two standard errors"] == "no"
+    assert "too few" in difference_row([0.3])["more than two standard errors"]
+    assert difference_row([])["mean, points"] == "not run"
+
+
+def test_runs_with_other_values_are_another_experiment():
+    records = [a_record(0.9), a_record(0.8, 1), a_record(0.7, latent_dim=16)]
+    assert runs_of(records, "tiny", "c3dsu", "ddl") == records[:2]
+    del records[0].facts["settings"]["held_out"]  # introduced after it was recorded
+    assert runs_of(records, "tiny", "c3dsu", "ddl") == records[:2]
+    assert runs_of(records, "tiny", "unet", "ddl") == []
+
+
+def test_the_modes_stand_below_the_papers():
+    paper = {"c3dsu": {"none": 95.55, "ddl": 98.46}}
+    found = {"ddl": [a_record(0.9), a_record(0.92, 1)], "none": []}
+    rows = mode_table(paper, {"ours": lambda model, mode: found[mode]}, "median")
+    assert list(rows["DDL"]) == ["98.46", "91.00 ± 1.41 (2 seeds)"]
+    assert list(rows["without DDL"]) == ["95.55", "not run"]
+    differences = difference_table(lambda model, mode: found.get(mode, []), "median", ["c3dsu"])
+    assert list(differences["mean, points"]) == ["not run"] * 3
+
+
+def trials():
+    found = [
+        ATrial("as it is", load_profile("tiny", seed=s), a_record(0, s, held_out=0.8 + s / 100))
+        for s in (0, 1, 2)
+    ]
+    norms = [
+        ATrial("norms", load_profile("tiny", seed=s), a_record(0, s, held_out=v))
+        for s, v in ((0, 0.7), (1, 0.72))
+    ]
+    return [*found, *norms, ATrial("wide", load_profile("tiny"), None)]
+
+
+def test_effects_are_paired_with_the_unchanged_variant():
+    rows = effect_table(trials(), "median", "as it is").set_index("variant")
+    assert rows.loc["as it is", "held-out AUC"] == "81.00 ± 1.00 (3 seeds)"
+    assert rows.loc["as it is", "mean, points"] == "–"
+    assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
+    assert rows.loc["norms", "seeds"] == "2"
+    assert rows.loc["wide", "held-out AUC"] == "not run"
+
+
+def test_kinds_are_averaged_over_seeds():
+    rows = kinds_table(trials(), "median").set_index("variant")
+    assert set(rows.loc["norms"]) == {"71.00"} and set(rows.loc["wide"]) == {"not run"}
+
+
+def test_a_record_without_masks_or_bounds_has_dashes():
+    rows = certainty_table([a_record(0.9)], "median")
+    assert (rows["AUC"] == "90.00").all() and (rows[["RBDC", "AP", "95 % over clips"]] == "–").all(
+        axis=None
+    )
+    full = a_record(0.9)
+    full.facts["metrics"]["median"] |= {"low": 0.85, "high": 0.95, "ap": 0.99, "eer": 0.1}
+    full.facts["pixels"] = {"pixel_auroc": 0.9, "rbdc": 0.4, "tbdc": 0.5}
+    row = certainty_table([full], "median").iloc[0]
+    assert row["95 % over clips"] == "85.00 to 95.00" and row["RBDC"] == "40.00"
+
+
+def test_spread_is_that_of_a_sample():
+    values = np.random.default_rng(0).random(5)
+    assert f"{100 * values.std(ddof=1):.2f}" in mean_and_spread(list(values))
+    assert comparisons.mean_auc([], "median") is None
