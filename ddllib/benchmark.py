@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import tempfile
 import time
@@ -226,8 +225,13 @@ def work_of(case: Case, what: str) -> tuple[int, float]:
     return case.frames - 2, (case.frames - 2) * (count(4) - count(3))
 
 
-def peak_memory(case: Case, what: str, name: str, device: torch.device) -> float:
-    """MiB that one way takes at most above what was there before, in a process of its own."""
+def peak_memory(case: Case, what: str, name: str, device: torch.device) -> float | None:
+    """MiB that one way takes at most above what was there before, in a process of its own.
+
+    None where the system does not tell.
+    """
+    if device.type == "cpu" and not Path("/proc/self/status").is_file():
+        return None
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         return apart.submit(_peak, case, what, name, device).result()
 
@@ -239,9 +243,15 @@ def _peak(case: Case, what: str, name: str, device: torch.device) -> float:
             torch.cuda.reset_peak_memory_stats()
             way()
             return torch.cuda.max_memory_allocated() / 2**20
-        before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        before = _status("VmRSS")
         way()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before / 2**20
+        return _status("VmHWM") - before
+
+
+def _status(name: str) -> float:
+    """MiB that this process holds (VmRSS) or has held at most (VmHWM), as Linux tells."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 2**10
 
 
 def means_rows(case: Case, device: torch.device, rounds: int) -> list[dict]:
@@ -306,7 +316,7 @@ def speed_table(report: Mapping) -> pd.DataFrame:
             "times the textbook": f"{r['ratio']:.1f}",
             "largest difference": f"{r['difference']:.1e}",
             "share of the ceiling, %": f"{100 * r['share']:.0f}",
-            "peak memory, MiB": f"{r['peak_mib']:.0f}",
+            "peak memory, MiB": "–" if r["peak_mib"] is None else f"{r['peak_mib']:.0f}",
         }
         for r in report["rows"]
     )

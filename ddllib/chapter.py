@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,35 @@ def highest_frames(record: Record, count: int = 4) -> dict[str, list]:
         drawn["rebuilt"].append(pair[1])
         drawn["maps"].append(np.linalg.norm(pair[0] - pair[1], axis=0) / 3**0.5)
         drawn["titles"].append(f"clip {name}, frame {index}{kind}")
+    return drawn
+
+
+def same_frames(first: Sequence[Record], second: Sequence[Record]) -> dict[str, dict]:
+    """By clip, what ``figures.error_maps`` draws of one abnormal frame rebuilt by two runs.
+
+    The runs are the first pair of one seed that kept their frames; empty where there is none.
+    """
+    kept = {r.facts["settings"]["seed"]: r for r in second if r.shown}
+    for one in first:
+        other = kept.get(one.facts["settings"]["seed"])
+        if one.shown and other:
+            names = [
+                n for n in one.scores if f"{n}-abnormal-index" in {*one.shown} & {*other.shown}
+            ]
+            return {name: _two_ways(name, one, other) for name in names}
+    return {}
+
+
+def _two_ways(name: str, one: Record, other: Record) -> dict[str, list]:
+    drawn = {"frames": [], "rebuilt": [], "maps": [], "titles": []}
+    for record in (one, other):
+        again = record.shown[f"{name}-abnormal-reconstruction"] / 255
+        frame = np.broadcast_to(record.shown[f"{name}-abnormal-frame"], again.shape) / 255
+        index, mode = record.shown[f"{name}-abnormal-index"], record.facts["settings"]["mode"]
+        drawn["frames"].append(frame)
+        drawn["rebuilt"].append(again)
+        drawn["maps"].append(np.linalg.norm(frame - again, axis=0) / 3**0.5)
+        drawn["titles"].append(f"{mode}: clip {name}, frame {int(index)}")
     return drawn
 
 

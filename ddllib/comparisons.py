@@ -183,3 +183,66 @@ def _held_out(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, flo
             own = found.setdefault(trial.variant, {})
             own[trial.settings.seed] = mean_held_out(record.facts["held_out"][protocol])
     return found
+
+
+def sigma_table(records: Sequence[Record]) -> pd.DataFrame:
+    """The course of the anomaly weight: start, peak and when, end, of each run that learnt it."""
+    rows = []
+    for record in records:
+        sigma = np.array(record.facts["history"]["sigma"], dtype=float)
+        peak = int(sigma.argmax())
+        rows.append(
+            {
+                "record": record.name,
+                "start": f"{sigma[0]:.3f}",
+                "peak": f"{sigma[peak]:.3f}",
+                "peak after, % of steps": f"{100 * peak / max(len(sigma) - 1, 1):.0f}",
+                "end": f"{sigma[-1]:.3f}",
+                "from peak to end": f"{sigma[-1] - sigma[peak]:+.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def distance_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Means of P and Q under the mask over the last tenth of a run's steps (supplement 7.1.1)."""
+    rows = []
+    for record in records:
+        history = record.facts["history"]
+        last = max(len(history["p"]) // 10, 1)
+        p, q = (float(np.mean(history[name][-last:])) for name in ("p", "q"))
+        cells = {"P": f"{p:.4f}", "Q": f"{q:.4f}", "Q / P": f"{q / p:.2f}"}
+        rows.append({"record": record.name, **cells})
+    return pd.DataFrame(rows)
+
+
+def scene_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
+    """One model for each scene: its AUC in percent and final sigma, and the median over scenes.
+
+    The median is that of the scenes that were run; the paper reports it for ShanghaiTech.
+    """
+    rows, found = [], []
+    for trial in trials:
+        record, row = trial.record(), {"scene": trial.settings.scene}
+        if record is None:
+            rows.append({**row, "AUC": "not run", "sigma": "not run"})
+            continue
+        sigma = record.facts["history"]["sigma"][-1]
+        auc = record.auc(protocol) if record.metrics else None
+        found += [(auc, sigma)] if auc is not None else []
+        cells = {"AUC": percent(auc, "no AUC"), "sigma": "–" if sigma is None else f"{sigma:.3f}"}
+        rows.append({**row, **cells})
+    middle = {"AUC": "not run", "sigma": "not run"}
+    if found:
+        middle["AUC"] = percent(float(np.median([auc for auc, _ in found])))
+        sigmas = [sigma for _, sigma in found if sigma is not None]
+        middle["sigma"] = f"{np.median(sigmas):.3f}" if sigmas else "–"
+    return pd.DataFrame([*rows, {"scene": f"median of {len(found)}", **middle}])
+
+
+def scene_median(trials: Sequence[Trial], protocol: str) -> float | None:
+    """The median AUC over scenes, in [0, 1]; None unless every scene was run."""
+    records = [trial.record() for trial in trials]
+    if not records or any(record is None or not record.metrics for record in records):
+        return None
+    return float(np.median(aucs(records, protocol)))

@@ -46,6 +46,14 @@ def _axes(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **op
     return figure, axes
 
 
+def blank(size: tuple[float, float], x: tuple[float, float], y: tuple[float, float]):
+    """An empty figure of ``size`` inches to draw shapes in, between the given limits."""
+    figure, axis = _axes(figsize=size)
+    axis.set_axis_off()
+    axis.set(xlim=x, ylim=y)
+    return figure, axis
+
+
 def _panels(rows: int, columns: int, width: float = 2.2, aspect: float = 1.0):
     size = (width * columns, width * rows * aspect + 0.3 * rows)
     figure, axes = _axes(rows, columns, figsize=size, squeeze=False)

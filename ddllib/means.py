@@ -15,17 +15,16 @@ from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
 
 WITH_ALL = "with all"
-ONCE, FOLDED, LAST, STRIDED, BFLOAT, FUSED = (
+ONCE, FOLDED, LAST, STRIDED, BFLOAT = (
     "frames encoded once",
     "norms folded",
     "channels-last maps",
     "one strided convolution",
     "bfloat16",
-    "one step for all weights",
 )
 MEANS = {
     "scoring": (WITH_ALL, ONCE, FOLDED, LAST, STRIDED, BFLOAT),
-    "training": (WITH_ALL, LAST, STRIDED, BFLOAT, FUSED),
+    "training": (WITH_ALL, LAST, STRIDED, BFLOAT),
 }
 
 
@@ -62,8 +61,6 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
         if name == LAST:
             _usual_order(run.model)
         optimiser = new_optimiser(run)
-        if name == FUSED:
-            optimiser = torch.optim.Adam(optimiser.param_groups[0]["params"], fused=False)
         run.model.train()
         rng = torch.Generator(x.device)
 

@@ -31,7 +31,8 @@ class Record:
 
     ``facts`` is run.json, ``scores`` the raw scores per clip, unrounded, and ``labels`` theirs;
     ``shown`` holds, for each clip, its highest frame's ``<clip>-index``, ``<clip>-frame`` and
-    ``<clip>-reconstruction``.
+    ``<clip>-reconstruction``, and for those with abnormal frames the same of one of them, as
+    ``<clip>-abnormal-index`` and so on.
     """
 
     folder: Path

@@ -131,7 +131,8 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
         scores[name] = _score_to_disk(settings, run, frames, folder / "maps" / f"{name}.npy")
-        shown |= _exhibit(run, name, frames, int(scores[name].argmax()))
+        highest = int(scores[name].argmax())
+        shown |= _exhibits(run, name, frames, highest, data.labels.get(name))
     facts = _facts(settings, data, run, time.perf_counter() - started)
     facts["metrics"] = evaluate_all(scores, data.labels)
     facts["pixels"] = judge_pixels(folder, settings, data)
@@ -212,8 +213,21 @@ def judge_pixels(folder: Path, settings: Settings, data: Prepared) -> dict | Non
     return {"pixel_auroc": pixel_auroc(maps, data.masks), **found._asdict()}
 
 
+def _exhibits(run: Run, name: str, frames: np.ndarray, highest: int, labels) -> dict:
+    """What the record's figures show of a clip: its highest frame and an abnormal one.
+
+    The second is the middle of the longest abnormal stretch, the same frame for every model.
+    """
+    shown = _exhibit(run, name, frames, highest)
+    if labels is not None and labels.any():
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], labels.astype(int), [0]])))
+        first, stop = max(zip(edges[::2], edges[1::2], strict=True), key=lambda e: e[1] - e[0])
+        shown |= _exhibit(run, f"{name}-abnormal", frames, (first + stop) // 2)
+    return shown
+
+
 def _exhibit(run: Run, name: str, frames: np.ndarray, index: int) -> dict[str, np.ndarray]:
-    """The clip's highest frame with its reconstruction (uint8), for the record's figures."""
+    """One frame of a clip with its reconstruction (uint8)."""
     half = run.model.temporal // 2
     index = int(np.clip(index, half, len(frames) - half - 1))
     window = frames[index - half : index + half + 1]

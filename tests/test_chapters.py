@@ -91,6 +91,17 @@ def test_results(numbers):
     assert n["auc_headline"] > 0.92
 
 
+def test_what_matters(numbers):
+    n = numbers("07-what-matters")
+    assert n["trials"] >= 50 and 0 <= n["recorded"] <= n["trials"] and n["kinds"] == 6
+
+
+def test_pictures_and_speed_are_drawn_from_records(numbers):
+    assert numbers("08-pictures")["pairs"] in (0, 12)
+    n = numbers("11-speed")
+    assert n["reports"] >= 1 and n["small scoring float32"] > 1
+
+
 def papermill(tmp_path, *parameters, chapter="05-training"):
     chapter = f"book/{chapter}.ipynb"
     command = [sys.executable, "-m", "papermill", chapter, str(tmp_path / "o.ipynb")]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ddllib import comparisons
+from ddllib.chapter import same_frames
 from ddllib.comparisons import (
     certainty_table,
     difference_row,
@@ -123,3 +124,33 @@ def test_spread_is_that_of_a_sample():
     values = np.random.default_rng(0).random(5)
     assert f"{100 * values.std(ddof=1):.2f}" in mean_and_spread(list(values))
     assert comparisons.mean_auc([], "median") is None
+
+
+def test_the_course_of_sigma_and_the_distances_are_read_from_the_curves():
+    record = a_record(0.9)
+    record.facts["history"] = {
+        "sigma": [0.5, 0.6, 0.7, 0.65, 0.6],
+        "p": [1.0] * 18 + [0.1, 0.3],
+        "q": [0.0] * 18 + [0.4, 0.4],
+    }
+    row = comparisons.sigma_table([record]).iloc[0]
+    assert (row["start"], row["peak"], row["end"]) == ("0.500", "0.700", "0.600")
+    assert (row["peak after, % of steps"], row["from peak to end"]) == ("50", "-0.100")
+    row = comparisons.distance_table([record]).iloc[0]
+    assert (row["P"], row["Q"], row["Q / P"]) == ("0.2000", "0.4000", "2.00")
+
+
+def test_the_same_frame_is_shown_of_two_runs_of_one_seed():
+    def shown(seed, mode, value):
+        record = a_record(0.9, seed, mode=mode)
+        record.scores["01"] = np.zeros(3)
+        record.shown["01-abnormal-index"] = np.array(1)
+        record.shown["01-abnormal-frame"] = np.full((1, 4, 4), 255, np.uint8)
+        record.shown["01-abnormal-reconstruction"] = np.full((3, 4, 4), value, np.uint8)
+        return record
+
+    none, ddl = shown(0, "none", 255), shown(0, "ddl", 0)
+    drawn = same_frames([none], [ddl])["01"]
+    assert drawn["titles"] == ["none: clip 01, frame 1", "ddl: clip 01, frame 1"]
+    assert np.allclose(drawn["maps"][0], 0) and np.allclose(drawn["maps"][1], 1)
+    assert same_frames([none], [shown(1, "ddl", 0)]) == {} == same_frames([], [ddl])

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 from filelock import FileLock
+from test_layouts import write_shanghaitech
 
-from ddllib import DDLError, evaluate, experiments, records, road
-from ddllib.experiments import FOLDER, Trial, read_experiment
+from ddllib import DDLError, comparisons, evaluate, experiments, records, road
+from ddllib.chapter import percent
+from ddllib.experiments import FOLDER, Trial, read_experiment, run_trial
 from ddllib.records import count_scoring, publish
 from ddllib.settings import Settings
 
@@ -50,7 +52,8 @@ def test_all_variants_meet_all_points_and_a_seed_comes_after_the_one_before(tmp_
 def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
     trials = read_experiment(name)
     assert len({t.settings.run_folder for t in trials}) == len(trials) >= 3
-    assert len({t.settings.seed for t in trials}) >= 3
+    small = trials[0].settings.size < 256  # what two cores can repeat is repeated
+    assert len({t.settings.seed for t in trials}) >= (3 if small else 1)
 
 
 @pytest.mark.parametrize(
@@ -153,3 +156,26 @@ def test_the_runner_runs_what_is_missing_and_tells_what_fails(tmp_path, monkeypa
     assert "not run" in capsys.readouterr().out
     record = trials[0].record()
     assert evaluate(record.scores, record.labels, "median").auc == record.auc("median")
+
+
+def test_one_model_for_each_scene_and_their_median(common, tmp_path, monkeypatch):
+    """Two generated scenes in ShanghaiTech's layout, from videos to the table."""
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    root = tmp_path / "shanghaitech"
+    for scene in ("01", "07"):
+        write_shanghaitech(common, root, scene)
+    path = tmp_path / "scenes.yaml"
+    fixed = f"{{data: {root}, size: 32, latent_dim: 8, epochs: 1, detector: none}}"
+    path.write_text(
+        f'profile: tiny\nfixed: {fixed}\ngrid: {{scene: ["01", "07", "09"], seed: [0]}}'
+    )
+    trials = read_experiment(str(path))
+    aucs = [run_trial(trial).auc("median") for trial in trials[:2]]
+    rows = comparisons.scene_table(trials, "median").set_index("scene")
+    assert list(rows["AUC"][:2]) == [percent(auc) for auc in aucs]
+    assert rows.loc["09", "AUC"] == "not run"
+    assert rows.loc["median of 2", "AUC"] == percent(sum(aucs) / 2)
+    assert comparisons.scene_median(trials, "median") is None
+    assert comparisons.scene_median(trials[:2], "median") == pytest.approx(sum(aucs) / 2)
+    with pytest.raises(DDLError, match="no training clips of scene '09'"):
+        run_trial(trials[2])

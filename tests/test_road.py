@@ -10,6 +10,7 @@ import torch
 from conftest_footage import ABNORMAL
 
 from ddllib import PROTOCOLS, DDLError, checkpoints, evaluate, road
+from ddllib.pixels import pixel_auroc
 from ddllib.records import find_records, read_record
 from ddllib.scoring import score_clip
 
@@ -34,6 +35,8 @@ def test_a_record_holds_what_its_figures_need(finished, small_data):
         assert np.array_equal(record.scores[clip], score_clip(run.model, frames, 2))
         index = int(record.shown[f"{clip}-index"])
         assert np.array_equal(record.shown[f"{clip}-frame"], frames[index])
+        assert record.shown[f"{clip}-abnormal-index"] == 10  # frames 8 to 12 are abnormal
+        assert np.array_equal(record.shown[f"{clip}-abnormal-frame"], frames[10])
 
 
 def test_the_auc_recomputed_from_the_scores_is_the_recorded_one(finished, small_data):
@@ -41,6 +44,22 @@ def test_the_auc_recomputed_from_the_scores_is_the_recorded_one(finished, small_
     for protocol in PROTOCOLS:
         again = evaluate(record.scores, small_data.labels, protocol).auc
         assert again == record.auc(protocol)
+
+
+def test_masks_are_judged_when_there_are_some(finished, small_data):
+    settings, run, record = finished
+    assert record.facts["pixels"] is None
+    for name, labels in small_data.labels.items():
+        small_data.masks[name] = np.zeros((len(labels), 32, 32), np.uint8)
+    assert road.judge_pixels(record.folder, settings, small_data) is None  # nothing marked
+    for name, labels in small_data.labels.items():
+        small_data.masks[name][labels == 1, :, :6] = 1
+    again = road.score(settings, small_data, run, progress=False)  # not scored again
+    maps = {n: np.load(record.folder / "maps" / f"{n}.npy") for n in small_data.masks}
+    found = again.facts["pixels"]
+    assert found["pixel_auroc"] == pixel_auroc(maps, small_data.masks)
+    assert found["regions"] == 10 and found["tracks"] == 2 and 0 <= found["tbdc"] <= 1
+    assert again.facts["train_seconds"] == record.facts["train_seconds"]
 
 
 def test_error_maps_are_on_disk_clip_by_clip(finished, small_data):
