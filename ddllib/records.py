@@ -16,7 +16,7 @@ import numpy as np
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_all
-from ddllib.settings import RESULTS, ROOT, recorded
+from ddllib.settings import RESULTS, ROOT, Settings, recorded
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
 # Of a record's settings, what neither changes the weights nor which test clips were looked at.
@@ -132,7 +132,9 @@ def settings_scored() -> list[str]:
 
 
 def _described(settings: Mapping) -> str:
-    kept = {k: v for k, v in settings.items() if k not in _NO_SETTING and v is not None}
+    """What differs from the defaults, so that a setting introduced later changes no old row."""
+    usual = Settings().asdict()
+    kept = {k: v for k, v in settings.items() if k not in _NO_SETTING and v != usual[k]}
     return " ".join(f"{name}={value}" for name, value in kept.items())
 
 
