@@ -63,9 +63,8 @@ def piece(ped2, tmp_path_factory):
 def test_the_whole_road_on_real_frames_with_a_real_detector(piece, ped2, tmp_path, monkeypatch):
     monkeypatch.setenv("DDL_RUNS", str(tmp_path))
     weights = ped2.parent.parent / "models" / "yolo11n_int8_openvino_model"
-    settings = load_profile(
-        "ped2-cpu", data=str(piece), weights=str(weights), size=64, latent_dim=16, epochs=4
-    )
+    changes = {"size": 64, "latent_dim": 16, "epochs": 4, "compile": False}
+    settings = load_profile("ped2-cpu", data=str(piece), weights=str(weights), **changes)
     data = road.prepare(settings, progress=False)
     assert data.size == (64, 64) and data.manifest["channels"] == 1
     assert data.manifest["coverage"] > 0.9
