@@ -1,6 +1,7 @@
 """The chapters as a reader runs them: under `tiny`, with their stored numbers held to account."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -137,10 +138,12 @@ def test_an_unknown_parameter_stops_a_chapter(tmp_path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_every_call_of_a_figure_shows_one_picture(executed_chapters, path):
+def test_a_figure_is_shown_once_or_told_to_be_missing(executed_chapters, path):
     executed = executed_chapters.executed(f"book/{path.stem}").read_text()
     for cell in json.loads(executed)["cells"]:
-        calls = "".join(cell["source"]).count("figures.") if cell["cell_type"] == "code" else 0
-        calls -= "".join(cell["source"]).count("figures.set_style")
-        pictures = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-        assert len(pictures) == calls, "".join(cell["source"])
+        source = "".join(cell["source"]).replace("figures.set_style", "")
+        outputs = cell.get("outputs", [])
+        shown = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+        assert len(set(shown)) == len(shown), source  # not by display and by matplotlib as well
+        if re.search(r"\b(figures|diagrams)\.\w+\(", source):
+            assert shown or any("not run" in str(o) for o in outputs), source
