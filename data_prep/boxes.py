@@ -11,8 +11,9 @@ import numpy as np
 from data_prep.detectors import Detector
 from data_prep.frames import frame_size
 from data_prep.layouts import Clip
-from data_prep.manifest import to_json, versions, writing
+from data_prep.manifest import to_json, versions
 from data_prep.tracking import ClipTracker
+from ddllib.files import writing
 
 Watched = Callable[[Iterable], Iterable]
 Found = tuple[list[np.ndarray], tuple[int, int]]  # boxes frame by frame, height and width

@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from data_prep import frames as fr
 from data_prep.layouts import Clip
-from data_prep.manifest import source_checksum, writing
+from data_prep.manifest import source_checksum
 from ddllib.errors import DDLError
+from ddllib.files import writing
 
 
 class Stopped(Exception):

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.unpack import disk_faults, one_line, unpack
+from data_prep.unpack import one_line, unpack
 from ddllib.errors import DDLError
+from ddllib.files import disk_faults
 
 TIMEOUT = 30  # seconds without a byte
 PAUSES = (1, 3, 9)  # seconds before each retry, as long as no retry brings a byte

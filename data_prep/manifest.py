@@ -5,16 +5,15 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
 from data_prep.tracking import BOX, COLUMNS
 from ddllib.errors import DDLError
+from ddllib.files import writing
 
 FORMAT = 2
 LARGE = 1 << 26  # bytes; larger files are not read whole to tell whether they changed
@@ -24,20 +23,6 @@ PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino", "torc
 def to_json(value) -> str:
     """JSON as the manifest is written: plain ASCII, so that no locale can misread it."""
     return json.dumps(value, indent=1)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file under a temporary name; in its place only once it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(part, "wb", buffering=1 << 20) as file:
-            yield file
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    os.replace(part, path)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -34,7 +34,6 @@ from data_prep.manifest import (
     to_json,
     versions,
     write_atomically,
-    writing,
 )
 from data_prep.survey import Survey, check, read_labels, survey
 from data_prep.tracking import COLUMNS, WINDOW, common_track_coverage, tracker_settings
@@ -50,6 +49,7 @@ from data_prep.workplace import (
     reuse,
 )
 from ddllib.errors import DDLError
+from ddllib.files import writing
 from ddllib.settings import runs_root
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from data_prep.clips import write_array
 from data_prep.labels import Marks, frame_labels
 from data_prep.layouts import Footage, masks_place
-from data_prep.manifest import writing
 from data_prep.masks import mask_to_working_size, read_masks
 from data_prep.survey import MASKS, Survey
 from ddllib.errors import DDLError
+from ddllib.files import writing
 
 
 def truth_files(footage: Footage) -> list[Path]:

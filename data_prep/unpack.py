@@ -10,13 +10,13 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tqdm import tqdm
 
 from ddllib.errors import DDLError
+from ddllib.files import disk_faults
 
 BLOCK = 1 << 18
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError)
@@ -122,15 +122,3 @@ def tar_members(path: Path) -> Iterator[tuple[str, int, str, Callable]]:
 def one_line(error) -> str:
     text = str(getattr(error, "reason", None) or error) or type(error).__name__
     return text.splitlines()[0].rstrip(":")
-
-
-@contextmanager
-def disk_faults(folder: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only folder and the like into a DDLError."""
-    try:
-        yield
-    except OSError as error:
-        raise DDLError(
-            f"{folder}: cannot be written ({one_line(error)}); make room or choose another folder "
-            "and run again, what was fetched is kept"
-        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import zipfile
@@ -16,6 +15,7 @@ import numpy as np
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_all
+from ddllib.files import writing
 from ddllib.settings import RESULTS, ROOT, Settings, recorded
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
@@ -61,15 +61,12 @@ def write_record(
 ) -> None:
     """Leave the arrays and, last, run.json in ``folder``, each file whole or not at all."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, arrays in zip(_ARRAYS, (scores, labels, shown), strict=True):
-        temporary = folder / f"{name}.part.npz"
-        np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, folder / f"{name}.npz")
-    temporary = folder / "run.json.part"
+        with writing(folder / f"{name}.npz") as file:
+            np.savez_compressed(file, **arrays)
     lines = [f"{json.dumps(key)}: {json.dumps(_finite(value))}" for key, value in facts.items()]
-    temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    os.replace(temporary, folder / "run.json")
+    with writing(folder / "run.json") as file:
+        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def read_record(folder: Path) -> Record:
@@ -120,10 +117,8 @@ def count_scoring(facts: Mapping, path: Path) -> None:
     row = f"{facts['data']['digest']},{_described(recorded(facts['settings']))}\n"
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else ["data,settings\n"]
     if row not in lines:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        temporary.write_text("".join([*lines, row]))
-        os.replace(temporary, path)
+        with writing(path) as file:
+            file.write("".join([*lines, row]).encode())
 
 
 def settings_scored() -> list[str]:

@@ -16,6 +16,7 @@ from ddllib.data import Prepared, load_prepared
 from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate_all
+from ddllib.files import writing
 from ddllib.heldout import altered_clips, judge_held_out
 from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
@@ -180,10 +181,9 @@ def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:
 
 def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path) -> np.ndarray:
     """Scores of one clip; its distance maps go to ``path`` as float16, N x H x W."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half, part = run.model.temporal // 2, path.with_suffix(".part")
+    half = run.model.temporal // 2
     shape = (len(frames), *frames.shape[-2:])
-    with part.open("wb") as file:
+    with writing(path) as file:
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         write_array_header_1_0(file, header)
 
@@ -194,7 +194,6 @@ def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path)
             file.write(padded.astype("<f2").tobytes())
 
         scores = score_clip(run.model, frames, settings.patch_size, run.precision, on_maps=keep)
-    os.replace(part, path)
     return scores
 
 

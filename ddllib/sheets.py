@@ -11,6 +11,7 @@ import numpy as np
 
 from ddllib.data import Prepared
 from ddllib.errors import DDLError
+from ddllib.files import writing
 
 BOX = ["x0", "y0", "x1", "y1"]
 
@@ -64,7 +65,9 @@ def save(path: Path | str, sheet: Sequence[Panel]) -> None:
     """Write a sheet as one .npz file, from which it can be drawn without the data."""
     fields = ("frame", "boxes", "tracks", "mask")
     arrays = {f"{k}-{name}": getattr(p, name) for k, p in enumerate(sheet) for name in fields}
-    np.savez_compressed(path, titles=np.array([panel.title for panel in sheet]), **arrays)
+    titles = np.array([panel.title for panel in sheet])
+    with writing(path) as file:
+        np.savez_compressed(file, titles=titles, **arrays)
 
 
 def load(path: Path | str) -> list[Panel]:

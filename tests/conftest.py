@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from conftest_disks import disk  # noqa: F401  (fixture)
 from conftest_footage import common, footage, own_runs, ready  # noqa: F401  (fixtures)
 from conftest_site import executed_chapters, site  # noqa: F401  (fixtures)
 

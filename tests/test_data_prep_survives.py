@@ -190,7 +190,7 @@ sys.exit(main(["prepare", {str(footage)!r}, {str(out)!r}, "--size", "24", "32", 
     write_frames(folder / "zz", walk(3) + walk(4))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
-    assert "File too large; finished clips are kept, mend this and run again" in run.stderr
+    assert "File too large); raise the limit on the size of files" in run.stderr
     assert list((out / ".partial" / "records" / "training").glob("*.json"))
     assert not list(out.rglob("zz*")) and not list(out.rglob("*.tmp"))
     again(footage, out)

@@ -362,7 +362,7 @@ def test_other_addresses_are_refused(tmp_path, address):
 
 
 def test_a_full_disk_leaves_the_part_for_later(site, tmp_path):
-    with full_disk(), refused(tmp_path, "make room", "run again"):
+    with full_disk(), refused(tmp_path, "cannot be written", "run again"):
         get(site, tmp_path)
     assert "a.zip" not in names(tmp_path)
     assert get(site, tmp_path).read_bytes() == DATA
@@ -613,7 +613,7 @@ def test_more_than_fits_the_disk_is_refused(tmp_path, monkeypatch, kind):
 
 def test_a_full_disk_while_unpacking_leaves_nothing(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "a.zip", {"small": b"1", "large": DATA})
-    with full_disk(), refused(tmp_path / "out", "make room"):
+    with full_disk(), refused(tmp_path / "out", "cannot be written"):
         unpack(path, tmp_path / "out", False)
     assert names(tmp_path / "out") == []
 

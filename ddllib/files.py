@@ -1,0 +1,76 @@
+"""Files that are whole or absent, and one line where a disk does not take them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ddllib.errors import DDLError
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or choose another folder"),
+    errno.EFBIG: "raise the limit on the size of files, or choose another folder",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a folder you may write to"),
+    errno.ENAMETOOLONG: "choose shorter names",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "choose a folder, this leads through a file"),
+}
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[BinaryIO]:
+    """A binary file under a temporary name beside ``path``; in its place only once it is whole.
+
+    It has reached the disk before it takes the place of an earlier file, so that neither a power
+    cut nor a full disk costs both. Missing folders are made. Raises ``DDLError``, and leaves the
+    earlier file as it was and nothing beside it, where the disk does not take the new one.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(part, "wb", buffering=1 << 20) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def write_whole(path: Path | str, writer: Callable[[BinaryIO], object]) -> None:
+    """``writing`` for what is written by one call of ``writer`` with the open file."""
+    with writing(path) as file:
+        writer(file)
+
+
+@contextmanager
+def disk_faults(place: Path | str) -> Iterator[None]:
+    """Turn a full disk, a read-only folder and the like into a ``DDLError`` that names ``place``.
+
+    ``torch.save`` and zip files end in errors of their own after that of the disk; those count too.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        fault = _of_disk(error)
+        if fault is None:
+            raise
+        reason = fault.strerror or " ".join(str(fault).split())
+        remedy = _REMEDIES.get(fault.errno, "make room, or choose another folder")
+        raise DDLError(
+            f"{place}: cannot be written ({reason}); {remedy}, and run again: what was finished "
+            "before is kept"
+        ) from error
+
+
+def _of_disk(error: BaseException | None) -> OSError | None:
+    """The disk's own error among an error and those that it followed from."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

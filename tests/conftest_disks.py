@@ -1,0 +1,64 @@
+"""Disks that are full or read-only: real ones where tests may mount, else as near as can be."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+
+import pytest
+
+
+def _mount(*arguments) -> bool:
+    """Whether `mount` with these arguments worked; it takes root and a system that lets it."""
+    try:
+        return not subprocess.run(["mount", *map(str, arguments)], capture_output=True).returncode
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _limited(size):
+    """No file grows beyond `size` bytes: the same class of error as a full disk, for anyone."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+class Disk:
+    """A folder whose disk can be filled up and be given room again."""
+
+    def __init__(self, folder, mounted):
+        self.folder, self.mounted = folder, mounted
+
+    @contextlib.contextmanager
+    def full(self, room=0):
+        """Meanwhile `room` bytes are free; as a plain folder, no file grows beyond them."""
+        if not self.mounted:
+            with _limited(room):
+                yield
+            return
+        ballast = self.folder / ".ballast"
+        state = os.statvfs(self.folder)
+        with open(ballast, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(state.f_bavail * state.f_frsize - room, 1))
+        try:
+            yield
+        finally:
+            ballast.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk of its own, 32 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = _mount("-t", "tmpfs", "-o", "size=32m", "tmpfs", folder)
+    yield Disk(folder, mounted)
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
