@@ -16,7 +16,7 @@ export HF_HUB_OFFLINE := 1
 # Compiled once, torch and its companions load twice as fast in every later kernel.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: book test lab lint clean
+.PHONY: book test kills lab lint clean
 
 book: $(READY)
 	@echo "Running the chapters that changed; the first time this takes some minutes."
@@ -24,6 +24,10 @@ book: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Training and preparation killed at random moments, twenty times each instead of three.
+kills: $(READY)
+	DDL_KILLS=20 $(BIN)/python -m pytest tests/test_interruption.py
 
 # JupyterLab otherwise asks its project's site for news and updates, and PyPI for extensions.
 lab: $(READY)

@@ -19,7 +19,7 @@ from chapters import Layout
 from cleaning import stored_numbers
 from publishing import publish
 
-from ddllib.errors import DDLError
+from ddllib.commands import run_command
 
 __all__ = ["Layout", "build", "run_chapters", "stored_numbers"]
 
@@ -64,15 +64,8 @@ def main() -> int:
     parser.add_argument("--profile", default="demo", help="a file of book/profiles, by its stem")
     parser.add_argument("--force", action="store_true", help="run unchanged chapters too")
     options = parser.parse_args()
-    try:
-        build(Layout(ROOT, ROOT / "_build", options.profile), options.force)
-    except KeyboardInterrupt:
-        print("book/build.py: stopped; finished chapters and epochs are kept", file=sys.stderr)
-        return 130
-    except (DDLError, OSError) as error:  # OSError: a full disk, a folder without write access
-        print(f"book/build.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+    layout = Layout(ROOT, ROOT / "_build", options.profile)
+    return run_command("book/build.py", lambda: build(layout, options.force))
 
 
 if __name__ == "__main__":

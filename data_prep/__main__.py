@@ -19,6 +19,7 @@ from data_prep.layouts import SPLITS
 from data_prep.manifest import to_json, verify, write_atomically
 from data_prep.prepared import prepare
 from data_prep.survey import report, survey
+from ddllib.commands import run_command
 from ddllib.errors import DDLError
 from ddllib.settings import data_root
 
@@ -172,17 +173,10 @@ def quieten() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it worked, 1 with one line on stderr if the user can mend it."""
+    """Run one command; returns its exit status."""
     quieten()
     given = build_parser().parse_args(arguments)
-    try:
-        return given.run(given) or 0
-    except (DDLError, OSError) as error:
-        print(f"data_prep: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("data_prep: stopped; finished clips are kept, run again to go on", file=sys.stderr)
-        return 130
+    return run_command("data_prep", lambda: given.run(given))
 
 
 if __name__ == "__main__":

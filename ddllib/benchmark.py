@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ import pandas as pd
 import torch
 
 from ddllib import means, road, textbook
+from ddllib.commands import run_command
 from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
 from ddllib.evaluation import evaluate
 from ddllib.models import Conv3DSkipUNet
@@ -59,7 +61,7 @@ CASES = {c.name: c for c in (Case("small", 128, 64, 66, 10), Case("paper", 256, 
 Way = Callable[[], np.ndarray]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ddllib.benchmark", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
@@ -68,6 +70,10 @@ def main() -> None:
     parser.add_argument("--means", action="store_true", help="also leave out one means at a time")
     parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
     given = parser.parse_args()
+    return run_command("benchmark", lambda: _report(given))
+
+
+def _report(given: argparse.Namespace) -> None:
     report = measure([CASES[name] for name in given.cases], given.device, given.rounds)
     if given.means:
         report["means"] = [
@@ -397,4 +403,4 @@ def settle(model: Conv3DSkipUNet, clip: np.ndarray, device: torch.device) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

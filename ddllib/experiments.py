@@ -16,14 +16,16 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from ddllib import road
+from ddllib.commands import run_command
 from ddllib.errors import DDLError
 from ddllib.records import Record, publish, read_record
 from ddllib.settings import RESULTS, ROOT, Settings, check_names, load_profile
@@ -96,19 +98,47 @@ def run_all(name: str, workers: int, say: Callable[[str], None] = print) -> int:
     for trial in {t.settings.prepared_folder: t for t in map(trials.__getitem__, missing)}.values():
         road.prepare(trial.settings, progress=False)
     threads = max(1, (os.cpu_count() or 1) // workers)
+    running: set[subprocess.Popen] = set()
     with ThreadPoolExecutor(workers) as pool:
-        failed = pool.map(lambda index: _run_apart(name, index, threads, say), missing)
-        return sum(failed)
+        jobs = [pool.submit(_run_apart, name, i, threads, running, say) for i in missing]
+        try:
+            return sum(job.result() for job in jobs)
+        except BaseException:  # stopped: every run saves where it is
+            pool.shutdown(wait=False, cancel_futures=True)
+            _terminate(running, jobs)
+            raise
 
 
-def _run_apart(name: str, index: int, threads: int, say: Callable[[str], None]) -> bool:
+def _terminate(running: set[subprocess.Popen], jobs: Sequence[Future]) -> None:
+    """Ask every process to save and end, once, those too that are just being started."""
+    asked: set[subprocess.Popen] = set()
+    while not all(job.done() for job in jobs):
+        for process in set(running) - asked:
+            process.terminate()
+            asked.add(process)
+        time.sleep(0.1)
+
+
+def _run_apart(
+    name: str, index: int, threads: int, running: set, say: Callable[[str], None]
+) -> bool:
     """One trial in its own process; True if it failed."""
     command = [sys.executable, "-m", "ddllib.experiments", "one", name, str(index)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    lines = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).splitlines()
-    say(lines[-1] if lines else f"{name} {index}: ended with status {done.returncode}")
-    return done.returncode != 0
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running.add(process)
+    printed, faults = process.communicate()
+    running.discard(process)
+    lines = (printed if process.returncode == 0 else faults or printed).splitlines()
+    say(lines[-1] if lines else f"{name} {index}: ended with status {process.returncode}")
+    return process.returncode != 0
 
 
 def summary(record: Record) -> str:
@@ -128,11 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("index", nargs="?", type=int, help="which run, for one")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time (default 1)")
     given = parser.parse_args(arguments)
-    try:
-        return _do(given)
-    except DDLError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return run_command("experiments", lambda: _do(given))
 
 
 def _do(given: argparse.Namespace) -> int:

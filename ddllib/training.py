@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,13 @@ from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_
 from ddllib.models import UNet, build_model, for_scoring
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import Settings
+from ddllib.stopping import Stop, stop_between_steps
 from ddllib.windows import Windows
 
 HISTORY = (
     "step", "epoch", "total", "reconstruction", "distinction", "p", "q", "sigma", "learning_rate",
 )  # fmt: skip
+KEEP_SECONDS = 600  # at most so much training is lost to a power cut
 
 
 @dataclass
@@ -73,8 +74,9 @@ def fit(
 ) -> Run:
     """Train on ``data.training`` for ``settings.epochs`` epochs.
 
-    With ``folder`` a checkpoint is left there after every epoch, and training goes on from the one
-    that is there (``road.train`` sees to it that it is of the same settings and data). Raises
+    With ``folder`` a checkpoint is left there after every epoch, every ten minutes and at Ctrl-C
+    or SIGTERM, and training goes on from the one that is there, step for step as if it had never
+    stopped (``road.train`` sees to it that it is of the same settings and data). Raises
     ``DDLError`` when no window has a track (modes sdl and ddl) or the loss is no longer finite.
     """
     run = new_run(settings)
@@ -85,26 +87,115 @@ def fit(
             f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
             "expected some; prepare the data with another detector"
         )
-    steps = math.ceil(len(windows) / settings.batch_size)
-    optimiser = new_optimiser(run)
-    schedule = _schedule(optimiser, settings, steps)
-    state = (run.model, run.creator, optimiser, schedule)
-    who = checkpoints.identity(settings, data)
-    if folder and checkpoints.exists(folder):
-        saved = checkpoints.restore(folder, *state)
-        run.epoch, run.seconds, run.history = saved["epoch"], saved["seconds"], saved["history"]
-    if settings.compile and run.epoch < settings.epochs and can_compile(device):
+    training = _Training(run, windows, folder, checkpoints.identity(settings, data))
+    training.take_up()
+    if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
         run.model.compile(dynamic=False)
-    for epoch in range(run.epoch, settings.epochs):
-        started = time.perf_counter()
-        _train_epoch(run, windows, optimiser, schedule, epoch, steps, progress)
-        run.epoch = epoch + 1
-        run.seconds += time.perf_counter() - started
-        if folder:
-            done = {"epoch": run.epoch, "seconds": run.seconds, "history": run.history}
-            checkpoints.save(folder, who, done, *state)
+    with stop_between_steps() as stop:
+        while training.draws.epoch < settings.epochs:
+            training.finish_epoch(stop, progress)
+        stop.take()
+    run.epoch = training.draws.epoch
     run.model.eval()
     return run
+
+
+class Draws:
+    """Everything random of a training run after its start: where it stands and what comes next.
+
+    Each epoch has a seed of its own, from which the order of the windows, their boxes (``rng``)
+    and the noise (``noise``, on the device) are drawn. Its state continues a run within an epoch.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, device: torch.device | str):
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.steps = math.ceil(count / batch_size)
+        self.rng, self.noise = torch.Generator(), torch.Generator(device)
+        self.start(epoch=0)
+
+    def start(self, epoch: int) -> None:
+        """Stand before the first batch of an epoch, counted from 0."""
+        self.epoch, self.step = epoch, 0
+        seed = 1_000_003 * (self.seed + 1) + epoch
+        self.rng.manual_seed(seed)
+        self.noise.manual_seed(seed)
+        self.batches = torch.randperm(self.count, generator=self.rng).split(self.batch_size)
+
+    def state_dict(self) -> dict:
+        """The position, and the state of both generators."""
+        states = {"rng": self.rng.get_state(), "noise": self.noise.get_state()}
+        return {"epoch": self.epoch, "step": self.step, **states}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Stand where ``state`` was taken."""
+        self.start(state["epoch"])
+        self.step = state["step"]
+        self.rng.set_state(state["rng"])
+        self.noise.set_state(state["noise"])
+
+
+class _Training:
+    """A run in the making: what a step changes, kept together in checkpoints."""
+
+    def __init__(self, run: Run, windows: Windows, folder: Path | None, who: dict):
+        self.run, self.windows, self.folder, self.who = run, windows, folder, who
+        settings = run.settings
+        self.draws = Draws(len(windows), settings.batch_size, settings.seed, run.creator.l.device)
+        self.optimiser = new_optimiser(run)
+        self.schedule = _schedule(self.optimiser, settings, self.draws.steps)
+        self.state = (run.model, run.creator, self.optimiser, self.schedule, self.draws)
+
+    def take_up(self) -> None:
+        """Go on from the checkpoint, where there is one."""
+        if self.folder and checkpoints.exists(self.folder):
+            saved = checkpoints.restore(self.folder, *self.state)
+            self.run.seconds, self.run.history = saved["seconds"], saved["history"]
+
+    def keep(self) -> None:
+        """Leave a checkpoint, but none of weights that have gone wrong."""
+        if not all(torch.isfinite(p).all() for p in self.run.model.parameters()):
+            raise DDLError(
+                f"training: the weights are not finite after step {len(self.run.history['step'])}; "
+                "the checkpoint before is kept; lower learning_rate"
+            )
+        if self.folder:
+            done = {"seconds": self.run.seconds, "history": self.run.history}
+            checkpoints.save(self.folder, self.who, done, *self.state)
+
+    def finish_epoch(self, stop: Stop, progress: bool) -> None:
+        """Train to the end of the epoch and leave a checkpoint; one in between if it is long."""
+        run, draws = self.run, self.draws
+        run.model.train()
+        name = f"epoch {draws.epoch + 1}/{run.settings.epochs}"
+        kept = time.perf_counter()
+        with tqdm(total=draws.steps, desc=name, disable=not progress, mininterval=1.0) as bar:
+            bar.update(draws.step)
+            while draws.step < draws.steps:
+                started = time.perf_counter()
+                self.step(bar)
+                draws.step += 1
+                bar.update()
+                run.seconds += time.perf_counter() - started
+                stopping = bool(stop)
+                if stopping or started - kept > KEEP_SECONDS:
+                    self.keep()
+                    kept = time.perf_counter()
+                if stopping:
+                    stop.take()
+        draws.start(draws.epoch + 1)
+        self.keep()
+
+    def step(self, bar: tqdm) -> None:
+        """One step on the next batch; none where the mode needs objects and it has none."""
+        run, draws = self.run, self.draws
+        x, mask = self.windows.gather(draws.batches[draws.step], draws.rng)
+        if run.settings.mode != "none" and not mask.any():
+            return
+        sigma = float(run.creator.anomaly_weight.detach())
+        terms = train_step(run, x, mask, self.optimiser, draws.noise)
+        _log(run, terms, sigma, draws.epoch, self.schedule.get_last_lr()[0])
+        self.schedule.step()
+        bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{sigma:.3f}")
 
 
 def new_optimiser(run: Run) -> torch.optim.Adam:
@@ -131,42 +222,6 @@ def _schedule(optimiser, settings: Settings, steps: int):
         return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total)
     drop = round(0.8 * settings.epochs) * steps
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop], gamma=0.5)
-
-
-def _train_epoch(run, windows, optimiser, schedule, epoch, steps, progress) -> None:
-    run.model.train()
-    rng = torch.Generator().manual_seed(_epoch_seed(run.settings.seed, epoch))
-    noise_rng = torch.Generator(run.creator.l.device).manual_seed(rng.initial_seed())
-    bar = tqdm(
-        _batches(len(windows), run.settings.batch_size, rng),
-        total=steps,
-        desc=f"epoch {epoch + 1}/{run.settings.epochs}",
-        disable=not progress,
-        mininterval=1.0,
-    )
-    for indices in bar:
-        x, mask = windows.gather(indices, rng)
-        if run.settings.mode != "none" and not mask.any():
-            continue
-        sigma = float(run.creator.anomaly_weight.detach())
-        terms = train_step(run, x, mask, optimiser, noise_rng)
-        _log(run, terms, sigma, epoch, schedule.get_last_lr()[0])
-        schedule.step()
-        bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{sigma:.3f}")
-    if not all(torch.isfinite(p).all() for p in run.model.parameters()):
-        raise DDLError(
-            f"training: the weights are not finite after epoch {epoch + 1}; the checkpoint before "
-            "is kept; lower learning_rate"
-        )
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    # Every epoch draws from a seed of its own, so a resumed run repeats the same draws.
-    return 1_000_003 * (seed + 1) + epoch
-
-
-def _batches(count: int, batch_size: int, rng: torch.Generator) -> Iterator[Tensor]:
-    yield from torch.randperm(count, generator=rng).split(batch_size)
 
 
 def train_step(
@@ -232,7 +287,7 @@ def mean_distances(run: Run, windows: Windows, count: int = 200) -> tuple[float,
     rng = torch.Generator().manual_seed(run.settings.seed)
     device, middle = run.creator.l.device, run.model.temporal // 2
     totals, model = torch.zeros(3), for_scoring(run.model)
-    for indices in _batches(len(windows), run.settings.batch_size, rng):
+    for indices in torch.randperm(len(windows), generator=rng).split(run.settings.batch_size):
         if count <= 0:
             break
         x, mask = windows.gather(indices[:count], rng)

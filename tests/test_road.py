@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from conftest_footage import ABNORMAL
 
-from ddllib import PROTOCOLS, DDLError, checkpoints, evaluate, road
+from ddllib import PROTOCOLS, DDLError, evaluate, road
 from ddllib.pixels import pixel_auroc
 from ddllib.records import find_records, read_record
 from ddllib.scoring import score_clip
@@ -169,25 +168,6 @@ def test_records_are_found_by_name_and_damage_is_told(finished):
     (record.folder / "scores.npz").unlink()
     with pytest.raises(DDLError, match="scores.npz: not there"):
         read_record(record.folder)
-
-
-class Hostile:
-    def __reduce__(self):
-        return (print, ("code was run",))
-
-
-def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
-    torch.save({"identity": Hostile()}, tmp_path / checkpoints.NAME)
-    with pytest.raises(DDLError, match="checkpoint.pt: cannot be read"):
-        checkpoints.read(tmp_path)
-    assert "code was run" not in capsys.readouterr().out
-
-
-def test_a_damaged_checkpoint_is_named(finished, small_data):
-    settings, _, record = finished
-    (record.folder / checkpoints.NAME).write_bytes(b"half a file")
-    with pytest.raises(DDLError, match="checkpoint.pt: cannot be read"):
-        road.train(settings, small_data, progress=False)
 
 
 def test_footage_with_a_mat_of_its_own_walks_the_whole_road(small_settings, common):

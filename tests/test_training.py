@@ -1,6 +1,8 @@
 """Training: modes, logging, seeds, resuming, and what stops it."""
 
 import math
+import os
+import signal
 
 import pandas as pd
 import pytest
@@ -114,28 +116,40 @@ def test_the_callers_random_state_is_left_alone(small_settings, small_data):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(
+def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(
     small_settings, small_data, tmp_path, monkeypatch
 ):
     settings = small_settings(epochs=3)
     whole = fit(settings, small_data, progress=False)
-    calls, train_epoch = [], training._train_epoch
+    step, taken = training.train_step, []
 
-    def stop_in_the_third(*args):
-        calls.append(args)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        train_epoch(*args)
+    def interrupted_in_the_sixth(*args):
+        taken.append(args)
+        if len(taken) == 6:  # the second of the second epoch
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*args)
 
-    monkeypatch.setattr(training, "_train_epoch", stop_in_the_third)
+    monkeypatch.setattr(training, "train_step", interrupted_in_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         fit(settings, small_data, tmp_path, progress=False)
-    monkeypatch.undo()
+    assert len(taken) == 6  # the step was finished, and no other begun
     resumed = fit(settings, small_data, tmp_path, progress=False)
-    assert resumed.steps_now < len(resumed.history["step"])
+    assert resumed.steps_now == len(resumed.history["step"]) - 6
     assert torch.equal(weights(whole), weights(resumed))
     assert whole.history == resumed.history
     assert float(whole.creator.l.detach()) == float(resumed.creator.l.detach())
+
+
+def test_long_epochs_leave_checkpoints_on_the_way(
+    small_settings, small_data, tmp_path, monkeypatch
+):
+    saved, save = [], training.checkpoints.save
+    monkeypatch.setattr(training, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(
+        training.checkpoints, "save", lambda *given: saved.append(save(*given)) or None
+    )
+    run = fit(small_settings(), small_data, tmp_path, progress=False)
+    assert len(saved) == len(run.history["step"]) + run.epoch
 
 
 def test_a_finished_run_is_not_trained_again(small_settings, small_data, tmp_path):
