@@ -92,7 +92,7 @@ def publish(record: Record) -> Record:
     Curves are rounded to six digits. The settings are counted among those that were ever scored on
     test clips. Frames for figures are kept of seed 0 only, so that many seeds stay small.
     """
-    facts = {**record.facts, "history": _rounded(record.facts["history"])}
+    facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
         facts["metrics"] = evaluate_all(record.scores, record.labels)
         count_scoring(facts, SCORED)
@@ -102,7 +102,8 @@ def publish(record: Record) -> Record:
     return read_record(folder)
 
 
-def _rounded(history: Mapping[str, list]) -> dict[str, list]:
+def rounded(history: Mapping[str, list]) -> dict[str, list]:
+    """Curves as published records keep them: six digits."""
     return {
         name: [v if v is None or isinstance(v, int) else float(f"{v:.6g}") for v in values]
         for name, values in history.items()

@@ -1,0 +1,41 @@
+"""A record is run again from its settings alone, and a difference is told with its place."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ddllib import repeat, road
+from ddllib.records import read_record, write_record
+from ddllib.settings import load_profile
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """A run of the short generated scene, from footage to record."""
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    settings = load_profile("tiny", epochs=1, size=32, latent_dim=8)
+    data = road.prepare(settings, progress=False)
+    return road.score(settings, data, road.train(settings, data, progress=False), progress=False)
+
+
+def test_a_record_is_repeated_bit_for_bit(record, capsys):
+    assert repeat.main([str(record.folder)]) == 0
+    assert "the same curves and scores, bit for bit" in capsys.readouterr().out
+    again = record.folder.parents[1] / "repeated" / "tiny" / record.folder.name
+    assert read_record(again).facts["history"] == record.facts["history"]
+    assert (again.parent / "prepared" / "manifest.json").is_file()  # from the footage on
+
+
+def test_what_differs_is_told(record):
+    facts = json.loads(json.dumps(record.facts))
+    facts["history"]["total"][3] += 0.01
+    facts["environment"]["packages"]["torch"] = "1.0"
+    scores = {name: values + np.float32(1e-7) for name, values in record.scores.items()}
+    other = record.folder.with_name("other")
+    write_record(other, facts, scores, record.labels, record.shown)
+    lines = repeat.compare(read_record(other), record)
+    assert lines[0].startswith("training: total at step 3 was")
+    assert lines[1].startswith("scores: not the same; AUC (raw) was")
+    assert any(line.startswith("made with torch 1.0, now ") for line in lines[2:])
+    assert repeat.compare(record, record) == []
