@@ -18,6 +18,7 @@ from cleaning import clean
 from papermill.exceptions import PapermillExecutionError, strip_color
 
 from ddllib.errors import DDLError
+from ddllib.reading import read_yaml
 from ddllib.settings import check_names
 
 
@@ -136,7 +137,10 @@ def check_profile(layout: Layout) -> None:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise DDLError(f"{path.name}: no such profile in book/profiles; expected one of {known}")
-    check_names(yaml.safe_load(path.read_text()) or {}, path.name)
+    values = read_yaml(path) or {}
+    if not isinstance(values, dict):
+        raise DDLError(f"{path.name}: expected one `name: value` a line")
+    check_names(values, path.name)
 
 
 def execute(layout: Layout, page: str) -> None:

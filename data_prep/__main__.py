@@ -19,7 +19,7 @@ from data_prep.layouts import SPLITS
 from data_prep.manifest import to_json, verify, write_atomically
 from data_prep.prepared import prepare
 from data_prep.survey import report, survey
-from ddllib.errors import DDLError
+from ddllib.errors import DDLError, printable
 from ddllib.settings import data_root
 
 PICTURES = (".png", ".pdf", ".svg", ".npz")
@@ -169,6 +169,7 @@ def quieten() -> None:
     """What decoders print beside our one line helps nobody."""
     cv2.utils.logging.setLogLevel(0)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    sys.stdout.reconfigure(errors="backslashreplace")  # names that no locale can show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -178,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return given.run(given) or 0
     except (DDLError, OSError) as error:
-        print(f"data_prep: {error}", file=sys.stderr)
+        print(f"data_prep: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("data_prep: stopped; finished clips are kept, run again to go on", file=sys.stderr)
