@@ -1,6 +1,7 @@
 """Decoded frames of a clip, one at a time, and their way to the working size."""
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,8 +66,8 @@ def read_image(path: Path, flags: int) -> np.ndarray:
     if path.stat().st_size > MOST_BYTES:
         raise DDLError(f"{path}: more than {MOST_BYTES} bytes; expected one image, remove it")
     data, image = path.read_bytes(), None
-    if not is_cut_off(data) and (size := stated_size(data)):
-        check_pixels(path, *size)
+    if not is_cut_off(data) and (pixels := stated_pixels(data)):
+        check_pixels(path, pixels)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise DDLError(
@@ -76,25 +77,24 @@ def read_image(path: Path, flags: int) -> np.ndarray:
     return image
 
 
-def stated_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by an image's header, before a pixel is decoded; None if it is none."""
+def stated_pixels(data: bytes) -> float:
+    """Pixels by an image's header, before one is decoded; 0 if it is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit is below that of Pillow's warning
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return image.size
+                return math.prod(image.size)
     except Image.DecompressionBombError:
-        return MOST_PIXELS, MOST_PIXELS
+        return math.inf
     except Exception:  # damaged headers make Pillow raise almost anything
-        return None
+        return 0
 
 
-def check_pixels(path: Path, width: float, height: float) -> None:
+def check_pixels(path: Path, pixels: float) -> None:
     """Raise DDLError for frames so large that one of them could take all memory."""
-    if width * height > MOST_PIXELS:
+    if pixels > MOST_PIXELS:
         raise DDLError(
-            f"{path}: frames of {width:.0f}x{height:.0f} pixels; expected at most {MOST_PIXELS} "
-            "pixels, make them smaller"
+            f"{path}: a frame of more than {MOST_PIXELS} pixels; expected smaller ones, resize them"
         )
 
 
@@ -117,7 +117,8 @@ def open_video(path: Path) -> cv2.VideoCapture:
             f"{path}: OpenCV cannot open this video; fetch it again, or convert it, for example "
             "to MP4 with H.264"
         )
-    check_pixels(path, video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    sides = video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    check_pixels(path, math.prod(sides))
     return video
 
 

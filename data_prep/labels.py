@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.matlab import load_cells
 from ddllib.errors import DDLError
 from ddllib.reading import read_array
 
@@ -61,24 +62,9 @@ def clips_in(folder: Path, clips: Mapping[str, int | None]) -> list[str]:
 
 
 def read_mat(path: Path, clips: Mapping[str, int | None]) -> dict[str, Marks]:
-    cells = load_mat(path, "gt", "gt[0][clip] with 2 x n rows").ravel()
+    cells = load_cells(path, "gt", "gt[0][clip] with 2 x n rows")
     check_count(path, len(cells), clips)
     return {name: mat_ranges(path, name, cell) for name, cell in zip(clips, cells, strict=True)}
-
-
-def load_mat(path: Path, variable: str, expected: str) -> np.ndarray:
-    """One variable of a MATLAB file (version 5 to 7.2)."""
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(path, variable_names=[variable])
-    except NotImplementedError as error:
-        raise DDLError(f"{path}: a MATLAB 7.3 file; save it again with `save -v7`") from error
-    except Exception as error:  # damaged bytes make the reader raise almost anything
-        raise DDLError(f"{path}: not a readable MATLAB file ({error}); fetch it again") from error
-    if not isinstance(content.get(variable), np.ndarray):
-        raise DDLError(f"{path}: holds no variable `{variable}`; expected {expected}")
-    return content[variable]
 
 
 def check_count(path: Path, found: int, clips: Mapping[str, int | None]) -> None:
@@ -89,9 +75,8 @@ def check_count(path: Path, found: int, clips: Mapping[str, int | None]) -> None
         )
 
 
-def mat_ranges(path: Path, clip: str, cell) -> Marks:
+def mat_ranges(path: Path, clip: str, rows: np.ndarray) -> Marks:
     """Marks of one cell of `gt`; an empty cell is a clip without anomalies."""
-    rows = np.asarray(cell)
     if rows.size == 0:
         return Marks([])
     whole = rows.dtype.kind in "iuf" and np.isfinite(rows).all() and not np.any(rows % 1)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from data_prep.frames import read_image
-from data_prep.labels import load_mat
+from data_prep.matlab import load_cells
 from ddllib.errors import DDLError
 from ddllib.reading import read_array
 
@@ -60,12 +60,14 @@ def read_stack(path: Path) -> Iterator[np.ndarray]:
         yield mask
 
 
-def load_volume(path: Path) -> np.ndarray:
-    """The masks of an Avenue file, an object array of N arrays H x W."""
-    masks = load_mat(path, "volLabel", "a cell with one mask per frame").ravel()
-    shapes = {mask.shape if isinstance(mask, np.ndarray) else () for mask in masks}
-    numbers = all(isinstance(mask, np.ndarray) and mask.dtype.kind in "buif" for mask in masks)
-    if not numbers or len(shapes) != 1 or len(shapes.pop()) != 2 or not masks[0].size:
+def load_volume(path: Path) -> list[np.ndarray]:
+    """The masks of an Avenue file, N arrays H x W."""
+    masks = load_cells(path, "volLabel", "a cell with one mask per frame")
+    shapes = {mask.shape for mask in masks if mask.dtype.kind in "bui"}
+    odd = [
+        mask for mask in masks if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "bui"
+    ]
+    if odd or len(shapes) != 1:
         raise DDLError(f"{path}: `volLabel` is no cell of masks of one size; fetch it again")
     return masks
 
