@@ -20,6 +20,7 @@ from cleaning import stored_numbers
 from publishing import publish
 
 from ddllib.commands import run_command
+from ddllib.files import disk_faults
 
 __all__ = ["Layout", "build", "run_chapters", "stored_numbers"]
 
@@ -51,8 +52,9 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
 
 def build(layout: Layout, force: bool = False) -> None:
     """The whole build; raises ``DDLError`` and leaves the earlier site where anything fails."""
-    ran, unchanged = run_chapters(layout, force)
-    state = "built" if publish(layout) else "unchanged"
+    with disk_faults(layout.out):
+        ran, unchanged = run_chapters(layout, force)
+        state = "built" if publish(layout) else "unchanged"
     page = os.path.relpath(layout.out / "html" / "index.html", layout.root)
     if not ran:
         print("no chapter has changed: nothing is trained again")

@@ -18,6 +18,8 @@ from cleaning import clean
 from papermill.exceptions import PapermillExecutionError, strip_color
 
 from ddllib.errors import DDLError
+from ddllib.files import writing
+from ddllib.reading import read_json, read_yaml
 from ddllib.settings import check_names
 
 
@@ -103,21 +105,35 @@ def fingerprints(layout: Layout) -> dict[str, str]:
 
 
 def stale(layout: Layout, marks: dict[str, str], force: bool = False) -> set[str]:
-    """The chapters that have to run: changed, never run, or all where the runs are gone."""
-    known = {}
-    if layout.fingerprints.is_file() and not force:
-        known = json.loads(layout.fingerprints.read_text())
-    changed = {p for p in marks if known.get(p) != marks[p] or not layout.executed(p).is_file()}
+    """The chapters that have to run: changed, never run, or all where the runs are gone.
+
+    An executed copy that is damaged or was edited has to run again too.
+    """
+    known = {} if force else _known(layout)
+    changed = {p for p in marks if known.get(p) != _seal(layout, p, marks[p])}
     return set(marks) if changed and not layout.runs.is_dir() else changed
+
+
+def _known(layout: Layout) -> dict[str, str]:
+    """What is noted of the executed chapters; nothing where the note is missing or damaged."""
+    try:
+        return read_json(layout.fingerprints, "fingerprints", "every chapter runs")
+    except DDLError:
+        return {}
+
+
+def _seal(layout: Layout, page: str, mark: str) -> str:
+    """What a chapter follows from and the executed copy itself, in one."""
+    path = layout.executed(page)
+    copy = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+    return f"{mark} {copy}"
 
 
 def remember(layout: Layout, page: str, mark: str) -> None:
     """Note that ``page`` ran from this state, at once, so that a stopped build goes on here."""
-    path = layout.fingerprints
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    spare = path.with_suffix(".new")
-    spare.write_text(json.dumps({**known, page: mark}, indent=1))
-    spare.replace(path)
+    known = {**_known(layout), page: _seal(layout, page, mark)}
+    with writing(layout.fingerprints) as file:
+        file.write(json.dumps(known, indent=1).encode())
 
 
 def check_parameters(layout: Layout, page: str) -> None:
@@ -136,7 +152,10 @@ def check_profile(layout: Layout) -> None:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise DDLError(f"{path.name}: no such profile in book/profiles; expected one of {known}")
-    check_names(yaml.safe_load(path.read_text()) or {}, path.name)
+    values = read_yaml(path) or {}
+    if not isinstance(values, dict):
+        raise DDLError(f"{path.name}: expected one `name: value` a line")
+    check_names(values, path.name)
 
 
 def execute(layout: Layout, page: str) -> None:
@@ -160,10 +179,9 @@ def execute(layout: Layout, page: str) -> None:
     except Exception as error:  # a failed cell, a dead kernel, a full disk: all end the build
         raise DDLError(_keep_failure(layout, page, running, error)) from error
     notebook = clean(nbformat.read(running, as_version=4), layout.root.resolve())
-    nbformat.write(notebook, running)
-    target = layout.executed(page)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    running.replace(target)
+    with writing(layout.executed(page)) as file:
+        file.write(nbformat.writes(notebook).encode())
+    running.unlink()
 
 
 def _keep_failure(layout: Layout, page: str, running: Path, error: Exception) -> str:

@@ -170,6 +170,7 @@ def quieten() -> None:
     """What decoders print beside our one line helps nobody."""
     cv2.utils.logging.setLogLevel(0)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    sys.stdout.reconfigure(errors="backslashreplace")  # names that no locale can show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

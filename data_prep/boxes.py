@@ -1,10 +1,8 @@
 """Boxes of a detector, kept clip by clip, and the tracks made of them."""
 
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -13,7 +11,9 @@ from data_prep.frames import frame_size
 from data_prep.layouts import Clip
 from data_prep.manifest import to_json, versions
 from data_prep.tracking import ClipTracker
+from ddllib.errors import DDLError
 from ddllib.files import writing
+from ddllib.reading import read_arrays
 
 Watched = Callable[[Iterable], Iterable]
 Found = tuple[list[np.ndarray], tuple[int, int]]  # boxes frame by frame, height and width
@@ -57,8 +57,9 @@ class Boxes:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as kept:
-                found = np.split(kept["boxes"], kept["ends"][:-1])
-                return found, tuple(kept["size"].tolist())
-        except (BadZipFile, zlib.error, ValueError, KeyError, EOFError):
+            kept = read_arrays(path, "kept boxes", "they are made anew")
+            found, (height, width) = np.split(kept["boxes"], kept["ends"][:-1]), kept["size"]
+        except (DDLError, KeyError, ValueError, TypeError):
             return None  # damaged; it is made anew
+        whole = kept["boxes"].ndim == 2 and np.isfinite(kept["boxes"]).all()
+        return (found, (int(height), int(width))) if whole else None

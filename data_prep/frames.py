@@ -1,16 +1,23 @@
 """Decoded frames of a clip, one at a time, and their way to the working size."""
 
+import io
+import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from data_prep.layouts import Clip
 from ddllib.errors import DDLError
 
 # Containers that state the number of their frames; others only guess it.
 STATING = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or an attack
+MOST_BYTES = 1 << 29  # of one image file
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 GREY_TOLERANCE = 2  # grey levels; a video codec may part equal channels by rounding
 
 
@@ -56,14 +63,39 @@ def read_image_folder(clip: Clip, colour: bool) -> Iterator[np.ndarray]:
 def read_image(path: Path, flags: int) -> np.ndarray:
     """One image by OpenCV; DDLError if it is cut off or no image."""
     # Through bytes, because imread fails on some non-ASCII paths and decodes half a JPEG silently.
-    data = path.read_bytes()
-    image = None if is_cut_off(data) else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if path.stat().st_size > MOST_BYTES:
+        raise DDLError(f"{path}: more than {MOST_BYTES} bytes; expected one image, remove it")
+    data, image = path.read_bytes(), None
+    if not is_cut_off(data) and (pixels := stated_pixels(data)):
+        check_pixels(path, pixels)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise DDLError(
             f"{path}: truncated or not an image; expected a whole "
             f"{path.suffix[1:].upper()} file, fetch it again"
         )
     return image
+
+
+def stated_pixels(data: bytes) -> float:
+    """Pixels by an image's header, before one is decoded; 0 if it is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own limit is below that of Pillow's warning
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                return math.prod(image.size)
+    except Image.DecompressionBombError:
+        return math.inf
+    except Exception:  # damaged headers make Pillow raise almost anything
+        return 0
+
+
+def check_pixels(path: Path, pixels: float) -> None:
+    """Raise DDLError for frames so large that one of them could take all memory."""
+    if pixels > MOST_PIXELS:
+        raise DDLError(
+            f"{path}: a frame of more than {MOST_PIXELS} pixels; expected smaller ones, resize them"
+        )
 
 
 def is_cut_off(data: bytes) -> bool:
@@ -79,13 +111,25 @@ def is_cut_off(data: bytes) -> bool:
 
 def open_video(path: Path) -> cv2.VideoCapture:
     """An opened video; DDLError if OpenCV cannot read it."""
-    video = cv2.VideoCapture(str(path))
-    if not video.isOpened():
+    video = None if is_text(path) else cv2.VideoCapture(str(path))
+    if video is None or not video.isOpened():
         raise DDLError(
             f"{path}: OpenCV cannot open this video; fetch it again, or convert it, for example "
             "to MP4 with H.264"
         )
+    sides = video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    check_pixels(path, math.prod(sides))
     return video
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is a play list or a script, whatever its name.
+
+    FFmpeg would follow the addresses in it, also into the network.
+    """
+    with open(path, "rb") as file:
+        head = file.read(11).removeprefix(b"\xef\xbb\xbf")[:8]
+    return not head.startswith(b"RIFF") and all(9 <= byte <= 126 for byte in head)
 
 
 def read_video(path: Path) -> Iterator[np.ndarray]:

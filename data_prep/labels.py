@@ -11,18 +11,19 @@ Whatever the form, ranges are counted from zero from here on, the last frame inc
 
 import csv
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.matlab import load_cells
 from ddllib.errors import DDLError
+from ddllib.reading import read_array
 
 COLUMNS = ("clip", "first", "last")
 UCSD_LINE = re.compile(r"^\s*TestVideoFile\{end\+1\}\.gt_frame\s*=\s*\[(.*?)\]", re.MULTILINE)
-UCSD_RANGE = re.compile(r"\s*([0-9]+)\s*:\s*([0-9]+)\s*")
+UCSD_RANGE = re.compile(r"\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*")
 
 Ranges = list[tuple[int, int]]
 
@@ -61,25 +62,9 @@ def clips_in(folder: Path, clips: Mapping[str, int | None]) -> list[str]:
 
 
 def read_mat(path: Path, clips: Mapping[str, int | None]) -> dict[str, Marks]:
-    cells = load_mat(path, "gt", "gt[0][clip] with 2 x n rows").ravel()
+    cells = load_cells(path, "gt", "gt[0][clip] with 2 x n rows")
     check_count(path, len(cells), clips)
     return {name: mat_ranges(path, name, cell) for name, cell in zip(clips, cells, strict=True)}
-
-
-def load_mat(path: Path, variable: str, expected: str) -> np.ndarray:
-    """One variable of a MATLAB file (version 5 to 7.2)."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content = loadmat(path, variable_names=[variable])
-    except NotImplementedError as error:
-        raise DDLError(f"{path}: a MATLAB 7.3 file; save it again with `save -v7`") from error
-    except (MatReadError, zlib.error, ValueError, TypeError, OSError, EOFError) as error:
-        raise DDLError(f"{path}: not a readable MATLAB file ({error}); fetch it again") from error
-    if variable not in content:
-        raise DDLError(f"{path}: holds no variable `{variable}`; expected {expected}")
-    return content[variable]
 
 
 def check_count(path: Path, found: int, clips: Mapping[str, int | None]) -> None:
@@ -90,12 +75,12 @@ def check_count(path: Path, found: int, clips: Mapping[str, int | None]) -> None
         )
 
 
-def mat_ranges(path: Path, clip: str, cell) -> Marks:
+def mat_ranges(path: Path, clip: str, rows: np.ndarray) -> Marks:
     """Marks of one cell of `gt`; an empty cell is a clip without anomalies."""
-    rows = np.asarray(cell)
     if rows.size == 0:
         return Marks([])
-    if rows.dtype.kind not in "iuf" or rows.ndim != 2 or len(rows) != 2 or np.any(rows % 1):
+    whole = rows.dtype.kind in "iuf" and np.isfinite(rows).all() and not np.any(rows % 1)
+    if not whole or rows.ndim != 2 or len(rows) != 2:
         raise DDLError(
             f"{path}: clip {clip}: expected 2 x n whole numbers (first and last "
             f"frames), found shape {rows.shape}"
@@ -119,12 +104,8 @@ def ucsd_ranges(path: Path, clip: str, line: str) -> Marks:
 
 def load_binary(path: Path) -> np.ndarray:
     """A .npy file of 0 and 1, flat."""
-    try:
-        values = np.load(path, allow_pickle=False).ravel()
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DDLError(f"{path}: not a readable array of labels ({reason})") from error
-    if not np.isin(values, (0, 1)).all():
+    values = read_array(path, "a readable array of labels", "fetch it again").ravel()
+    if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
         raise DDLError(f"{path}: expected 0 for normal and 1 for abnormal frames only")
     return values.astype(np.uint8)
 

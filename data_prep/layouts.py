@@ -13,6 +13,7 @@ A layout is recognised by its folders, never guessed::
 Masks and labels are looked for in the same places in every layout (`find_masks`, `find_labels`).
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -233,12 +234,22 @@ def plain_clips(root: Path) -> dict[str, dict[str, Clip]]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Entries of a folder without hidden ones (`._001.tif` of macOS is no frame)."""
-    found = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-    for path in found:
-        if any("\udc80" <= letter <= "\udcff" for letter in path.name):
-            raise DDLError(f"{folder}: the name {ascii(path.name)} is not UTF-8; rename it")
-    return found
+    """Entries of a folder without hidden ones (`._001.tif` of macOS is no frame).
+
+    Raises DDLError for a name that cannot be shown, and for what is neither file nor folder.
+    """
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in found:
+        if any("\udc80" <= letter <= "\udcff" for letter in entry.name):
+            raise DDLError(f"{folder}: the name {ascii(entry.name)} is not UTF-8; rename it")
+        if not entry.name.isprintable():
+            raise DDLError(f"{folder}: the name {entry.name!r} has control characters; rename it")
+        if not entry.is_file() and not entry.is_dir():  # reading a pipe would never end
+            raise DDLError(f"{entry.path}: a broken link, a pipe or a device; remove it")
+    return [folder / entry.name for entry in found]
 
 
 def find_images(folder: Path) -> tuple[Path, ...]:

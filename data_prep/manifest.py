@@ -8,10 +8,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from data_prep.tracking import BOX, COLUMNS
+from ddllib.data import check_tracks, read_manifest, read_tracks
 from ddllib.errors import DDLError
 from ddllib.files import writing
 
@@ -86,15 +83,10 @@ def verify(out: str | Path) -> dict:
     Raises DDLError for a missing or changed file and for a track outside its clip or frame.
     """
     out = Path(out)
+    manifest = read_manifest(out / "manifest.json")
     try:
-        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
         expected = checksums(manifest)
-    except FileNotFoundError as error:
-        raise DDLError(
-            f"{out / 'manifest.json'}: missing; {out} is not prepared or was cut off, "
-            "run prepare again"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DDLError(
             f"{out / 'manifest.json'}: not a manifest of prepared data; run prepare again"
         ) from error
@@ -106,31 +98,5 @@ def verify(out: str | Path) -> dict:
                 f"{out / name}: changed since it was prepared (SHA-256 differs); "
                 "remove the folder and prepare again"
             )
-    verify_tracks(out / "tracks.csv", manifest)
+    check_tracks(out / "tracks.csv", read_tracks(out / "tracks.csv"), manifest)
     return manifest
-
-
-def verify_tracks(path: Path, manifest: dict) -> None:
-    """Each box lies in a frame of a known clip, and a track has one box per frame."""
-    # Text columns are kept as text: "01" is no number, a clip may be called "NA".
-    table = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
-    if list(table.columns) != COLUMNS:
-        raise DDLError(f"{path}: columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    lengths = {
-        (split, name): record["frames"]
-        for split, records in manifest["clips"].items()
-        for name, record in records.items()
-    }
-    length = pd.Series(zip(table["split"], table["clip"], strict=True)).map(lengths).to_numpy()
-    boxes = table[BOX].to_numpy()
-    checks = {
-        "names a clip that is not prepared": np.isnan(length.astype(float)),
-        "lies outside its clip": (table["frame"] < 0) | (table["frame"] >= length),
-        "leaves the frame or is empty": ((boxes < 0) | (boxes > 1)).any(axis=1)
-        | (boxes[:, 2] <= boxes[:, 0])
-        | (boxes[:, 3] <= boxes[:, 1]),
-        "repeats a track in one frame": table.duplicated(["split", "clip", "frame", "track"]),
-    }
-    for what, bad in checks.items():
-        if np.any(bad):
-            raise DDLError(f"{path}: line {int(np.argmax(bad)) + 2} {what}; prepare again")

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from data_prep.frames import read_image
-from data_prep.labels import load_mat
+from data_prep.matlab import load_cells
 from ddllib.errors import DDLError
+from ddllib.reading import read_array
 
 
 def read_masks(paths: Sequence[Path]) -> Iterator[np.ndarray]:
@@ -18,7 +19,7 @@ def read_masks(paths: Sequence[Path]) -> Iterator[np.ndarray]:
     frame). A .mat file is held in memory whole, the others mask by mask. Raises DDLError for a
     file that cannot be read.
     """
-    readers = {".npy": read_array, ".mat": read_volume}
+    readers = {".npy": read_stack, ".mat": read_volume}
     read = readers.get(paths[0].suffix.lower())
     masks = read(paths[0]) if read else (read_mask_image(path) for path in paths)
     return (np.ascontiguousarray(mask != 0, np.uint8) for mask in masks)
@@ -43,27 +44,30 @@ def read_mask_image(path: Path) -> np.ndarray:
 
 
 def open_array(path: Path) -> np.ndarray:
-    try:
-        masks = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DDLError(f"{path}: not a readable array of masks ({reason})") from error
-    if not isinstance(masks, np.ndarray):
-        raise DDLError(f"{path}: several arrays; expected one, frames x height x width")
-    if masks.ndim != 3:
-        raise DDLError(f"{path}: masks of shape {masks.shape}; expected frames x height x width")
+    masks = read_array(path, "a readable array of masks", "fetch it again", mapped=True)
+    if masks.ndim != 3 or not masks.size or masks.dtype.kind not in "buif":
+        raise DDLError(
+            f"{path}: {masks.dtype} of shape {masks.shape}; expected numbers, frames x height x "
+            "width; fetch it again"
+        )
     return masks
 
 
-def read_array(path: Path) -> Iterator[np.ndarray]:
-    yield from open_array(path)
+def read_stack(path: Path) -> Iterator[np.ndarray]:
+    for number, mask in enumerate(open_array(path)):
+        if not np.isfinite(mask).all():
+            raise DDLError(f"{path}: mask {number} (counted from 0) is not finite; fetch it again")
+        yield mask
 
 
-def load_volume(path: Path) -> np.ndarray:
-    """The masks of an Avenue file, an object array of N arrays H x W."""
-    masks = load_mat(path, "volLabel", "a cell with one mask per frame").ravel()
-    shapes = {mask.shape if isinstance(mask, np.ndarray) else () for mask in masks}
-    if len(shapes) != 1 or len(shapes.pop()) != 2:
+def load_volume(path: Path) -> list[np.ndarray]:
+    """The masks of an Avenue file, N arrays H x W."""
+    masks = load_cells(path, "volLabel", "a cell with one mask per frame")
+    shapes = {mask.shape for mask in masks if mask.dtype.kind in "bui"}
+    odd = [
+        mask for mask in masks if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "bui"
+    ]
+    if odd or len(shapes) != 1:
         raise DDLError(f"{path}: `volLabel` is no cell of masks of one size; fetch it again")
     return masks
 

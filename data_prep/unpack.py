@@ -21,6 +21,10 @@ from ddllib.files import disk_faults
 BLOCK = 1 << 18
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError)
 JUNK = re.compile(r"__MACOSX$|\._|\.DS_Store$")  # what macOS adds
+HEADER = 1 << 20  # bytes; tarfile reads a header of any length into memory
+BLOAT = 100  # how many times its own size an archive may unpack to, beyond
+SMALL = 1 << 30  # bytes
+LEAST = 1 << 12  # bytes that a member takes of a disk at least
 OFFICIAL = "nothing was unpacked, get the archive from its official address"
 
 
@@ -52,12 +56,15 @@ def unpack_members(path: Path, work: Path, progress: bool) -> None:
     with open(path, "rb") as file:
         members = zip_members if file.read(2) == b"PK" else tar_members
     bar = {"desc": path.name, "unit": " files", "disable": not progress}
-    room = shutil.disk_usage(work).free
+    room = free = shutil.disk_usage(work).free
+    sound = max(SMALL, BLOAT * path.stat().st_size)  # more is a bomb, however large the disk is
     try:
         for name, size, fault, extract in tqdm(members(path), **bar):
-            room -= size
+            room -= max(size, LEAST)
             if leaves(name):
                 fault = "leaves the folder"
+            elif free - room > sound:
+                fault = f"is where it unpacks to more than {sound} bytes, no sound archive does"
             elif room < 0:
                 fault = f"needs {-room} bytes more than are free, make room"
             if fault:
@@ -103,9 +110,19 @@ def zip_members(path: Path) -> Iterator[tuple[str, int, str, Callable]]:
             yield info.filename, info.file_size, fault, partial(archive.extract, info)
 
 
+class ShortHeaders(tarfile.TarInfo):
+    """Members whose extended headers are of sound length."""
+
+    def _proc_member(self, archive):  # the method that tarfile names for subclasses
+        special = not self.isreg() and not self.isdev() and not self.isdir()
+        if special and not self.issym() and not self.islnk() and self.size > HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)
+
+
 def tar_members(path: Path) -> Iterator[tuple[str, int, str, Callable]]:
     """As `zip_members`; raises tarfile's errors, also for an archive that was cut."""
-    with tarfile.open(path) as archive:
+    with tarfile.open(path, tarinfo=ShortHeaders) as archive:
         for info in archive:
             fault = "is a device" if info.isdev() else ""
             if (info.issym() or info.islnk()) and leaves(info.linkname):

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from ddllib.errors import DDLError
+from ddllib.errors import DDLError, printable
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -21,7 +21,7 @@ def run_command(name: str, work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
     except (DDLError, OSError) as error:  # OSError: a full disk, a folder without write access
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _stopped(name, INTERRUPTED)

@@ -11,10 +11,16 @@ import numpy as np
 import pandas as pd
 
 from ddllib.errors import DDLError
+from ddllib.reading import read_array, read_json
 
 TRACK_COLUMNS = [
     "split", "clip", "frame", "track", "x0", "y0", "x1", "y1", "confidence", "class",
 ]  # fmt: skip
+
+
+BOX = ["x0", "y0", "x1", "y1"]
+_CHANNELS = (1, 3)  # of prepared clips
+_REMEDY = "prepare the data again"
 
 
 @dataclass
@@ -70,25 +76,20 @@ def load_prepared(folder: Path | str, labelling: str | None = None) -> Prepared:
     or damaged.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder / "manifest.json")
-    clips = {
-        split: {
-            name: _open_clip(folder / split / f"{name}.npy", facts["frames"])
-            for name, facts in sorted(manifest["clips"].get(split, {}).items())
-        }
-        for split in ("training", "testing")
-    }
+    manifest = read_manifest(folder / "manifest.json")
+    size = manifest["height"], manifest["width"]
+    named = {s: dict(sorted(manifest["clips"].get(s, {}).items())) for s in ("training", "testing")}
+    clips = {s: _open_all(folder / s, known, _CHANNELS, *size) for s, known in named.items()}
+    tracks = read_tracks(folder / "tracks.csv")
+    check_tracks(folder / "tracks.csv", tracks, manifest)
     labelling = _find_labelling(folder / "labels", labelling or manifest.get("labelling"))
-    tests = manifest["clips"].get("testing", {})
-    masked = [name for name in tests if f"masks/{name}.npy" in manifest.get("sha256", {})]
+    tests = named["testing"]
+    masked = {n: f for n, f in tests.items() if f"masks/{n}.npy" in manifest.get("sha256", {})}
+    labels = _open_all(folder / "labels" / labelling, tests) if labelling else {}
+    _check_binary(folder / "labels" / (labelling or ""), labels)
+    masks = _open_all(folder / "masks", masked, *size)
     return Prepared(
-        folder,
-        manifest,
-        **clips,
-        tracks=read_tracks(folder / "tracks.csv"),
-        labels=_open_all(folder / "labels" / labelling, tests) if labelling else {},
-        masks=_open_all(folder / "masks", {name: tests[name] for name in masked}),
-        labelling=labelling,
+        folder, manifest, **clips, tracks=tracks, labels=labels, masks=masks, labelling=labelling
     )
 
 
@@ -106,45 +107,109 @@ def _find_labelling(folder: Path, wanted: str | None) -> str | None:
 def read_tracks(path: Path) -> pd.DataFrame:
     """The tracks table; clip names stay text."""
     if not path.is_file():
-        raise DDLError(f"{path}: not there; expected the tracks table; prepare the data again")
+        raise DDLError(f"{path}: not there; expected the tracks table; {_REMEDY}")
+    whole, text = dict.fromkeys(["frame", "track", "class"], int), {"split": str, "clip": str}
+    numbers = dict.fromkeys([*BOX, "confidence"], float)
     try:
-        tracks = pd.read_csv(path, dtype={"split": str, "clip": str}, keep_default_na=False)
-    except ValueError as error:
-        raise DDLError(f"{path}: not a table ({error}); prepare the data again") from None
+        # Text columns are kept as text: "01" is no number, a clip may be called "NA".
+        tracks = pd.read_csv(path, dtype={**text, **whole, **numbers}, keep_default_na=False)
+    except Exception as error:  # beside ValueError: numbers too large, lines without an end
+        raise DDLError(f"{path}: not a table ({error}); {_REMEDY}") from None
     missing = [name for name in TRACK_COLUMNS if name not in tracks.columns]
     if missing:
         raise DDLError(
             f"{path}: column {missing[0]!r} is missing; expected {','.join(TRACK_COLUMNS)}; "
-            "prepare the data again"
+            f"{_REMEDY}"
         )
     return tracks
 
 
-def _read_manifest(path: Path) -> dict:
-    if not path.is_file():
-        raise DDLError(f"{path}: not there; expected prepared data; run `python -m data_prep`")
-    try:
-        manifest = json.loads(path.read_text())
-    except ValueError as error:
-        raise DDLError(f"{path}: not JSON ({error}); prepare the data again") from None
-    if not isinstance(manifest, dict) or "clips" not in manifest:
-        raise DDLError(f"{path}: not a manifest of prepared data; prepare the data again")
+def check_tracks(path: Path, tracks: pd.DataFrame, manifest: dict) -> None:
+    """Each box lies in a frame of a known clip, and a track has one box per frame."""
+    lengths = {
+        (split, name): facts["frames"]
+        for split, clips in manifest["clips"].items()
+        for name, facts in clips.items()
+    }
+    clips = pd.Series(zip(tracks["split"], tracks["clip"], strict=True), dtype=object)
+    length = clips.map(lengths).to_numpy(float)
+    boxes = tracks[BOX].to_numpy()
+    inside = ((boxes >= 0) & (boxes <= 1)).all(axis=1)  # false for NaN too
+    checks = {
+        "names a clip that is not prepared": np.isnan(length),
+        "lies outside its clip": (tracks["frame"] < 0) | (tracks["frame"] >= length),
+        "leaves the frame or is empty": ~inside
+        | (boxes[:, 2] <= boxes[:, 0])
+        | (boxes[:, 3] <= boxes[:, 1]),
+        "repeats a track in one frame": tracks.duplicated(["split", "clip", "frame", "track"]),
+    }
+    for what, bad in checks.items():
+        if np.any(bad):
+            raise DDLError(f"{path}: line {int(np.argmax(bad)) + 2} {what}; {_REMEDY}")
+
+
+def read_manifest(path: Path) -> dict:
+    """The manifest of prepared data: sizes, and per split and clip the number of frames."""
+    manifest = read_json(path, "a manifest of prepared data", "run `python -m data_prep prepare`")
+    fault = _fault(manifest)
+    if fault:
+        raise DDLError(f"{path}: not a manifest of prepared data ({fault}); {_REMEDY}")
     return manifest
 
 
-def _open_clip(path: Path, frames: int) -> np.ndarray:
-    try:
-        clip = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DDLError(f"{path}: cannot be read ({error}); prepare the data again") from None
-    if len(clip) != frames:
+def _fault(manifest: dict) -> str | None:
+    """What in a manifest could not be written by a preparation."""
+    for name in ("height", "width"):
+        if not _is_count(manifest.get(name)):
+            return f"{name} is {manifest.get(name)!r}"
+    if not isinstance(manifest.get("sha256", {}), dict):
+        return "no checksums"
+    if not isinstance(manifest.get("labelling"), str | None):
+        return "labelling is no name"
+    clips = manifest.get("clips")
+    if not isinstance(clips, dict) or not set(clips) <= {"training", "testing"}:
+        return "no clips"
+    for split, known in clips.items():
+        if not isinstance(known, dict):
+            return f"no clips in {split}"
+        for name, facts in known.items():
+            if not name or Path(name).name != name:
+                return f"a clip named {name!r}"
+            if not isinstance(facts, dict) or not _is_count(facts.get("frames")):
+                return f"no number of frames of {split} {name}"
+    return None
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+
+
+def _open_array(path: Path, shape: tuple[int | tuple[int, ...], ...]) -> np.ndarray:
+    """A memory-mapped uint8 array of one of the shapes that ``shape`` allows."""
+    array = read_array(path, "an array of prepared data", _REMEDY, mapped=True)
+    allowed = [sides if isinstance(sides, tuple) else (sides,) for sides in shape]
+    fits = array.ndim == len(allowed) and all(map(_among, array.shape, allowed))
+    if not fits or array.dtype != np.uint8:
         raise DDLError(
-            f"{path}: {len(clip)} frames, manifest.json says {frames}; prepare the data again"
+            f"{path}: {array.dtype} of shape {array.shape}, manifest.json says uint8 of {shape}; "
+            f"{_REMEDY}"
         )
-    return clip
+    return array
 
 
-def _open_all(folder: Path, clips: dict) -> dict[str, np.ndarray]:
+def _among(side: int, allowed: tuple[int, ...]) -> bool:
+    return side in allowed
+
+
+def _open_all(folder: Path, clips: dict, *shape) -> dict[str, np.ndarray]:
+    """The arrays of clips by name; the first axis is that of the frames, ``shape`` the others."""
     return {
-        name: _open_clip(folder / f"{name}.npy", facts["frames"]) for name, facts in clips.items()
+        name: _open_array(folder / f"{name}.npy", (facts["frames"], *shape))
+        for name, facts in clips.items()
     }
+
+
+def _check_binary(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    for name, values in arrays.items():
+        if values.size and values.max() > 1:
+            raise DDLError(f"{folder / name}.npy: expected 0 and 1 only; {_REMEDY}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -22,15 +23,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ddllib import road
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
+from ddllib.reading import read_yaml
 from ddllib.records import Record, publish, read_record
 from ddllib.settings import RESULTS, ROOT, Settings, check_names, load_profile
 
 FOLDER = ROOT / "book" / "experiments"
+MOST = 10_000  # runs of one experiment
 _KEYS = {"profile", "fixed", "variants", "grid"}
 
 
@@ -60,23 +61,39 @@ def read_experiment(name: str, folder: Path = FOLDER) -> list[Trial]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise DDLError(f"{path.name}: no such experiment; expected one of {known or 'none'}")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise DDLError(f"{path.name}: not plain YAML ({' '.join(str(error).split())})") from None
+    content = read_yaml(path)
     if not isinstance(content, dict) or not {"profile", "grid"} <= set(content) <= _KEYS:
         raise DDLError(f"{path.name}: expected profile, grid and perhaps fixed and variants")
     fixed, grid = content.get("fixed", {}), content["grid"]
     variants = content.get("variants", {"": {}})
-    for names in (fixed, grid, *variants.values()):
-        check_names(names, path.name)
+    _check_form(path, fixed, grid, variants)
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    points.sort(key=lambda point: point.get("seed", 0))  # stable: else in the file's order
+
+    def turn(point: dict) -> int:
+        return grid["seed"].index(point["seed"]) if "seed" in grid else 0
+
+    points.sort(key=turn)  # stable: else in the file's order
     return [
         Trial(variant, load_profile(content["profile"], **{**fixed, **point, **change}))
-        for seed, group in itertools.groupby(points, key=lambda point: point.get("seed", 0))
+        for _, group in itertools.groupby(points, key=turn)
         for (variant, change), point in itertools.product(variants.items(), list(group))
     ]
+
+
+def _check_form(path: Path, fixed, grid, variants) -> None:
+    """Raise ``DDLError`` unless the parts of an experiment hold names, lists and values."""
+    if not isinstance(variants, dict) or not variants:
+        raise DDLError(f"{path.name}: variants: expected one `name: {{parameter: value}}` a line")
+    for part, values in {"fixed": fixed, "grid": grid, **variants}.items():
+        if not isinstance(values, dict):
+            raise DDLError(f"{path.name}: {part}: expected one `parameter: value` a line")
+        check_names(values, path.name)
+    for name, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise DDLError(f"{path.name}: grid: {name}: expected a list of values, such as [0, 1]")
+    runs = math.prod(map(len, grid.values())) * len(variants)
+    if runs > MOST:
+        raise DDLError(f"{path.name}: {runs} runs; expected at most {MOST}; shorten the grid")
 
 
 def run_trial(trial: Trial) -> Record:
@@ -165,10 +182,15 @@ def _do(given: argparse.Namespace) -> int:
     names = [given.name] if given.name else sorted(p.stem for p in FOLDER.glob("*.yaml"))
     if given.do in ("run", "one") and not given.name:
         raise DDLError(f"which experiment? one of {', '.join(names)}")
+    if given.workers < 1:
+        raise DDLError(f"--workers is {given.workers}; expected 1 or more")
     if given.do == "run":
         return min(run_all(given.name, given.workers), 1)
     if given.do == "one":
-        print(summary(run_trial(read_experiment(given.name)[given.index or 0])))
+        trials = read_experiment(given.name)
+        if not 0 <= (given.index or 0) < len(trials):
+            raise DDLError(f"{given.name}: no run {given.index}; expected 0 to {len(trials) - 1}")
+        print(summary(run_trial(trials[given.index or 0])))
         return 0
     for name in names:
         for trial in read_experiment(name):

@@ -54,12 +54,13 @@ def disk_faults(place: Path | str) -> Iterator[None]:
     """Turn a full disk, a read-only folder and the like into a ``DDLError`` that names ``place``.
 
     ``torch.save`` and zip files end in errors of their own after that of the disk; those count too.
+    What fails to be read from another place is passed on as it is.
     """
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
         fault = _of_disk(error)
-        if fault is None:
+        if fault is None or _elsewhere(fault.filename, Path(place)):
             raise
         reason = fault.strerror or " ".join(str(fault).split())
         remedy = _REMEDIES.get(fault.errno, "make room, or choose another folder")
@@ -74,3 +75,10 @@ def _of_disk(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _elsewhere(name, place: Path) -> bool:
+    """Whether an error names a file that has nothing to do with ``place``."""
+    if not isinstance(name, str | Path):
+        return False
+    return not place.is_relative_to(name) and not Path(name).is_relative_to(place.parent)

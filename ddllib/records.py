@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,12 +15,15 @@ import numpy as np
 from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_all
 from ddllib.files import writing
+from ddllib.reading import read_arrays, read_json
 from ddllib.settings import RESULTS, ROOT, Settings, recorded
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
 # Of a record's settings, what neither changes the weights nor which test clips were looked at.
 _NO_SETTING = {"profile", "seed", "device", "compile", "protocol", "labelling", "weights", "data"}
 _ARRAYS = ("scores", "labels", "frames")
+_FACTS = {"settings": dict, "metrics": dict, "data": dict, "history": dict}  # of run.json
+_EXPECTED, _REMEDY = "a record", "run its chapter again"
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-learn")
 
 
@@ -72,18 +74,25 @@ def write_record(
 def read_record(folder: Path) -> Record:
     """The record in ``folder``; ``DDLError`` if it is missing or damaged."""
     folder = Path(folder)
-    try:
-        facts = json.loads((folder / "run.json").read_text())
-        return Record(folder, facts, *(_arrays(folder / f"{name}.npz") for name in _ARRAYS))
-    except FileNotFoundError as error:
-        raise DDLError(f"{error.filename}: not there; expected a record; run its chapter") from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DDLError(f"{folder}: damaged record ({error}); run its chapter again") from None
+    facts = read_json(folder / "run.json", _EXPECTED, _REMEDY)
+    lacking = [name for name, kind in _FACTS.items() if not isinstance(facts.get(name), kind)]
+    if lacking:
+        raise DDLError(f"{folder / 'run.json'}: damaged record, no {lacking[0]}; {_REMEDY}")
+    kept = [read_arrays(folder / f"{name}.npz", _EXPECTED, _REMEDY) for name in _ARRAYS]
+    _check_scores(folder / "scores.npz", kept[0], kept[1])
+    return Record(folder, facts, *kept)
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+def _check_scores(path: Path, scores: Mapping, labels: Mapping) -> None:
+    """Each clip has finite scores, frame by frame, and as many labels where it has some."""
+    for name, values in scores.items():
+        if values.ndim != 1 or values.dtype.kind != "f" or not np.isfinite(values).all():
+            raise DDLError(f"{path}: damaged record, no scores of clip {name!r}; {_REMEDY}")
+    for name, values in labels.items():
+        if name not in scores or values.shape != scores[name].shape:
+            raise DDLError(
+                f"{path}: damaged record, no score for each label of {name!r}; {_REMEDY}"
+            )
 
 
 def publish(record: Record) -> Record:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-import yaml
-
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
+from ddllib.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "book" / "profiles"
 RESULTS = ROOT / "book" / "results"
 
 Mode = Literal["none", "sdl", "ddl"]
+
+_LARGEST = 2**32 - 1  # of a whole number; larger ones are no seeds
+_FINITE = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,19 @@ class Settings:
     protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
 
     def __post_init__(self):
+        for name in _TEXTS:
+            self._check_text(name)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 raise DDLError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
-        for name in ("size", "latent_dim", "temporal", "channels", "epochs", "batch_size"):
-            self._check_number(name, int, least=1)
+        for name, most in _MOST.items():
+            self._check_number(name, int, 1, most)
         for name in ("learning_rate", "distinction_weight", "sigma_learning_rate"):
             if getattr(self, name) is not None or name != "sigma_learning_rate":
                 self._check_number(name, float, least=0)
         for name in ("seed", "held_out"):
-            self._check_number(name, int, least=0)
+            self._check_number(name, int, 0, _LARGEST)
         if not isinstance(self.compile, bool):
             raise DDLError(f"compile is {self.compile!r}; expected true or false")
         if self.size % 16:
@@ -82,13 +88,21 @@ class Settings:
         if self.patch is not None:
             self._check_number("patch", int, least=1, most=self.size)
 
-    def _check_number(self, name: str, kind: type, least: int, most: int | None = None) -> None:
+    def _check_text(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is not None and (not isinstance(value, str) or not value.isprintable()):
+            raise DDLError(
+                f"{name} is {value!r}; expected text (a number in quotes, for papermill: "
+                f"-r {name} 01)"
+            )
+
+    def _check_number(self, name: str, kind: type, least: int, most: float = _FINITE) -> None:
         value = getattr(self, name)
         fits = isinstance(value, int if kind is int else (int, float))
-        within = fits and value >= least and (most is None or value <= most)
+        within = fits and least <= value <= most
         if not within or isinstance(value, bool):
             what = "a whole number" if kind is int else "a number (for YAML 1e-2 is text: 0.01)"
-            limit = f"from {least} up" if most is None else f"from {least} to {most}"
+            limit = f"from {least} up" if most >= _LARGEST else f"from {least} to {most}"
             raise DDLError(f"{name} is {value!r}; expected {what} {limit}")
 
     @property
@@ -142,6 +156,15 @@ def recorded(values: Mapping) -> dict:
     return {**Settings().asdict(), **values}
 
 
+_TEXTS = ("profile", "data", "dataset", "scene", "labelling", "weights", "device")
+_MOST = {
+    "size": 4096,
+    "latent_dim": 4096,
+    "temporal": 99,
+    "channels": 99,
+    "epochs": _LARGEST,
+    "batch_size": _LARGEST,
+}
 _CHOICES = {
     "detector": ("motion", "yolo", "faster-rcnn", "none"),
     "model": ("c3dsu", "unet"),
@@ -173,7 +196,7 @@ def check_names(names, source: str) -> None:
     """Raise ``DDLError`` naming the first name that is not in the vocabulary."""
     for name in names:
         if name not in VOCABULARY:
-            near = difflib.get_close_matches(name, VOCABULARY, n=1)
+            near = difflib.get_close_matches(str(name), VOCABULARY, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "see ddllib.settings.Settings"
             raise DDLError(f"{source}: unknown parameter {name!r}; {hint}")
 
@@ -181,13 +204,12 @@ def check_names(names, source: str) -> None:
 def load_profile(name: str, **overrides) -> Settings:
     """The settings of ``book/profiles/<name>.yaml``, with ``overrides`` that are not None."""
     path = PROFILES / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        raise DDLError(f"{path.name}: no such profile in book/profiles; expected one of {known}")
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise DDLError(f"{path.name}: not plain YAML ({' '.join(str(error).split())})") from None
+    known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+    if name not in known:
+        raise DDLError(
+            f"{path.name}: no such profile in book/profiles; expected one of {', '.join(known)}"
+        )
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise DDLError(f"{path.name}: expected one `name: value` a line")
     check_names(values, path.name)
@@ -202,13 +224,22 @@ def chapter_settings(namespace: Mapping) -> Settings:
     ``namespace`` is the notebook's ``globals()``. Parameters left at None keep the profile's
     value; a parameter injected by papermill under a name that is not known raises ``DDLError``.
     """
-    check_names(_injected(namespace.get("In", ())), "parameters")
+    injected = _injected(namespace.get("In", ()))
+    check_names(injected, "parameters")
+    for name in injected:
+        _check_value(name, namespace.get(name))
     given = {
         name: namespace[name]
         for name in VOCABULARY
         if isinstance(namespace.get(name), str | int | float)
     }
     return load_profile(given.pop("profile", "demo"), **given)
+
+
+def _check_value(name: str, value) -> None:
+    """A value set for a run must be one that a profile could hold."""
+    if value is not None and not isinstance(value, str | int | float):
+        raise DDLError(f"parameters: {name} is {value!r}; expected text, a number, true or false")
 
 
 def _injected(cells) -> set[str]:
@@ -239,8 +270,9 @@ def find_path(value: str) -> Path:
     """
     roots = dict.fromkeys([ROOT, data_root(), data_root().parent])
     places = [root / value for root in roots]
-    for place in places:
-        if place.exists():
-            return place
+    with contextlib.suppress(OSError):  # a name too long is not there either
+        for place in places:
+            if place.exists():
+                return place
     tried = ", ".join(os.path.relpath(place, ROOT) for place in places)
     raise DDLError(f"{value}: not found; looked at {tried}; give its path or set DDL_DATA")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from ddllib.data import Prepared
+from ddllib.data import BOX, Prepared
 from ddllib.errors import DDLError
 from ddllib.files import writing
+from ddllib.reading import read_arrays
 
-BOX = ["x0", "y0", "x1", "y1"]
+_REMEDY = "write it by `python -m data_prep show`"
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,12 @@ def save(path: Path | str, sheet: Sequence[Panel]) -> None:
 
 def load(path: Path | str) -> list[Panel]:
     """A sheet that ``save`` wrote; ``DDLError`` where it is missing or damaged."""
+    kept = read_arrays(Path(path), "a contact sheet", _REMEDY)
+    fields = ("frame", "boxes", "tracks", "mask")
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            fields = ("frame", "boxes", "tracks", "mask")
-            return [
-                Panel(str(title), *(kept[f"{k}-{name}"] for name in fields))
-                for k, title in enumerate(kept["titles"])
-            ]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise DDLError(
-            f"{path}: no contact sheet ({error}); write it by `python -m data_prep show`"
-        ) from None
+        return [
+            Panel(str(title), *(kept[f"{k}-{name}"] for name in fields))
+            for k, title in enumerate(kept["titles"])
+        ]
+    except (KeyError, TypeError) as error:
+        raise DDLError(f"{path}: not a contact sheet ({error}); {_REMEDY}") from None

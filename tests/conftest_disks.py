@@ -62,3 +62,23 @@ def disk(tmp_path):
     yield Disk(folder, mounted)
     if mounted:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """The folder as a disk that cannot be written, for root too where mounting is allowed."""
+    mounted = _mount("--bind", folder, folder)
+    if mounted:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+    modes = {path: path.stat().st_mode for path in [folder, *folder.rglob("*")]}
+    if not mounted:
+        for path, mode in modes.items():
+            path.chmod(mode & 0o555)
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+        else:
+            for path, mode in modes.items():
+                path.chmod(mode)

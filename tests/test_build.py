@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import build as command
 import nbformat
 import pytest
-from build import Layout, build, stored_numbers
-from chapters import check_parameters, fingerprints, pages, stale
+from build import Layout, build, run_chapters, stored_numbers
+from chapters import check_parameters, fingerprints, pages, remember, stale
 from cleaning import NUMBERS, clean
 from nbformat import v4
 
@@ -207,12 +208,40 @@ def test_lost_runs_make_every_chapter_run_again(two):
     two.executed("book/one").parent.mkdir(parents=True)
     for page in marks:
         two.executed(page).touch()
-    known = {**marks, "book/two": "changed since"}
-    two.fingerprints.write_text(str(known).replace("'", '"'))
+        remember(two, page, marks[page] if page == "book/one" else "changed since")
     two.runs.mkdir(parents=True)
     assert stale(two, marks) == {"book/two"}
     two.runs.rmdir()
     assert stale(two, marks) == {"book/one", "book/two"}
+
+
+def test_an_executed_copy_that_is_not_as_it_was_runs_again(two):
+    marks = fingerprints(two)
+    two.runs.mkdir(parents=True)
+    for page in marks:
+        two.executed(page).parent.mkdir(parents=True, exist_ok=True)
+        two.executed(page).write_text("{}")
+        remember(two, page, marks[page])
+    assert stale(two, marks) == set()
+    two.executed("book/one").write_text("{")
+    assert stale(two, marks) == {"book/one"}
+    two.fingerprints.write_text('{"book/one": ')
+    assert stale(two, marks) == {"book/one", "book/two"}
+
+
+def test_a_full_disk_leaves_the_executed_copy_and_the_site_as_they_were(tmp_path, disk):
+    """No site is built: the chapter fails before."""
+    layout = replace(write_book(tmp_path), out=disk.folder)
+    write_chapter(tmp_path, "print('first')")
+    run_chapters(layout)
+    before = layout.executed("book/one").read_text()
+    write_chapter(tmp_path, "print('second')")
+    with disk.full(), pytest.raises(DDLError, match=r"cannot be written|In \[\d\]") as caught:
+        build(layout)
+    assert "No space left" in str(caught.value) or "File too large" in str(caught.value)
+    assert layout.executed("book/one").read_text() == before
+    assert run_chapters(layout) == (1, 0)
+    assert "second" in layout.executed("book/one").read_text()
 
 
 def test_parameters_of_the_small_book_pass(two):

@@ -44,6 +44,11 @@ def test_a_fault_of_the_writer_is_not_taken_for_one_of_the_disk(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_cannot_be_read_is_not_told_as_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match="source"), writing(tmp_path / "out" / "new"):
+        (tmp_path / "source").read_bytes()
+
+
 def test_a_place_below_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DDLError, match="file/new: cannot be written .*through a file"):

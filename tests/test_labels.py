@@ -92,7 +92,9 @@ def test_masks_as_a_matlab_cell(tmp_path):
 
 def test_broken_masks_are_named(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 5)))
-    with pytest.raises(DDLError, match=r"a.npy: masks of shape \(4, 5\); expected frames x"):
+    with pytest.raises(
+        DDLError, match=r"a.npy: float64 of shape \(4, 5\); expected numbers, frames x"
+    ):
         mask_count((tmp_path / "a.npy",))
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(DDLError, match="a.npy: not a readable array of masks"):

@@ -163,7 +163,7 @@ def test_records_are_found_by_name_and_damage_is_told(finished):
     _, _, record = finished
     assert [r.name for r in find_records(record.folder.parent.parent)] == [record.name]
     (record.folder / "scores.npz").write_bytes(b"not an archive")
-    with pytest.raises(DDLError, match="damaged record"):
+    with pytest.raises(DDLError, match="scores.npz: not a record"):
         read_record(record.folder)
     (record.folder / "scores.npz").unlink()
     with pytest.raises(DDLError, match="scores.npz: not there"):

@@ -38,8 +38,8 @@ def test_a_kept_sheet_is_the_same(ready, tmp_path):
 def test_a_missing_or_damaged_sheet_is_named(ready, tmp_path):
     sheets.save(tmp_path / "sheet.npz", sheets.panels(load_prepared(ready[0])))
     (tmp_path / "sheet.npz").write_bytes((tmp_path / "sheet.npz").read_bytes()[:500])
-    for name in ("none.npz", "sheet.npz"):
-        with pytest.raises(DDLError, match=f"{name}: no contact sheet"):
+    for name, fault in (("none.npz", "not there"), ("sheet.npz", "not a contact sheet")):
+        with pytest.raises(DDLError, match=f"{name}: {fault}.*`python -m data_prep show`"):
             sheets.load(tmp_path / name)
 
 
