@@ -1,5 +1,6 @@
 # `make book` runs the chapters and builds the site, `make test` runs the tests,
 # `make lab` opens the chapters in JupyterLab. Each makes .venv first where there is none.
+# `make audit` checks the pinned versions against known vulnerabilities; it needs a network.
 
 PYTHON ?= python3
 PROFILE ?= demo
@@ -16,7 +17,7 @@ export HF_HUB_OFFLINE := 1
 # Compiled once, torch and its companions load twice as fast in every later kernel.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: book test kills lab lint clean
+.PHONY: book test kills lab lint audit clean
 
 book: $(READY)
 	@echo "Running the chapters that changed; the first time this takes some minutes."
@@ -38,6 +39,14 @@ lab: $(READY)
 lint: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+# The pinned versions against known vulnerabilities. pip-audit gets an environment of its own.
+audit:
+	@$(PYTHON) -m venv _build/audit
+	@_build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit 2>_build/audit/log || \
+		{ echo "make audit: pip-audit cannot be fetched (see _build/audit/log); it needs a network"; \
+		exit 1; }
+	_build/audit/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps -r constraints.txt
 
 # What was built and the environment; runs/ stays, since it may hold hours of training.
 clean:

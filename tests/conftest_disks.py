@@ -66,7 +66,10 @@ def disk(tmp_path):
 
 @contextlib.contextmanager
 def read_only(folder):
-    """The folder as a disk that cannot be written, for root too where mounting is allowed."""
+    """The folder as a disk that cannot be written; yields whether it is one.
+
+    It is not for root where mounting is not allowed: permission bits do not stop root.
+    """
     mounted = _mount("--bind", folder, folder)
     if mounted:
         subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
@@ -75,7 +78,7 @@ def read_only(folder):
         for path, mode in modes.items():
             path.chmod(mode & 0o555)
     try:
-        yield
+        yield not os.access(folder, os.W_OK)
     finally:
         if mounted:
             subprocess.run(["umount", "--lazy", folder], check=True)

@@ -321,6 +321,13 @@ def test_broken_yolo_weights_are_named(tmp_path, square):
         list(YoloDetector(tmp_path / "bad.pt").detect(square))
 
 
+@pytest.mark.parametrize("name", ["x.torchscript", "x.yaml", "x.engine", "x_saved_model", "x"])
+def test_other_forms_of_weights_are_not_tried(tmp_path, name):
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(DDLError, match=f"{name}: not a form of weights that is read here"):
+        YoloDetector(tmp_path / name)
+
+
 @pytest.fixture(scope="module")
 def untrained_yolo(tmp_path_factory):
     """Weights of a YOLO that was trained on nothing, but finds many boxes."""

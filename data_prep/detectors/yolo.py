@@ -37,6 +37,7 @@ class YoloDetector:
     ):
         """`batch`: frames at a time; None takes as many as is fast and leaves the boxes alone."""
         self.weights = find_weights(weights, "yolo")
+        check_form(self.weights)
         self.settings = {
             "name": "yolo",
             "weights": self.weights.name,
@@ -98,6 +99,15 @@ class YoloDetector:
         if self.weights.suffix != ".pt" and not network.dynamic:
             return network.batch
         return BATCH if network.device.type == "cuda" else 1
+
+
+def check_form(weights: Path) -> None:
+    """Only forms whose reading runs no code; of TorchScript and others nobody here knows that."""
+    if weights.suffix not in (".pt", ".onnx") and not weights.name.endswith("_openvino_model"):
+        raise DDLError(
+            f"{weights}: not a form of weights that is read here; expected .pt, .onnx or a folder "
+            "whose name ends in _openvino_model; export the model again, or use detector: motion"
+        )
 
 
 def import_yolo():
