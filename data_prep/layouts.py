@@ -45,12 +45,16 @@ AVENUE_MASKS = Path("ground_truth_demo", "testing_label_mask")
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: a folder of frames (`frames` in order) or a video (`frames` empty)."""
+    """One clip: a folder of frames (`frames` in order) or a video (`frames` empty).
+
+    Of a video, `rate` frames per second are read, all where it is None.
+    """
 
     split: str
     name: str
     path: Path
     frames: tuple[Path, ...] = ()
+    rate: float | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -71,6 +75,14 @@ class Footage:
     clips: Mapping[str, Mapping[str, Clip]]
     masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     labels: Mapping[str, Path] = field(default_factory=dict)
+
+    def at_rate(self, rate: float | None) -> "Footage":
+        """The same footage with so many frames read per second of video; None reads all."""
+        clips = {
+            split: {name: replace(clip, rate=rate) for name, clip in clips.items()}
+            for split, clips in self.clips.items()
+        }
+        return replace(self, clips=clips)
 
     def only(self, chosen: Mapping[str, Iterable[str]]) -> "Footage":
         """The same footage without the clips that `chosen` does not name for their split."""
