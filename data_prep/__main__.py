@@ -84,6 +84,12 @@ def add_prepare(commands) -> None:
     make.add_argument(
         "--channels", type=int, choices=(1, 3), help="default: 1 for grey footage, 3 for colour"
     )
+    make.add_argument(
+        "--frame-rate",
+        type=float,
+        metavar="N",
+        help="frames of a video to keep per second (default: all)",
+    )
     make.add_argument("--scene", help='only the clips of this scene, their names before "_"')
     make.add_argument("--quiet", action="store_true", help="no progress bars")
 
@@ -130,6 +136,7 @@ def run_prepare(given) -> None:
         not given.quiet,
         given.dataset,
         given.scene,
+        given.frame_rate,
     )
     say_whole(given.out, manifest)
 

@@ -108,11 +108,14 @@ def natural_key(name: str) -> tuple:
 def find_footage(root: str | Path) -> Footage:
     """Find clips, masks and labels under `root`; nothing is decoded yet.
 
-    A folder around the data set, as archives bring it, is stepped into. Raises DDLError if no
+    A folder around the data set, as archives bring it, is stepped into; one video alone is a
+    training clip. Raises DDLError if no
     layout or more than one is there, a clip is empty or has a gap in its frame numbers, or masks
     do not fit the frames.
     """
     given = Path(root)
+    if is_video(given):
+        return one_video(given)
     root, layout = find_layout(given)
     base = {split: root / folder for split, folder in FOLDERS.get(layout, {}).items()}
     if layout == PLAIN:
@@ -124,6 +127,12 @@ def find_footage(root: str | Path) -> Footage:
         layout = "ShanghaiTech"
     masks = find_masks(root, layout, testing, clips["testing"])
     return Footage(root, layout, clips, masks, find_labels(given, root, testing))
+
+
+def one_video(path: Path) -> Footage:
+    """A single video is a training clip."""
+    clip = open_clip(path, "training")
+    return Footage(path.parent, PLAIN, {"training": {clip.name: clip}, "testing": {}})
 
 
 def find_layout(root: Path) -> tuple[Path, str]:

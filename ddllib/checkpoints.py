@@ -14,7 +14,7 @@ from ddllib.settings import Settings, recorded
 
 NAME = "checkpoint.pt"
 # A change of these does not change what the weights mean.
-_FREE = {"device", "compile", "protocol", "patch", "labelling"}
+_FREE = {"device", "compile", "protocol", "patch", "ignore", "labelling"}
 
 
 def exists(folder: Path) -> bool:

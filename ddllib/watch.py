@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +20,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from ddllib.errors import DDLError
+from ddllib.ignore import load_ignore
 from ddllib.streaming import Scored, StreamScorer
 
 NAME = "scores.csv"
@@ -252,3 +256,67 @@ def _told_to_stop(source) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m ddllib.watch``: watch a source with the model of a trained run.
+
+    0 when the source has ended or the process was asked to stop, 1 with one line on stderr for
+    what the user can mend.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        _watch_by(given)
+    except (DDLError, OSError) as error:
+        print(f"watch: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ddllib.watch", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    source = "a video file, a folder, the number of a webcam, or an address (rtsp://, http://)"
+    parser.add_argument("--source", required=True, help=source)
+    parser.add_argument("--to", type=Path, required=True, help="folder for the scores")
+    parser.add_argument("--ignore", help="an image, white where nothing counts")
+    parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
+    parser.add_argument("--rate", type=float, help="frames per second (default: the run's)")
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds without a frame")
+    parser.add_argument("--give-up", type=float, default=600.0, help="after so many seconds")
+    parser.add_argument("--every", type=float, default=30.0, help="seconds between reports")
+    return parser
+
+
+def _watch_by(given: argparse.Namespace) -> None:
+    # Here alone the library needs what reads footage.
+    from data_prep.sources import open_source
+    from ddllib.training import load_run
+
+    run = load_run(given.run)
+    settings = replace(run.settings, patch=given.patch, ignore=given.ignore)
+    size = (settings.size, settings.size)
+    source = open_source(
+        given.source,
+        size,
+        channels=_channels_of(settings.prepared_folder.name, given.run),
+        rate=given.rate or settings.frame_rate,
+        patience=given.patience,
+        give_up=given.give_up,
+    )
+    ignore = load_ignore(settings.ignore, size)
+    scorer = StreamScorer(run.model, settings.patch_size, run.precision, ignore)
+    watch(source, scorer, given.to, every=given.every)
+
+
+def _channels_of(prepared: str, run: Path) -> int:
+    """1 where the run was trained on grey footage, by the prepared data beside it, else 3."""
+    manifest = run.resolve().parent / prepared / "manifest.json"
+    try:
+        return int(json.loads(manifest.read_text())["channels"])
+    except (OSError, ValueError, KeyError):
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
