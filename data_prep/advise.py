@@ -1,6 +1,7 @@
 """Settings for footage of one's own, proposed from what is in it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,8 +10,8 @@ import cv2
 import numpy as np
 
 from data_prep.detectors.motion import MotionDetector
-from data_prep.detectors.weights import DEFAULTS, find_local, installed
-from data_prep.frames import frame_size, open_video, read_timed, time_of
+from data_prep.detectors.weights import PACKAGES, find_local, installed
+from data_prep.frames import frame_size, open_video, time_of
 from data_prep.layouts import Clip, Footage, find_footage
 from ddllib.errors import DDLError
 
@@ -18,7 +19,7 @@ RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step
 CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
 FEW_WINDOWS = 1000  # UCSD Ped2 has 2,500 training frames
 SIZES = (96, 128, 192, 256)
-LARGE_ENOUGH = 12  # pixels; the smaller side of an object at the working size
+LARGE_ENOUGH = 4  # pixels; the smaller side of an object, as of people in UCSD Ped2 at size 128
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def advise(source: str | Path) -> Advice:
     for footage that cannot be read.
     """
     footage = find_footage(source)
-    clips = [clip for clip in footage.clips["training"].values()]
+    clips = list(footage.clips["training"].values())
     if not clips:
         raise DDLError(f"{source}: no training clips; give a folder of normal footage")
     looked_at = clips[:: max(len(clips) // CLIPS, 1)][:CLIPS]
@@ -70,19 +71,19 @@ def advise(source: str | Path) -> Advice:
 
 def measured_rate(clip: Clip) -> float:
     """Frames per second of a video's beginning, by their times."""
-    video, times = open_video(clip.path), [0.0]
-    while len(times) <= FRAMES and video.grab():
-        times.append(time_of(video, len(times) - 1, times[-1]))
+    video, times = open_video(clip.path), []
+    while len(times) < FRAMES and video.grab():
+        times.append(time_of(video, len(times), times[-1] if times else 0.0))
     video.release()
-    span = times[-1] - times[1] if len(times) > 2 else 0.0
-    return (len(times) - 2) / span if span > 0 else 0.0
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
 
 def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
     if rate is None:
         reason = "images in folders tell no time, so all of them are kept."
     elif wanted is None:
-        reason = f"{rate:.3g} frames per second are recorded, slow enough that a window shows motion."
+        reason = f"all of the {rate:.3g} frames per second are kept, few enough to show motion."
+        wanted = float(math.ceil(rate - 0.01))  # the profile's own would drop some
     else:
         reason = (
             f"{rate:.3g} frames per second are recorded, at which the frames of a window hardly "
@@ -117,17 +118,15 @@ def moving_sides(clip: Clip) -> list[float]:
 
 
 def propose_detector() -> Proposal:
-    package = "ultralytics"
-    weights = find_local("yolo") if installed(package) else None
+    weights = find_local("yolo") if installed(PACKAGES["yolo"][0]) else None
     if weights is None:
-        what = "weights of YOLO are not on this machine" if installed(package) else "YOLO is not"
-        known = ", ".join(list(DEFAULTS["yolo"])[:1])
-        reason = f"{what}{'' if installed(package) else ' installed'}; motion needs none ({known})."
-        return Proposal("detector", "motion", reason)
-    return Proposal("detector", "yolo", f"its weights are here ({weights.name}).")
+        return Proposal("detector", "motion", "it needs no weights, and YOLO's are not here.")
+    reason = f"its weights are here ({weights.name}), and it tells people from shadows."
+    return Proposal("detector", "yolo", reason)
 
 
-def remarks(footage: Footage, rate: float | None):
+def remarks(footage: Footage, rate: float | None) -> Iterator[str]:
+    """What else the owner of the footage should know."""
     clips = footage.clips["training"].values()
     total = sum(stated_frames(clip, rate) for clip in clips)
     if total < FEW_WINDOWS:

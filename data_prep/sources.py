@@ -65,7 +65,7 @@ def tell_on_stderr(line: str) -> None:
 class Wish:
     """How frames are wanted; see `open_source`."""
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     channels: int = 3
     rate: float | None = None
     patience: float = 10.0
@@ -75,13 +75,17 @@ class Wish:
 
 
 def open_source(
-    address: str | Path, size: int | tuple[int, int], live: bool | None = None, **wishes
+    address: str | Path,
+    size: int | tuple[int, int] | None,
+    live: bool | None = None,
+    **wishes,
 ) -> "Recording | Stream":
     """The frames behind an address, to be iterated over once.
 
     `address`: a video file; a folder of images, of videos or of folders of images, one after the
     other; the number of a webcam, such as "0"; or an address such as rtsp://... or http://...
     `size`: height and width in pixels, or one number; frames are resized as preparation does it.
+    None leaves them as they are decoded, H x W x 3 BGR.
     `live`: None takes an address as live unless it states its length, as a served file does.
 
     `wishes`: `channels` (3; 1 for a model prepared from grey footage), `rate` (frames per second
@@ -91,7 +95,7 @@ def open_source(
     Raises DDLError, at once or while iterating, for what is not there or cannot be read.
     """
     quieten()
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = (size, size) if isinstance(size, int) else size
     wish = Wish(size, **wishes)
     if wish.channels not in (1, 3):
         raise DDLError(f"channels: {wish.channels!r}; expected 1 or 3")
@@ -138,6 +142,11 @@ def clips_at(path: Path) -> list[layouts.Clip]:
     return clips
 
 
+def as_wished(image: np.ndarray, wish: Wish) -> np.ndarray:
+    """A decoded frame at the working size; where none is given, as it was decoded."""
+    return to_working_size(image, wish.size, wish.channels) if wish.size else image
+
+
 class Recording:
     """The frames of files, as fast as they are taken; each clip begins with a gap."""
 
@@ -159,7 +168,7 @@ class Recording:
                 time_s, step = start + timed.time_s, start + timed.time_s - time_s
                 if timed.image is None:
                     continue
-                image = to_working_size(timed.image, wish.size, wish.channels)
+                image = as_wished(timed.image, wish)
                 yield Frame(index, time_s, image, gap, time.monotonic())
                 index, gap = index + 1, False
             start = time_s + step
@@ -322,7 +331,7 @@ class Stream:
         return f"no frame for {self.wish.patience:g} s" if stalled else "the stream broke off"
 
     def _hand_on(self, image: np.ndarray, time_s: float, read_s: float) -> None:
-        small = to_working_size(image, self.wish.size, self.wish.channels)
+        small = as_wished(image, self.wish)
         self._put(_Waiting(Frame(self._read, time_s, small, False, read_s), self._piece))
         self._read += 1
 
