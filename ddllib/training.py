@@ -77,13 +77,14 @@ def load_run(folder: Path | str) -> Run:
     folder = Path(folder)
     if not checkpoints.exists(folder):
         raise DDLError(f"{folder}: no checkpoint in it; give the folder of a trained run")
-    made = recorded(checkpoints.read(folder)["identity"])
+    saved = checkpoints.read(folder)
+    made = recorded(saved["identity"])
     settings = Settings(**{name: value for name, value in made.items() if name in VOCABULARY})
     run = new_run(settings)
-    optimiser = new_optimiser(run)
-    schedule = _schedule(optimiser, settings, steps=1)
-    saved = checkpoints.restore(folder, run.model, run.creator, optimiser, schedule)
-    run.epoch, run.seconds, run.history = saved["epoch"], saved["seconds"], saved["history"]
+    for part, state in zip((run.model, run.creator), saved["parts"], strict=False):
+        part.load_state_dict(state)
+    run.seconds, run.history = saved["seconds"], saved["history"]
+    run.epoch = 1 + max(run.history["epoch"], default=-1)
     run.model.eval()
     return run
 

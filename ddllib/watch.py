@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from filelock import FileLock, Timeout
 
 from ddllib.errors import DDLError
@@ -281,6 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", type=Path, required=True, help="folder for the scores")
     parser.add_argument("--ignore", help="an image, white where nothing counts")
     parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
     parser.add_argument("--rate", type=float, help="frames per second (default: the run's)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds without a frame")
     parser.add_argument("--give-up", type=float, default=600.0, help="after so many seconds")
@@ -305,7 +307,10 @@ def _watch_by(given: argparse.Namespace) -> None:
         give_up=given.give_up,
     )
     ignore = load_ignore(settings.ignore, size)
-    scorer = StreamScorer(run.model, settings.patch_size, run.precision, ignore)
+    precision = given.precision or run.precision
+    scorer = StreamScorer(run.model, settings.patch_size, precision, ignore)
+    # The source's thread needs a core: threads that wait for one another on too few are far slower.
+    torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
     watch(source, scorer, given.to, every=given.every)
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest_footage import HEIGHT, WIDTH, walk, write_frames, write_video
+from conftest_rtsp import rtsp_camera
 from conftest_server import as_jpeg, camera, pictures
 
 from data_prep import prepare, sources
@@ -194,6 +195,21 @@ def test_a_camera_gives_its_pictures_exactly(tmp_path):
     assert abs(seen[-1].time_s - time.time()) < 30 and source.live
     assert (np.diff([f.time_s for f in seen]) >= 0).all()
     assert source.dropped == source.reconnections == 0 and not source.told
+
+
+def test_rtsp_is_read_and_connected_to_again(tmp_path):
+    frames = pictures(30)
+    with rtsp_camera(frames) as address:
+        source = open_quietly(address, patience=3.0)
+        seen = collect(source, 40)
+    assert source.name == address.replace("me:secret@", "") and source.live
+    again = [f.gap for f in seen].index(True, 1)
+    assert source.reconnections == 1 and "secret" not in " ".join(source.told)
+    expected = decoded(frames, tmp_path)
+    # Frames wait while the stream is opened, more than the backlog holds: the oldest are dropped.
+    assert [f.index for f in seen[:again]] == sorted({f.index for f in seen[:again]})
+    for frame in seen[:again]:
+        assert np.array_equal(frame.image, expected[frame.index])
 
 
 def collect(source, count):
