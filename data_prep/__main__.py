@@ -14,10 +14,12 @@ from pathlib import Path
 import cv2
 
 from data_prep import datasets
+from data_prep.advise import RATE, advise
 from data_prep.detectors import DETECTORS
 from data_prep.layouts import SPLITS
 from data_prep.manifest import to_json, verify, write_atomically
 from data_prep.prepared import prepare
+from data_prep.record import record
 from data_prep.survey import report, survey
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
@@ -31,6 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     add_download(commands)
     add_check(commands)
+    add_advise(commands)
+    add_record(commands)
     add_prepare(commands)
     add_others(commands)
     return parser
@@ -60,6 +64,23 @@ def add_check(commands) -> None:
     add_footage(look)
 
 
+def add_advise(commands) -> None:
+    look = commands.add_parser("advise", help="propose settings for footage of your own")
+    look.set_defaults(run=run_advise)
+    look.add_argument("source", type=Path, help="folder of normal footage, or one video")
+
+
+def add_record(commands) -> None:
+    keep = commands.add_parser("record", help="keep normal footage of a webcam or an address")
+    keep.set_defaults(run=run_record)
+    keep.add_argument(
+        "address", help='the number of a webcam, such as "0", rtsp://... or http://...'
+    )
+    keep.add_argument("folder", type=Path, help="folder for the videos")
+    keep.add_argument("--minutes", type=float, required=True, help="how long")
+    keep.add_argument("--rate", type=float, default=RATE, help="frames per second (default: 10)")
+
+
 def add_prepare(commands) -> None:
     make = commands.add_parser("prepare", help="prepare a folder of footage")
     make.set_defaults(run=run_prepare)
@@ -84,6 +105,12 @@ def add_prepare(commands) -> None:
     )
     make.add_argument(
         "--channels", type=int, choices=(1, 3), help="default: 1 for grey footage, 3 for colour"
+    )
+    make.add_argument(
+        "--frame-rate",
+        type=float,
+        metavar="N",
+        help="frames of a video to keep per second (default: all)",
     )
     make.add_argument("--scene", help='only the clips of this scene, their names before "_"')
     make.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -119,6 +146,18 @@ def run_check(given) -> int:
     return int(any(line.startswith("differs: ") for line in lines))
 
 
+def run_advise(given) -> None:
+    advice = advise(given.source)
+    print(*advice.lines(), sep="\n")
+    options = [f"-p {name} {value}" for name, value in advice.settings.items()]
+    print(f"to use it: -p profile own-camera -p data {given.source} {' '.join(options)}")
+
+
+def run_record(given) -> None:
+    for path in record(given.address, given.folder, 60 * given.minutes, given.rate):
+        print(f"{path}: written", flush=True)
+
+
 def run_prepare(given) -> None:
     manifest = prepare(
         given.source,
@@ -131,6 +170,7 @@ def run_prepare(given) -> None:
         not given.quiet,
         given.dataset,
         given.scene,
+        given.frame_rate,
     )
     say_whole(given.out, manifest)
 

@@ -1,5 +1,6 @@
 """The work on single clips: arrays at the working size, boxes, and several clips at once."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,7 +74,10 @@ class Workers:
 
 def clip_checksum(root: Path, clip: Clip) -> str:
     """What a clip's array and boxes depend on of its files; a copy elsewhere counts as the same."""
-    return source_checksum(root, clip.files)
+    checksum = source_checksum(root, clip.files)
+    if clip.rate is None or clip.frames:
+        return checksum
+    return hashlib.sha256(f"{checksum} {clip.rate:g} per second".encode()).hexdigest()
 
 
 def write_clip(path: Path, clip: Clip, frames: Iterable[np.ndarray], size, channels: int) -> int:

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +20,45 @@ MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or
 MOST_BYTES = 1 << 29  # of one image file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 GREY_TOLERANCE = 2  # grey levels; a video codec may part equal channels by rounding
+USUAL_RATE = 25.0  # frames per second, where neither the footage nor its owner tells
+
+
+class Timed(NamedTuple):
+    """One frame of a clip: its number from 0, its time from the clip's start, and its pixels.
+
+    `image` is None where the clip's rate leaves the frame out.
+    """
+
+    number: int
+    time_s: float
+    image: np.ndarray | None
+
+
+class Pace:
+    """Chooses the frames to keep so that `rate` are left per second; None keeps all.
+
+    By the frames' times, not by their count, so that a camera of varying rate comes out even: time
+    is cut into slots of 1 / rate, and the first frame of each slot is kept. A slot begins a little
+    early, since clocks jitter: a frame may come up to 0.3 slots before its time.
+    """
+
+    EARLY = 0.3
+
+    def __init__(self, rate: float | None):
+        self.rate = rate
+        self._first: float | None = None
+        self._slot = -1
+
+    def keeps(self, time_s: float) -> bool:
+        """Whether the next frame, at this time in seconds, is kept."""
+        if self.rate is None:
+            return True
+        if self._first is None:
+            self._first = time_s
+        slot = int((time_s - self._first) * self.rate + self.EARLY)
+        kept = slot > self._slot
+        self._slot = max(self._slot, slot)
+        return kept
 
 
 def read_frames(clip: Clip, colour: bool = False) -> Iterator[np.ndarray]:
@@ -27,9 +67,22 @@ def read_frames(clip: Clip, colour: bool = False) -> Iterator[np.ndarray]:
     A frame is H x W x 3 BGR, as OpenCV decodes it; the image of a grey file is H x W unless
     `colour` asks for three channels. Raises DDLError, naming the file, for a frame that cannot be
     decoded, is cut off or differs in size from the first, and for a video that ends before its
-    stated length.
+    stated length. Of a clip with a `rate` only the frames that `Pace` keeps come.
     """
-    return read_image_folder(clip, colour) if clip.frames else read_video(clip.path)
+    return (frame.image for frame in read_timed(clip, colour) if frame.image is not None)
+
+
+def read_timed(clip: Clip, colour: bool = False) -> Iterator[Timed]:
+    """All frames of a clip in order with their times, the same frames as `read_frames`.
+
+    Images in a folder tell no time: all are kept, as `rate` a second or `USUAL_RATE`.
+    """
+    if not clip.frames:
+        yield from read_video(clip.path, clip.rate)
+        return
+    rate = clip.rate or USUAL_RATE
+    for number, image in enumerate(read_image_folder(clip, colour)):
+        yield Timed(number, number / rate, image)
 
 
 def frame_count(clip: Clip) -> int | None:
@@ -132,16 +185,17 @@ def is_text(path: Path) -> bool:
     return not head.startswith(b"RIFF") and all(9 <= byte <= 126 for byte in head)
 
 
-def read_video(path: Path) -> Iterator[np.ndarray]:
-    video, count = open_video(path), 0
+def read_video(path: Path, rate: float | None = None) -> Iterator[Timed]:
+    video, count, time_s, pace = open_video(path), 0, 0.0, Pace(rate)
     try:
         stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
-        while True:
-            ok, frame = video.read()
+        while video.grab():
+            time_s = time_of(video, count, time_s)
+            ok, frame = video.retrieve() if pace.keeps(time_s) else (True, None)
             if not ok:
                 break
+            yield Timed(count, time_s, frame)
             count += 1
-            yield frame
     finally:
         video.release()
     # Containers round their length: a frame less is no fault, nor one per cent of a guess.
@@ -151,6 +205,18 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
             f"{path}: breaks off after {count} of {stated:.0f} frames; expected a "
             "whole video, fetch it again"
         )
+
+
+def time_of(video: cv2.VideoCapture, number: int, before: float) -> float:
+    """Seconds at which the frame just grabbed is shown; `before` is the time of the last one.
+
+    A container without usable times counts its frames by its stated rate.
+    """
+    time_s = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    if number == 0 or time_s > before:
+        return time_s
+    rate = video.get(cv2.CAP_PROP_FPS)
+    return before + 1 / (rate if 0 < rate < 1000 else USUAL_RATE)
 
 
 def is_grey(frame: np.ndarray) -> bool:

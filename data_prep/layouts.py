@@ -46,12 +46,16 @@ AVENUE_MASKS = Path("ground_truth_demo", "testing_label_mask")
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: a folder of frames (`frames` in order) or a video (`frames` empty)."""
+    """One clip: a folder of frames (`frames` in order) or a video (`frames` empty).
+
+    Of a video, `rate` frames per second are read, all where it is None.
+    """
 
     split: str
     name: str
     path: Path
     frames: tuple[Path, ...] = ()
+    rate: float | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -72,6 +76,14 @@ class Footage:
     clips: Mapping[str, Mapping[str, Clip]]
     masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     labels: Mapping[str, Path] = field(default_factory=dict)
+
+    def at_rate(self, rate: float | None) -> "Footage":
+        """The same footage with so many frames read per second of video; None reads all."""
+        clips = {
+            split: {name: replace(clip, rate=rate) for name, clip in clips.items()}
+            for split, clips in self.clips.items()
+        }
+        return replace(self, clips=clips)
 
     def only(self, chosen: Mapping[str, Iterable[str]]) -> "Footage":
         """The same footage without the clips that `chosen` does not name for their split."""
@@ -97,11 +109,14 @@ def natural_key(name: str) -> tuple:
 def find_footage(root: str | Path) -> Footage:
     """Find clips, masks and labels under `root`; nothing is decoded yet.
 
-    A folder around the data set, as archives bring it, is stepped into. Raises DDLError if no
+    A folder around the data set, as archives bring it, is stepped into; one video alone is a
+    training clip. Raises DDLError if no
     layout or more than one is there, a clip is empty or has a gap in its frame numbers, or masks
     do not fit the frames.
     """
     given = Path(root)
+    if is_video(given):
+        return one_video(given)
     root, layout = find_layout(given)
     base = {split: root / folder for split, folder in FOLDERS.get(layout, {}).items()}
     if layout == PLAIN:
@@ -113,6 +128,12 @@ def find_footage(root: str | Path) -> Footage:
         layout = "ShanghaiTech"
     masks = find_masks(root, layout, testing, clips["testing"])
     return Footage(root, layout, clips, masks, find_labels(given, root, testing))
+
+
+def one_video(path: Path) -> Footage:
+    """A single video is a training clip."""
+    clip = open_clip(path, "training")
+    return Footage(path.parent, PLAIN, {"training": {clip.name: clip}, "testing": {}})
 
 
 def find_layout(root: Path) -> tuple[Path, str]:

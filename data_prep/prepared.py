@@ -14,7 +14,7 @@ off, or that follows a change of the footage, redoes only the clips that are not
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -37,7 +37,7 @@ from data_prep.manifest import (
 )
 from data_prep.survey import Survey, check, read_labels, survey
 from data_prep.tracking import COLUMNS, WINDOW, common_track_coverage, tracker_settings
-from data_prep.truth import choose_labelling, compare_labellings, truth_files, write_truth
+from data_prep.truth import choose_labelling, compare_labellings, length, truth_files, write_truth
 from data_prep.workplace import (
     check_target,
     clear,
@@ -75,20 +75,24 @@ def prepare(
     progress: bool = True,
     dataset: str | None = None,
     scene: str | None = None,
+    frame_rate: float | None = None,
 ) -> dict:
     """Prepare the footage under `source` into the folder `out`; returns the manifest.
 
     `size`: working size in pixels, (height, width) or one number for both. `splits`: which
     splits are tracked; training must be among them. `channels`: 1 or 3; None takes 1 for grey
-    footage and 3 for colour. `dataset`, `scene`: see `survey.survey`. Every labelling that is
-    found is kept under its name; boxes are kept under `$DDL_RUNS/detections`. The same request
+    footage and 3 for colour. `dataset`, `scene`: see `survey.survey`. `frame_rate`: frames of a
+    video to keep per second, chosen by their times (`frames.Pace`); None keeps all. Labels and
+    masks speak of all frames; those of the kept ones are taken. Every labelling that is found is
+    kept under its name; boxes are kept under `$DDL_RUNS/detections`. The same request
     over the same footage returns at once. Raises DDLError for footage, labels or weights that
     cannot be used, and if no training window has a track present in all its frames.
     """
     source, out = Path(source), Path(out)
-    check_request(size, splits, channels)
+    check_request(size, splits, channels, frame_rate)
     found = survey(source, dataset, scene)
     check(found, whole=scene is None)
+    found = replace(found, footage=found.footage.at_rate(frame_rate))
     marks = read_labels(found)
     request = Request(
         size=(size, size) if isinstance(size, int) else tuple(size),
@@ -114,12 +118,16 @@ def prepare(
     return manifest
 
 
-def check_request(size, splits: Sequence[str], channels: int | None) -> None:
+def check_request(
+    size, splits: Sequence[str], channels: int | None, frame_rate: float | None
+) -> None:
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or any(not isinstance(s, int) or s < 1 for s in sides):
         raise DDLError(f"size: {size!r}; expected one positive number or (height, width)")
     if channels not in (None, 1, 3):
         raise DDLError(f"channels: {channels!r}; expected 1 or 3")
+    if frame_rate is not None and not frame_rate > 0:
+        raise DDLError(f"frame_rate: {frame_rate!r}; expected frames per second above 0, or None")
     if isinstance(splits, str) or "training" not in splits or set(splits) - set(SPLITS):
         raise DDLError(f"splits: {splits!r}; expected ('training',) or ('training', 'testing')")
 
@@ -206,10 +214,11 @@ def write_clips(
 
     def write(clip: Clip, watched: Callable[[Iterable], Iterable]) -> None:
         path = work / clip.split / f"{clip.name}.npy"
-        frames = watched(fr.read_frames(clip))
+        seen = Seen()
+        frames = watched(seen.kept_of(fr.read_timed(clip)))
         count = write_clip(path, clip, frames, request.size, request.channels)
         key = keys[clip.split][clip.name]
-        record = {"frames": count, "sha256": file_checksum(path), "key": key}
+        record = {"frames": count, "sha256": file_checksum(path), "key": key, **seen.record(clip)}
         # Written last: it says that the array is whole.
         write_atomically(record_file(work, clip.split, clip.name), to_json(record))
 
@@ -223,6 +232,26 @@ def write_clips(
     return records
 
 
+class Seen:
+    """How many frames a clip has, and the numbers of those that its rate keeps."""
+
+    def __init__(self):
+        self.read, self.kept = 0, []
+
+    def kept_of(self, frames: Iterable[fr.Timed]) -> Iterator[np.ndarray]:
+        for frame in frames:
+            self.read = frame.number + 1
+            if frame.image is not None:
+                self.kept.append(frame.number)
+                yield frame.image
+
+    def record(self, clip: Clip) -> dict:
+        """What a record says of it; the numbers matter to labels and masks alone."""
+        if len(self.kept) == self.read:
+            return {}
+        return {"read": self.read, **({"kept": self.kept} if clip.split == "testing" else {})}
+
+
 def frames_of(found: Survey, clips: Sequence[Clip]) -> int:
     """Frames of these clips together, as far as they are stated."""
     return sum(found.lengths[clip.split][clip.name] or 0 for clip in clips)
@@ -230,7 +259,7 @@ def frames_of(found: Survey, clips: Sequence[Clip]) -> int:
 
 def check_lengths(found: Survey, records: Mapping[str, Mapping[str, dict]]) -> None:
     """The clips as decoded still agree with the data set, now by their true lengths."""
-    true = {split: {n: r["frames"] for n, r in clips.items()} for split, clips in records.items()}
+    true = {split: {n: length(r) for n, r in clips.items()} for split, clips in records.items()}
     check(replace(found, lengths=true), whole=False)
 
 

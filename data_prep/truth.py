@@ -30,10 +30,10 @@ def write_truth(
     for labelling, clips in marks.items():
         path = found.footage.labels[labelling]
         labels[labelling] = {
-            n: frame_labels(path, n, clips[n], r["frames"]) for n, r in records.items()
+            n: frame_labels(path, n, clips[n], length(r))[kept(r)] for n, r in records.items()
         }
     by_masks = {
-        name: write_masks(found, name, records[name]["frames"], size, work)
+        name: write_masks(found, name, records[name], size, work)
         for name in found.footage.masks
         if name in records
     }
@@ -46,27 +46,39 @@ def write_truth(
     return labels
 
 
-def write_masks(found: Survey, name: str, length: int, size, work: Path) -> np.ndarray:
+def length(record: Mapping) -> int:
+    """The frames of a clip's files, of which a frame rate may keep fewer."""
+    return record.get("read", record["frames"])
+
+
+def kept(record: Mapping) -> list[int]:
+    """The numbers of the frames that were kept."""
+    return record.get("kept", list(range(record["frames"])))
+
+
+def write_masks(found: Survey, name: str, record: Mapping, size, work: Path) -> np.ndarray:
     """Write the masks of one clip at the working size; returns 0/1 per frame, uint8 (N,).
 
     A frame is abnormal if its full-size mask has any pixel, also one lost in resizing.
     """
     abnormal: list[bool] = []
-    paths = found.footage.masks[name]
+    paths, chosen = found.footage.masks[name], set(kept(record))
 
     def shrunk():
-        for mask in read_masks(paths):
+        for number, mask in enumerate(read_masks(paths)):
             abnormal.append(bool(mask.any()))
-            yield mask_to_working_size(mask, size)
+            if number in chosen:
+                yield mask_to_working_size(mask, size)
 
-    count = write_array(work / "masks" / f"{name}.npy", shrunk(), size)
-    if count != length:
+    write_array(work / "masks" / f"{name}.npy", shrunk(), size)
+    if (count := len(abnormal)) != length(record):
         place = masks_place(paths)
         clip = found.footage.clips["testing"][name].path.name
         raise DDLError(
-            f"{place}: {count} masks for {length} frames of {clip}; expected one mask per frame"
+            f"{place}: {count} masks for {length(record)} frames of {clip}; expected one mask per "
+            "frame"
         )
-    return np.array(abnormal, np.uint8)
+    return np.array(abnormal, np.uint8)[kept(record)]
 
 
 def choose_labelling(found: Survey, labels: Mapping) -> str | None:

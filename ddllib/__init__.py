@@ -10,6 +10,7 @@ from ddllib.models import PRESETS, Conv3DSkipUNet, ConvBlock, UNet, load_release
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.scoring import score_clip
 from ddllib.settings import Mode, Settings, load_profile
+from ddllib.streaming import RunningMedian, Scored, StreamScorer
 from ddllib.training import Run, fit
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "Mode",
     "PseudoAnomalyCreator",
     "Run",
+    "RunningMedian",
+    "Scored",
     "Settings",
+    "StreamScorer",
     "UNet",
     "distinction_loss",
     "evaluate",

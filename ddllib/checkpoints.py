@@ -24,7 +24,7 @@ NAME = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 DAMAGED = ".damaged"
 # A change of these does not change what the weights mean.
-_FREE = {"device", "compile", "protocol", "patch", "labelling"}
+_FREE = {"device", "compile", "protocol", "patch", "ignore", "labelling"}
 
 
 def exists(folder: Path) -> bool:

@@ -44,6 +44,18 @@ def split(data: Prepared, count: int) -> tuple[dict[str, np.ndarray], dict[str, 
     return kept, {name: data.training[name] for name in sorted(held)}
 
 
+def threshold_parts(
+    clips: Mapping[str, np.ndarray], share: float
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Each clip in two: its beginning to train on, and its end, a ``share`` of it in [0, 1].
+
+    The end is normal footage that the model has not seen, for thresholds; no window spans the two.
+    """
+    cuts = {name: len(clip) - round(share * len(clip)) for name, clip in clips.items()}
+    beginnings = {name: clip[: cuts[name]] for name, clip in clips.items()}
+    return beginnings, {name: clip[cuts[name] :] for name, clip in clips.items()}
+
+
 def noise(weight: float) -> Alter:
     """The object blended with noise, as the creator does, at a fixed weight in [0, 1]."""
 

@@ -186,9 +186,17 @@ class UNet(nn.Module):
         self._check(x)
         frames = x.transpose(1, 2)
         features = self.encoder(frames.flatten(0, 1))
-        skips = [self.join(i, f.unflatten(0, frames.shape[:2])) for i, f in enumerate(features)]
+        return self.decode([f.unflatten(0, frames.shape[:2]) for f in features]).transpose(1, 2)
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """From N frames' encoded features to what they rebuild; ``forward`` after the encoder.
+
+        ``features`` are the four levels of ``encoder``, B x N x C_level x H_level x W_level each;
+        output B x (N - T + 1) x C x H x W in (0, 1).
+        """
+        skips = [self.join(level, f) for level, f in enumerate(features)]
         y = self.decoder([skip.flatten(0, 1) for skip in skips])
-        return y.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
+        return y.unflatten(0, (len(features[0]), -1))
 
     def join(self, level: int, features: Tensor) -> Tensor:
         """What a skip does to one level's features, B x N x C x H x W; nothing in a UNet."""

@@ -17,7 +17,8 @@ from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate_all
 from ddllib.files import writing
-from ddllib.heldout import altered_clips, judge_held_out
+from ddllib.heldout import altered_clips, judge_held_out, threshold_parts
+from ddllib.ignore import load_ignore
 from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
@@ -62,6 +63,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         progress=progress,
         dataset=settings.dataset,
         scene=settings.scene,
+        frame_rate=settings.frame_rate,
     )
     return load_prepared(folder, settings.labelling)
 
@@ -127,11 +129,12 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
         return _score_held_out(settings, data, run)
     if not data.testing:
         raise DDLError(f"{data.folder}: no test clips; put what is to be scored into testing/")
-    started = time.perf_counter()
+    started, ignore = time.perf_counter(), load_ignore(settings.ignore, data.size)
     scores, shown = {}, {}
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
-        scores[name] = _score_to_disk(settings, run, frames, folder / "maps" / f"{name}.npy")
+        maps = folder / "maps" / f"{name}.npy"
+        scores[name] = _score_to_disk(settings, run, frames, maps, ignore)
         highest = int(scores[name].argmax())
         shown |= _exhibits(run, name, frames, highest, data.labels.get(name))
     facts = _facts(settings, data, run, time.perf_counter() - started)
@@ -146,14 +149,36 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
 def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     """Pseudo-anomalies in the held-out clips, scored and recorded; no test clip is looked at."""
     started, scores, labels = time.perf_counter(), {}, {}
+    ignore = load_ignore(settings.ignore, data.size)
     for name, frames, truth in altered_clips(data, settings.held_out):
-        scores[name] = score_clip(run.model, frames, settings.patch_size, run.precision)
+        patch = settings.patch_size
+        scores[name] = score_clip(run.model, frames, patch, run.precision, ignore=ignore)
         labels[name] = truth
     facts = _facts(settings, data, run, time.perf_counter() - started)
     aucs = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
     facts["held_out"] = aucs
     write_record(settings.record_folder, facts, scores, labels, {})
     return read_record(settings.record_folder)
+
+
+def score_normal(settings: Settings, data: Prepared, run: Run) -> dict[str, np.ndarray]:
+    """Raw scores of normal frames that were not trained on, by training clip, for thresholds.
+
+    They are the clips' ends, ``settings.threshold_share`` of each; float32 N. Raises ``DDLError``
+    where that leaves no end as long as a window.
+    """
+    _, ends = threshold_parts(data.training, settings.threshold_share)
+    ends = {name: frames for name, frames in ends.items() if len(frames) >= settings.window}
+    if not ends:
+        raise DDLError(
+            f"threshold_share is {settings.threshold_share}; expected a share that keeps at least "
+            f"{settings.window} frames, a window, of some training clip, such as 0.2"
+        )
+    ignore, patch = load_ignore(settings.ignore, data.size), settings.patch_size
+    return {
+        name: score_clip(run.model, frames, patch, run.precision, ignore=ignore)
+        for name, frames in ends.items()
+    }
 
 
 def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
@@ -179,7 +204,9 @@ def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:
     return read_record(record.folder)
 
 
-def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path) -> np.ndarray:
+def _score_to_disk(
+    settings: Settings, run: Run, frames: np.ndarray, path: Path, ignore: np.ndarray | None
+) -> np.ndarray:
     """Scores of one clip; its distance maps go to ``path`` as float16, N x H x W."""
     half = run.model.temporal // 2
     shape = (len(frames), *frames.shape[-2:])
@@ -193,7 +220,8 @@ def _score_to_disk(settings: Settings, run: Run, frames: np.ndarray, path: Path)
             padded = np.pad(chunk, ((before, after), (0, 0), (0, 0)), mode="edge")
             file.write(padded.astype("<f2").tobytes())
 
-        scores = score_clip(run.model, frames, settings.patch_size, run.precision, on_maps=keep)
+        patch, precision = settings.patch_size, run.precision
+        scores = score_clip(run.model, frames, patch, precision, on_maps=keep, ignore=ignore)
     return scores
 
 

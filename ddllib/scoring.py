@@ -25,6 +25,19 @@ def distance_map(frames: Tensor, reconstructions: Tensor) -> Tensor:
     return sum(square.unbind(1)).div(3).sqrt()
 
 
+def without(maps: Tensor, ignore: np.ndarray | None) -> Tensor:
+    """The maps, N x H x W, with 0 at every pixel to ignore; ``ignore`` is H x W, True = ignore.
+
+    Raises ``DDLError`` where the two differ in size.
+    """
+    if ignore is None:
+        return maps
+    if ignore.shape != maps.shape[-2:]:
+        sizes = " and ".join("x".join(map(str, s)) for s in (ignore.shape, maps.shape[-2:]))
+        raise DDLError(f"ignore: the mask and the frames differ in size ({sizes}); give one size")
+    return maps.masked_fill(torch.from_numpy(ignore).to(maps.device, torch.bool), 0)
+
+
 def patch_scores(maps: Tensor, patch: int) -> Tensor:
     """The largest mean over patches of each map: N x H x W -> N.
 
@@ -88,15 +101,16 @@ def score_clip(
     patch: int,
     precision: str = "float32",
     on_maps: Callable[[int, np.ndarray], None] | None = None,
+    ignore: np.ndarray | None = None,
 ) -> np.ndarray:
     """One raw score per frame of a clip, larger for stranger: uint8 N x C0 x H x W -> float32 N.
 
     ``on_maps(first, maps)`` is handed each chunk's distance maps, n x H x W, the first of which
-    belongs to frame ``first``.
+    belongs to frame ``first``. Pixels marked in ``ignore``, H x W, count 0 in maps and scores.
     """
     scores, frame = [], model.temporal // 2
     for x, y in reconstruct(model, frames, precision):
-        maps = distance_map(x, y)
+        maps = without(distance_map(x, y), ignore)
         scores.append(patch_scores(maps, patch).cpu().numpy())
         if on_maps:
             on_maps(frame, maps.cpu().numpy())

@@ -39,6 +39,7 @@ class Settings:
     detector: str = "motion"  # motion, yolo, faster-rcnn, or none: random boxes
     weights: str | None = None  # a path, for yolo and faster-rcnn; None looks for their own
     size: int = 96  # working height and width, pixels; a multiple of 16
+    frame_rate: float | None = None  # frames of a video kept per second, by their times; None: all
     # model
     model: str = "c3dsu"  # c3dsu or unet
     preset: str = "released"  # released or paper
@@ -61,8 +62,10 @@ class Settings:
     compile: bool = False  # fuse kernels by torch.compile: a minute once, then quicker steps
     seed: int = 0
     held_out: int = 0  # training clips kept aside to judge by, instead of the test clips
+    threshold_share: float = 0  # of each training clip, its end: normal footage for thresholds
     # scoring and evaluation
     patch: int | None = None  # pixels; None is 16 at size 256, scaled with the size
+    ignore: str | list | None = None  # what counts 0: an image, white, or boxes; see ddllib.ignore
     protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
 
     def __post_init__(self):
@@ -77,6 +80,9 @@ class Settings:
         for name in ("learning_rate", "distinction_weight", "sigma_learning_rate"):
             if getattr(self, name) is not None or name != "sigma_learning_rate":
                 self._check_number(name, float, least=0)
+        if self.frame_rate is not None:
+            self._check_number("frame_rate", float, least=0.1)
+        self._check_number("threshold_share", float, least=0, most=1)
         for name in ("seed", "held_out"):
             self._check_number(name, int, 0, _LARGEST)
         if not isinstance(self.compile, bool):
@@ -96,7 +102,7 @@ class Settings:
                 f"-r {name} 01)"
             )
 
-    def _check_number(self, name: str, kind: type, least: int, most: float = _FINITE) -> None:
+    def _check_number(self, name: str, kind: type, least: float, most: float = _FINITE) -> None:
         value = getattr(self, name)
         fits = isinstance(value, int if kind is int else (int, float))
         within = fits and least <= value <= most
@@ -131,14 +137,17 @@ class Settings:
 
     @property
     def record_folder(self) -> Path:
-        """Where the run's scores are recorded: its folder, or one beside it for another patch."""
+        """Where the run's scores are recorded: its folder, or one beside it for another patch.
+
+        So it is for other pixels to ignore, too.
+        """
         folder = self.run_folder
-        return folder.with_name(folder.name + self._differences({"patch"}))
+        return folder.with_name(folder.name + self._differences({"patch", "ignore"}))
 
     @property
     def prepared_folder(self) -> Path:
         """``<runs>/<profile>/prepared``; what differs from the profile follows, as above."""
-        names = {"data", "dataset", "scene", "detector", "weights", "size"}
+        names = {"data", "dataset", "scene", "detector", "weights", "size", "frame_rate"}
         return self.profile_folder / ("prepared" + self._differences(names))
 
     def _differences(self, names) -> str:
@@ -184,6 +193,7 @@ _NOT_IN_NAME = {
     "seed",
     "protocol",
     "patch",
+    "ignore",
     "device",
     "compile",
     "labelling",
@@ -231,7 +241,7 @@ def chapter_settings(namespace: Mapping) -> Settings:
     given = {
         name: namespace[name]
         for name in VOCABULARY
-        if isinstance(namespace.get(name), str | int | float)
+        if isinstance(namespace.get(name), str | int | float | list)
     }
     return load_profile(given.pop("profile", "demo"), **given)
 

@@ -15,11 +15,11 @@ from ddllib import checkpoints
 from ddllib.data import Prepared
 from ddllib.devices import autocast, can_compile, resolve_device, resolve_precision
 from ddllib.errors import DDLError
-from ddllib.heldout import split
+from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
 from ddllib.models import UNet, build_model, for_scoring
 from ddllib.pseudo import PseudoAnomalyCreator
-from ddllib.settings import Settings
+from ddllib.settings import VOCABULARY, Settings, recorded
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.windows import Windows
 
@@ -67,6 +67,27 @@ def new_run(settings: Settings) -> Run:
     creator = PseudoAnomalyCreator(learnable=settings.mode == "ddl")
     model.to(device)
     return Run(settings, model, creator.to(device), {name: [] for name in HISTORY})
+
+
+def load_run(folder: Path | str) -> Run:
+    """The trained run whose checkpoint lies in ``folder``, ready to score on this device.
+
+    Settings that do not shape the weights (``patch``, ``ignore``, ``protocol``) are the defaults.
+    Raises ``DDLError`` where there is no checkpoint or it cannot be read.
+    """
+    folder = Path(folder)
+    if not checkpoints.exists(folder):
+        raise DDLError(f"{folder}: no checkpoint in it; give the folder of a trained run")
+    saved = checkpoints.read(folder)
+    made = recorded(saved["identity"])
+    settings = Settings(**{name: value for name, value in made.items() if name in VOCABULARY})
+    run = new_run(settings)
+    for part, state in zip((run.model, run.creator), saved["parts"], strict=False):
+        part.load_state_dict(state)
+    run.seconds, run.history = saved["seconds"], saved["history"]
+    run.epoch = saved["parts"][-1]["epoch"]
+    run.model.eval()
+    return run
 
 
 def fit(
@@ -209,10 +230,16 @@ def new_optimiser(run: Run) -> torch.optim.Adam:
 
 
 def training_windows(settings: Settings, data: Prepared, device="cpu") -> Windows:
-    """The windows of all training clips but those held out."""
+    """The windows of all training clips but what is held out: whole clips, or their ends."""
     clips, _ = split(data, settings.held_out)
     ours = (data.tracks["split"] == "training") & data.tracks["clip"].isin(list(clips))
-    return Windows(clips, data.tracks[ours], settings.window, settings.channels, device)
+    tracks = data.tracks[ours]
+    if settings.threshold_share:
+        clips, ends = threshold_parts(clips, settings.threshold_share)
+        first = tracks["clip"].map({name: len(clip) for name, clip in clips.items()})
+        after = first + tracks["clip"].map({name: len(clip) for name, clip in ends.items()})
+        tracks = tracks[(tracks["frame"] < first) | (tracks["frame"] >= after)]
+    return Windows(clips, tracks, settings.window, settings.channels, device)
 
 
 def _schedule(optimiser, settings: Settings, steps: int):

@@ -17,7 +17,7 @@ from scipy.io import savemat
 
 from data_prep import layouts, prepare, prepared, verify
 from data_prep.__main__ import main
-from data_prep.frames import read_frames
+from data_prep.frames import read_timed
 from data_prep.layouts import SPLITS
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
@@ -178,15 +178,15 @@ class Interrupted(BaseException):
 def stop_in_clip(monkeypatch, clip_name, failure):
     """Preparation fails in the middle of the training clip of that name."""
 
-    def fail(clip):
-        frames = read_frames(clip)
+    def fail(clip, colour=False):
+        frames = read_timed(clip, colour)
         yield next(frames)
         if (clip.split, clip.name) == ("training", clip_name):
             next(frames)
             raise failure
         yield from frames
 
-    monkeypatch.setattr(prepared.fr, "read_frames", fail)
+    monkeypatch.setattr(prepared.fr, "read_timed", fail)
 
 
 def test_interrupted_run_leaves_no_clip_that_looks_whole(footage, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from conftest_footage import FRAMES, walk, write_frames, write_video
 
 from data_prep import clips, datasets, prepare, verify
 from data_prep.detectors.motion import MotionDetector
+from data_prep.frames import Timed
 from data_prep.workplace import locked
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
@@ -319,9 +320,12 @@ def test_a_video_that_decodes_to_another_length_than_the_data_sets_is_told(tmp_p
         abnormal={},
     )
     monkeypatch.setattr(datasets, "load", lambda name: facts)
-    monkeypatch.setattr(
-        "data_prep.frames.read_video", lambda path: iter(walk(3)[: 13 if path.stem == "02" else 14])
-    )
+
+    def shortened(path, rate):
+        frames = walk(3)[: 13 if path.stem == "02" else 14]
+        return (Timed(t, t / 10, frame) for t, frame in enumerate(frames))
+
+    monkeypatch.setattr("data_prep.frames.read_video", shortened)
     with pytest.raises(DDLError, match="training 02 has 13 frames, expected 14"):
         prepare(root, tmp_path / "out", SIZE, progress=False, dataset="ped2")
 
@@ -335,9 +339,9 @@ def test_when_one_clip_fails_the_others_are_left_off(footage, tmp_path, monkeypa
         for number, frame in enumerate(walk(3)):
             seen.append(number)
             time.sleep(0.02)
-            yield frame
+            yield Timed(number, number / 10, frame)
 
-    monkeypatch.setattr("data_prep.prepared.fr.read_frames", frames)
+    monkeypatch.setattr("data_prep.prepared.fr.read_timed", frames)
     with pytest.raises(DDLError, match="broken"):
         prepare(footage, tmp_path / "out", SIZE, channels=1, progress=False)
     assert len(seen) < 2 * FRAMES

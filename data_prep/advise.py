@@ -1,0 +1,145 @@
+"""Settings for footage of one's own, proposed from what is in it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_prep.detectors.motion import MotionDetector
+from data_prep.detectors.weights import PACKAGES, find_local, installed
+from data_prep.frames import frame_size, open_video, time_of
+from data_prep.layouts import Clip, Footage, find_footage
+from ddllib.errors import DDLError
+
+RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
+CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
+FEW_WINDOWS = 1000  # UCSD Ped2 has 2,500 training frames
+SIZES = (96, 128, 192, 256)
+LARGE_ENOUGH = 4  # pixels; the smaller side of an object, as of people in UCSD Ped2 at size 128
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One setting's proposed value and the reason for it, a sentence."""
+
+    name: str
+    value: float | int | str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What footage asks for; `settings` are the values for `ddllib.settings.load_profile`."""
+
+    proposals: Sequence[Proposal]
+    remarks: Sequence[str] = ()
+
+    @property
+    def settings(self) -> dict:
+        return {p.name: p.value for p in self.proposals if p.value is not None}
+
+    def lines(self) -> list[str]:
+        """A line for each proposal and each remark."""
+        told = [f"{p.name}: {p.value} - {p.reason}" for p in self.proposals]
+        return [*told, *(f"note: {remark}" for remark in self.remarks)]
+
+
+def advise(source: str | Path) -> Advice:
+    """Look at normal footage, a folder or one video, and propose settings for it.
+
+    Proposes `frame_rate`, `size` and `detector`. A few hundred frames are decoded. Raises DDLError
+    for footage that cannot be read.
+    """
+    footage = find_footage(source)
+    clips = list(footage.clips["training"].values())
+    if not clips:
+        raise DDLError(f"{source}: no training clips; give a folder of normal footage")
+    looked_at = clips[:: max(len(clips) // CLIPS, 1)][:CLIPS]
+    rate = min((measured_rate(clip) for clip in looked_at if not clip.frames), default=None)
+    wanted = None if rate is None or rate < 1.3 * RATE else RATE
+    proposals = [
+        propose_rate(rate, wanted),
+        propose_size(footage.at_rate(wanted), looked_at),
+        propose_detector(),
+    ]
+    return Advice(proposals, list(remarks(footage, wanted)))
+
+
+def measured_rate(clip: Clip) -> float:
+    """Frames per second of a video's beginning, by their times."""
+    video, times = open_video(clip.path), []
+    while len(times) < FRAMES and video.grab():
+        times.append(time_of(video, len(times), times[-1] if times else 0.0))
+    video.release()
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+
+def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
+    if rate is None:
+        reason = "images in folders tell no time, so all of them are kept."
+    elif wanted is None:
+        reason = f"all of the {rate:.3g} frames per second are kept, few enough to show motion."
+        wanted = float(math.ceil(rate - 0.01))  # the profile's own would drop some
+    else:
+        reason = (
+            f"{rate:.3g} frames per second are recorded, at which the frames of a window hardly "
+            f"differ; UCSD Ped2 has {RATE:g}."
+        )
+    return Proposal("frame_rate", wanted, reason)
+
+
+def propose_size(footage: Footage, clips: Sequence[Clip]) -> Proposal:
+    """The smallest size at which most moving objects are more than a few pixels."""
+    sides = [s for c in clips for s in moving_sides(footage.clips["training"][c.name])]
+    if not sides:
+        return Proposal("size", 128, "nothing moves at its beginning, so this is only the usual.")
+    typical = float(np.median(sides))
+    size = next((s for s in SIZES if s * typical >= LARGE_ENOUGH), SIZES[-1])
+    reason = (
+        f"the smaller side of what moves is typically {100 * typical:.1f} % of the frame's, "
+        f"{size * typical:.0f} pixels at this size."
+    )
+    return Proposal("size", size, reason)
+
+
+def moving_sides(clip: Clip) -> list[float]:
+    """The smaller relative side of every moving object at a clip's beginning, in (0, 1]."""
+    height, width = frame_size(clip)
+    found = islice(MotionDetector().detect(clip), FRAMES)
+    return [
+        float(min((x1 - x0) / width, (y1 - y0) / height))
+        for boxes in found
+        for x0, y0, x1, y1 in boxes[:, :4]
+    ]
+
+
+def propose_detector() -> Proposal:
+    weights = find_local("yolo") if installed(PACKAGES["yolo"][0]) else None
+    if weights is None:
+        return Proposal("detector", "motion", "it needs no weights, and YOLO's are not here.")
+    reason = f"its weights are here ({weights.name}), and it tells people from shadows."
+    return Proposal("detector", "yolo", reason)
+
+
+def remarks(footage: Footage, rate: float | None) -> Iterator[str]:
+    """What else the owner of the footage should know."""
+    clips = footage.clips["training"].values()
+    total = sum(stated_frames(clip, rate) for clip in clips)
+    if total < FEW_WINDOWS:
+        yield f"about {total} frames are little to learn from; {FEW_WINDOWS} or more are better."
+    if not footage.clips["testing"]:
+        yield "all of it is taken as normal; keep out what should raise an alarm."
+
+
+def stated_frames(clip: Clip, rate: float | None) -> int:
+    """Frames of a clip at that rate, as its files state them."""
+    if clip.frames:
+        return len(clip.frames)
+    video = open_video(clip.path)
+    count, recorded = (video.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
+    video.release()
+    return int(max(count, 0) * (rate / recorded if rate and recorded > rate else 1))

@@ -1,0 +1,50 @@
+"""Regions of the picture that count nothing: a swaying tree, a screen, a neighbour's window."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ddllib.errors import DDLError
+from ddllib.settings import find_path
+
+
+def load_ignore(value: str | list | None, size: tuple[int, int]) -> np.ndarray | None:
+    """The setting ``ignore`` as a mask at the working size: bool H x W, True = ignore.
+
+    ``value`` is the path of an image of any size, white where nothing counts, or a list of boxes
+    ``[x0, y0, x1, y1]`` relative to the frame, in [0, 1]; None gives None. Raises ``DDLError`` for
+    what is neither, and where nothing of the frame is left.
+    """
+    if value is None:
+        return None
+    mask = _boxes(value, size) if isinstance(value, list) else _image(value, size)
+    if mask.all():
+        raise DDLError(f"ignore: {value} leaves nothing of the frame; mark less of it")
+    return mask
+
+
+def _image(value: str, size: tuple[int, int]) -> np.ndarray:
+    path = find_path(value)
+    data = np.frombuffer(path.read_bytes(), np.uint8) if path.is_file() else np.zeros(0, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+    if image is None:
+        raise DDLError(f"{path}: not an image; expected a PNG that is white where nothing counts")
+    # By area, so that half a pixel's worth of white decides whichever way the size changes.
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) >= 128
+
+
+def _boxes(value: list, size: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(size, bool)
+    for box in value:
+        corners = box if isinstance(box, list | tuple) and len(box) == 4 else ()
+        numbers = all(isinstance(c, int | float) and 0 <= c <= 1 for c in corners)
+        if not (corners and numbers and corners[0] < corners[2] and corners[1] < corners[3]):
+            raise DDLError(
+                f"ignore: {box!r} is no box; expected [x0, y0, x1, y1] relative to the frame, "
+                "from 0 to 1, such as [0, 0, 0.5, 0.2]"
+            )
+        height, width = size
+        x0, y0, x1, y1 = np.round(np.multiply(corners, (width, height) * 2)).astype(int)
+        mask[y0:y1, x0:x1] = True
+    return mask

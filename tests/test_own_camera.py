@@ -1,0 +1,251 @@
+"""Footage of one's own: rates, single videos, regions to ignore, ends for thresholds, advice."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest_footage import FRAMES, HEIGHT, WIDTH, walk, write_frames, write_video
+from conftest_server import camera, pictures
+
+from data_prep import prepare
+from data_prep.__main__ import main
+from data_prep.advise import advise
+from data_prep.manifest import verify
+from data_prep.record import record
+from data_prep.sources import open_source
+from ddllib import DDLError, load_profile
+from ddllib.data import load_prepared
+from ddllib.heldout import threshold_parts
+from ddllib.ignore import load_ignore
+from ddllib.road import score, score_normal
+from ddllib.scoring import score_clip
+from ddllib.training import fit, new_run, training_windows
+
+SIZE = (32, 48)
+
+
+def test_the_profile_loads():
+    settings = load_profile("own-camera", data="yard")
+    assert settings.dataset == "own" and settings.size % 16 == 0
+    assert settings.frame_rate == 10 and settings.threshold_share > 0
+
+
+# ---- a frame rate
+
+
+def footage_of_videos(root):
+    """Training and test videos, 10 frames per second, with labels and masks of every frame."""
+    write_video(root / "training" / "a.avi", walk(3))
+    write_video(root / "testing" / "b.avi", walk(4))
+    masks = [np.full((HEIGHT, WIDTH), 255 * (5 <= t <= 8), np.uint8) for t in range(FRAMES)]
+    write_frames(root / "testing" / "masks" / "b", masks)
+    (root / "testing" / "labels.csv").write_text("clip,first,last\nb,5,8\n")
+    return root
+
+
+def test_preparation_keeps_a_rate_with_its_tracks_labels_and_masks(tmp_path, own_runs):
+    root, out = footage_of_videos(tmp_path / "in"), tmp_path / "out"
+    whole = prepare(root, tmp_path / "whole", SIZE, detector="none", progress=False)
+    prepare(root, out, SIZE, detector="none", progress=False, frame_rate=5)
+    kept = list(range(0, FRAMES, 2))
+    for split, name in (("training", "a"), ("testing", "b")):
+        every = np.load(tmp_path / "whole" / split / f"{name}.npy")
+        assert np.array_equal(np.load(out / split / f"{name}.npy"), every[kept])
+    data = load_prepared(out, "labels.csv")
+    assert data.labels["b"].tolist() == [int(5 <= t <= 8) for t in kept]
+    assert data.masks["b"].any(axis=(1, 2)).tolist() == [5 <= t <= 8 for t in kept]
+    assert data.tracks["frame"].max() < len(kept)
+    assert verify(out)["fingerprint"] != whole["fingerprint"]
+
+
+def test_a_rate_is_another_preparation_and_none_is_the_same_as_before(tmp_path, own_runs):
+    root = footage_of_videos(tmp_path / "in")
+    made = [
+        prepare(root, tmp_path / "out", SIZE, detector="none", progress=False, frame_rate=rate)
+        for rate in (None, 5, None)
+    ]
+    assert made[0]["fingerprint"] == made[2]["fingerprint"] != made[1]["fingerprint"]
+    assert [m["clips"]["training"]["a"]["frames"] for m in made] == [FRAMES, FRAMES // 2, FRAMES]
+    assert "read" not in made[0]["clips"]["training"]["a"]
+
+
+def test_a_stream_at_the_rate_gives_the_prepared_frames(tmp_path, own_runs):
+    root = footage_of_videos(tmp_path / "in")
+    prepare(root, tmp_path / "out", SIZE, detector="none", progress=False, frame_rate=4)
+    clip = np.load(tmp_path / "out" / "training" / "a.npy")
+    path = root / "training" / "a.avi"
+    frames = open_source(path, SIZE, channels=clip.shape[1], rate=4)
+    assert np.array_equal([f.image for f in frames], clip) and len(clip) < FRAMES / 2
+
+
+def test_images_tell_no_time_and_are_all_kept(footage, tmp_path):
+    manifest = prepare(footage, tmp_path / "out", SIZE, progress=False, frame_rate=1)
+    assert {r["frames"] for r in manifest["clips"]["training"].values()} == {FRAMES}
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_rate_must_be_above_zero(footage, tmp_path, rate):
+    with pytest.raises(DDLError, match="expected frames per second above 0"):
+        prepare(footage, tmp_path / "out", SIZE, progress=False, frame_rate=rate)
+    with pytest.raises(DDLError, match="frame_rate is"):
+        load_profile("own-camera", frame_rate=rate)
+
+
+def test_one_video_alone_is_a_training_clip(tmp_path, own_runs):
+    write_video(tmp_path / "in" / "monday.avi", walk())
+    write_video(tmp_path / "in" / "not this.avi", walk())
+    source = tmp_path / "in" / "monday.avi"
+    manifest = prepare(source, tmp_path / "out", SIZE, detector="none", progress=False)
+    assert list(manifest["clips"]["training"]) == ["monday"] and not manifest["clips"]["testing"]
+
+
+# ---- regions to ignore
+
+
+def test_a_mask_and_boxes_say_the_same(tmp_path):
+    image = np.zeros((240, 360), np.uint8)
+    image[:120, 180:] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), image)
+    expected = np.zeros((32, 32), bool)
+    expected[:16, 16:] = True
+    assert np.array_equal(load_ignore(str(tmp_path / "mask.png"), (32, 32)), expected)
+    assert np.array_equal(load_ignore([[0.5, 0, 1, 0.5]], (32, 32)), expected)
+    assert load_ignore(None, (32, 32)) is None
+
+
+@pytest.mark.parametrize(
+    "value, word",
+    [
+        ([[0, 0, 2, 1]], "is no box"),
+        ([[0.5, 0, 0.5, 1]], "is no box"),
+        ([0, 0, 1, 1], "is no box"),
+        ([[0, 0, 1, 1]], "leaves nothing of the frame"),
+        ("nowhere.png", "nowhere.png: not found"),
+        ("README.md", "README.md: not an image"),
+        ("tests", "tests: not an image"),
+    ],
+)
+def test_what_cannot_be_ignored_is_told(value, word):
+    with pytest.raises(DDLError, match=word):
+        load_ignore(value, (32, 32))
+
+
+def test_the_road_scores_without_what_is_ignored(small_data, small_settings):
+    plain = small_settings(threshold_share=0.3)
+    changed = small_settings(threshold_share=0.3, ignore=[[0, 0, 1, 0.6]])
+    assert changed.run_folder == plain.run_folder  # the same weights
+    assert changed.record_folder != plain.record_folder
+    run, mask = new_run(changed), np.zeros((32, 32), bool)
+    mask[:19] = True
+    record = score(changed, small_data, run, progress=False)
+    for name, frames in small_data.testing.items():
+        expected = score_clip(run.model, frames, changed.patch_size, ignore=mask)
+        assert np.array_equal(record.scores[name], expected)
+        assert not np.load(changed.record_folder / "maps" / f"{name}.npy")[:, mask].any()
+    normal = score_normal(changed, small_data, run)
+    assert not np.array_equal(normal["01"], score_normal(plain, small_data, run)["01"])
+
+
+# ---- ends of clips kept for thresholds
+
+
+def test_the_ends_of_clips_are_not_trained_on(small_data, small_settings):
+    settings = small_settings(threshold_share=0.3)
+    beginnings, ends = threshold_parts(small_data.training, 0.3)
+    assert {len(c) for c in beginnings.values()} == {14} and {len(c) for c in ends.values()} == {6}
+    joined = np.concatenate([beginnings["01"], ends["01"]])
+    assert np.array_equal(joined, small_data.training["01"])
+    windows = training_windows(settings, small_data)
+    assert len(windows) == 2 * (14 - 2)
+    assert windows.coverage > 0
+    assert len(training_windows(small_settings(), small_data)) == 2 * (20 - 2)
+    # What lies in the ends changes nothing in training.
+    spoilt = load_prepared(small_data.folder)
+    spoilt.training = {n: np.array(c) for n, c in small_data.training.items()}
+    for clip in spoilt.training.values():
+        clip[14:] = 0
+    runs = [fit(settings, data, progress=False) for data in (small_data, spoilt)]
+    pairs = zip(*(run.model.parameters() for run in runs), strict=True)
+    assert all(bool((a == b).all()) for a, b in pairs)
+
+
+def test_tracks_of_other_footage_are_still_told(small_data, small_settings):
+    row = {**small_data.tracks.iloc[0].to_dict(), "frame": 25}
+    small_data.tracks = pd.concat([small_data.tracks, pd.DataFrame([row])])
+    with pytest.raises(DDLError, match="a box in frame 25"):
+        training_windows(small_settings(threshold_share=0.3), small_data)
+
+
+def test_normal_scores_are_those_of_the_ends(small_data, small_settings):
+    settings = small_settings(threshold_share=0.3)
+    run = new_run(settings)
+    scores = score_normal(settings, small_data, run)
+    _, ends = threshold_parts(small_data.training, 0.3)
+    assert {name: len(s) for name, s in scores.items()} == {"01": 6, "02": 6}
+    assert np.array_equal(scores["02"], score_clip(run.model, ends["02"], settings.patch_size))
+    for share in (0, 0.1):
+        with pytest.raises(DDLError, match="threshold_share is .*expected a share"):
+            score_normal(small_settings(threshold_share=share), small_data, run)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "half", True])
+def test_a_share_is_a_share(share):
+    with pytest.raises(DDLError, match="threshold_share is"):
+        load_profile("own-camera", threshold_share=share)
+
+
+# ---- advice and recording
+
+
+def write_fast(path, rate, side=20, count=60):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (320, 240))
+    texture = np.random.default_rng(0).integers(60, 100, (240, 320, 1)).astype(np.uint8)
+    for t in range(count):
+        frame = np.repeat(texture, 3, axis=2)
+        frame[100 : 100 + side, 4 * t : 4 * t + side] = 220
+        video.write(frame)
+    video.release()
+
+
+def test_advice_follows_the_footage(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDL_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    write_fast(tmp_path / "fast" / "a.avi", 30)
+    write_fast(tmp_path / "slow" / "a.avi", 12, side=6)
+    fast, slow = advise(tmp_path / "fast"), advise(tmp_path / "slow")
+    assert fast.settings["frame_rate"] == 10 and slow.settings["frame_rate"] == 12
+    assert fast.settings["size"] < slow.settings["size"]
+    assert fast.settings["detector"] == "motion"  # no weights are to be found
+    for advice in (fast, slow):
+        load_profile("own-camera", **advice.settings)
+        assert all(p.reason.endswith(".") for p in advice.proposals)
+    assert "note: about 20 frames are little" in " ".join(fast.lines())
+
+
+def test_advice_on_images_and_on_stillness(tmp_path):
+    write_frames(tmp_path / "in" / "a", [walk()[0]] * 5)
+    advice = advise(tmp_path / "in")
+    assert "frame_rate" not in advice.settings and advice.settings["size"] == 128
+    assert "nothing moves" in " ".join(advice.lines())
+
+
+def test_the_command_prints_what_to_set(tmp_path, capsys):
+    write_fast(tmp_path / "a.avi", 30)
+    assert main(["advise", str(tmp_path / "a.avi")]) == 0
+    out = capsys.readouterr().out
+    assert "-p profile own-camera" in out and "-p frame_rate 10" in out
+    assert main(["advise", str(tmp_path / "none")]) == 1
+
+
+def test_a_camera_is_recorded_as_footage(tmp_path, capsys):
+    frames = pictures(200)
+    with camera([*frames[:40], 60], [*frames, 60], pause=0.02) as playing:
+        made = list(record(playing.address, tmp_path / "kept", 2.5, 10, patience=0.5, tell=print))
+    assert len(made) == 2 and sorted(tmp_path.joinpath("kept").iterdir()) == made
+    first = list(open_source(made[0], SIZE))
+    assert 6 <= len(first) <= 11
+    assert [f.time_s for f in first] == pytest.approx(np.arange(len(first)) / 10, abs=2e-3)
+    assert open_source(tmp_path / "kept", None).__iter__().__next__().image.shape == (48, 64, 3)
+    with pytest.raises(DDLError, match="is kept already"):
+        list(record(str(made[0]), tmp_path, 1, 10))

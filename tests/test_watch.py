@@ -1,0 +1,277 @@
+"""Watching: what was told as scored is on the disk, whatever happens to the process."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest_footage import write_video
+from conftest_server import camera, pictures
+from test_scoring import a_clip, a_model
+
+from data_prep.sources import Frame, open_source
+from ddllib import DDLError, StreamScorer, score_clip
+from ddllib.checkpoints import identity
+from ddllib.settings import ROOT
+from ddllib.training import fit, load_run
+from ddllib.watch import HEADER, main, mend, read_scores, watch
+
+PATCH, SIZE = 4, (32, 32)
+
+
+def frames_of(clip, gaps=(0,), first=0):
+    return [
+        Frame(t, t / 10, image, t - first in gaps, time.monotonic())
+        for t, image in enumerate(clip, start=first)
+    ]
+
+
+def watched(frames, folder, model=None, **options):
+    scorer = StreamScorer(model or a_model(), PATCH)
+    return watch(frames, scorer, folder, tell=lambda line: None, **options)
+
+
+def test_every_frame_is_written_with_its_offline_score(tmp_path):
+    model, clip = a_model(), a_clip(frames=12)
+    told = []
+    report = watch(frames_of(clip), StreamScorer(model, PATCH), tmp_path, tell=told.append)
+    table = read_scores(tmp_path)
+    assert table["frame"].tolist() == list(range(12)) and set(table["segment"]) == {0}
+    assert table["time_s"].tolist() == pytest.approx(np.arange(12) / 10)
+    assert np.allclose(table["score"], score_clip(model, clip, PATCH), atol=1e-5)
+    assert (report.frames, report.scored, report.segments) == (12, 12, 1)
+    assert 0 < report.delay() <= report.delay(0.95)
+    assert len(told) == 1 and "12 of 12 frames scored" in told[0]
+
+
+def test_a_score_is_written_exactly(tmp_path):
+    kept = []
+    watched(frames_of(a_clip()), tmp_path, listeners=[lambda scored, _: kept.append(scored.score)])
+    assert read_scores(tmp_path)["score"].tolist() == kept
+
+
+def test_listeners_hear_of_each_frame_after_it_is_on_the_disk(tmp_path):
+    heard = []
+
+    def listen(scored, time_s):
+        last = (tmp_path / "scores.csv").read_text().splitlines()[-1].split(",")
+        assert last[1:3] == [str(scored.index), f"{time_s:.3f}"]
+        assert scored.frame.shape == (1, 32, 32) and scored.map.shape == (32, 32)
+        heard.append((scored.index, time_s))
+
+    watched(frames_of(a_clip(frames=9), first=5), tmp_path, listeners=[listen])
+    assert heard == [(t, pytest.approx(t / 10)) for t in range(5, 14)]
+
+
+def test_no_window_spans_a_gap_and_a_piece_without_a_window_has_no_score(tmp_path):
+    model, clip = a_model(), a_clip(frames=14)
+    report = watched(frames_of(clip, gaps=(0, 6, 8)), tmp_path, model)
+    table = read_scores(tmp_path)
+    assert table["frame"].tolist() == [*range(6), *range(8, 14)]
+    assert table["segment"].tolist() == [0] * 6 + [2] * 6
+    expected = np.concatenate([score_clip(model, part, PATCH) for part in (clip[:6], clip[8:])])
+    assert np.allclose(table["score"], expected, atol=1e-5)
+    assert (report.frames, report.scored, report.segments) == (14, 12, 3)
+
+
+def test_a_second_watch_goes_on_behind_the_first_in_a_new_segment(tmp_path):
+    for _ in range(2):
+        watched(frames_of(a_clip(frames=4)), tmp_path)
+    table = read_scores(tmp_path)
+    assert table["frame"].tolist() == [0, 1, 2, 3] * 2
+    assert table["segment"].is_monotonic_increasing and len(set(table["segment"])) == 2
+
+
+@pytest.mark.parametrize(
+    "torn, rows",
+    [
+        ("3,4,0.4", 2),
+        ("3,4,0.400,0.12", 2),  # whole but for its line break: its last digits may be missing
+        ("\0\0\0\0\n", 2),
+        ("3,4\n\0\0", 2),
+        ("", 2),
+    ],
+)
+def test_a_torn_end_is_cut_off(tmp_path, torn, rows):
+    path, good = tmp_path / "scores.csv", f"{HEADER}\n2,0,0.000,0.5\n2,1,0.100,0.25\n"
+    path.write_text(good + torn)
+    assert read_scores(tmp_path)["frame"].tolist() == list(range(rows))
+    assert mend(path) == 2
+    assert path.read_text() == good
+    watched(frames_of(a_clip(frames=3)), tmp_path)
+    assert read_scores(tmp_path)["segment"].tolist() == [2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("start", ["", "segm", HEADER, HEADER + "\n"])
+def test_a_table_torn_in_its_first_line_begins_anew(tmp_path, start):
+    (tmp_path / "scores.csv").write_text(start)
+    watched(frames_of(a_clip(frames=3)), tmp_path)
+    assert len(read_scores(tmp_path)) == 3
+
+
+def test_a_long_table_is_mended_by_its_end(tmp_path):
+    path = tmp_path / "scores.csv"
+    rows = [f"{t // 100},{t},{t / 10:.3f},0.5\n" for t in range(10_000)]
+    path.write_text(HEADER + "\n" + "".join(rows) + "99,1")
+    assert mend(path) == 99
+    assert path.read_text() == HEADER + "\n" + "".join(rows)
+
+
+def test_a_strangers_file_is_left_alone(tmp_path):
+    (tmp_path / "scores.csv").write_text("a,b\n1,2\n")
+    for call in (lambda: watched(frames_of(a_clip()), tmp_path), lambda: read_scores(tmp_path)):
+        with pytest.raises(DDLError, match="no table of scores"):
+            call()
+    assert (tmp_path / "scores.csv").read_text() == "a,b\n1,2\n"
+    with pytest.raises(DDLError, match="expected the scores of a watched source"):
+        read_scores(tmp_path / "other")
+
+
+def test_two_do_not_watch_into_one_folder(tmp_path):
+    def listen(scored, time_s):
+        with pytest.raises(DDLError, match="another process watches into it"):
+            watched(frames_of(a_clip()), tmp_path)
+
+    assert watched(frames_of(a_clip(frames=3)), tmp_path, listeners=[listen]).scored == 3
+
+
+def test_a_report_comes_now_and_then_in_one_line(tmp_path):
+    told = []
+    scorer = StreamScorer(a_model(), PATCH)
+    watch(frames_of(a_clip(frames=4)), scorer, tmp_path, every=0.0, tell=told.append)
+    assert len(told) == 5 and not any("\n" in line for line in told)
+    assert re.search(r"delay [\d.]+ s, 95 % within [\d.]+ s; 0 dropped, 0 reconnections", told[-1])
+
+
+def test_what_a_listener_raises_leaves_the_table_whole(tmp_path):
+    def listen(scored, time_s):
+        if scored.index == 4:
+            raise ValueError("the alarm's own fault")
+
+    with pytest.raises(ValueError):
+        watched(frames_of(a_clip()), tmp_path, listeners=[listen])
+    assert read_scores(tmp_path)["frame"].tolist() == [0, 1, 2, 3, 4]
+
+
+# ---- a camera, a trained model, a process of its own
+
+
+@pytest.fixture(scope="module")
+def trained(prepared_folder, tmp_path_factory):
+    """The folder of a small trained run, its prepared data beside it."""
+    from ddllib.data import load_prepared
+    from ddllib.settings import load_profile
+
+    place = tmp_path_factory.mktemp("trained")
+    settings = load_profile("tiny", size=32, latent_dim=8, epochs=1, precision="float32")
+    fit(settings, load_prepared(prepared_folder), place / "run", progress=False)
+    return place / "run"
+
+
+def test_a_run_is_loaded_as_it_was_trained(prepared_folder, trained, small_data):
+    run = load_run(trained)
+    again = fit(run.settings, small_data, trained, progress=False)
+    assert again.steps_now == 0 and run.epoch == 1 and not run.model.training
+    pairs = zip(run.model.state_dict().values(), again.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert identity(run.settings, small_data) == identity(again.settings, small_data)
+    with pytest.raises(DDLError, match="no checkpoint in it"):
+        load_run(trained.parent)
+
+
+def start(trained, source, folder, *options):
+    command = [sys.executable, "-m", "ddllib.watch", "--run", trained, "--source", source]
+    more = ["--to", folder, "--every", "0.2", *options]
+    return subprocess.Popen(
+        [*map(str, command), *map(str, more)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def told_as_scored(line):
+    return int(re.search(r"(\d+) of \d+ frames scored", line)[1])
+
+
+def test_a_killed_process_loses_no_frame_that_it_told_as_scored(trained, tmp_path):
+    with camera(pictures(5000), pause=0.01) as playing:
+        rows = []
+        for kill in range(2):
+            process = start(trained, playing.address, tmp_path)
+            lines = [process.stdout.readline() for _ in range(2 + kill)]
+            os.kill(process.pid, signal.SIGKILL)
+            rest = process.communicate()[0].splitlines()
+            told = max(map(told_as_scored, [*lines, *rest]))
+            rows.append(len(read_scores(tmp_path)))
+            assert rows[-1] - sum(rows[:-1]) >= told > 0
+        table = read_scores(tmp_path)
+    assert len(set(table["segment"])) == 2 and table["segment"].is_monotonic_increasing
+    for _, part in table.groupby("segment"):
+        assert part["frame"].is_monotonic_increasing and part["frame"].iloc[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_asked_to_stop_ends_cleanly(trained, tmp_path, number):
+    with camera([*pictures(40), 60], pause=0.01) as playing:
+        process = start(trained, playing.address, tmp_path, "--patience", 30)
+        while told_as_scored(process.stdout.readline()) < 5:
+            pass
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and "Traceback" not in err
+    last = out.splitlines()[-1]
+    assert "ended" in last and told_as_scored(last) == len(read_scores(tmp_path))
+    assert re.search(r"(\d+) of \1 frames scored", last)  # the last frames' answers, too
+
+
+def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
+    write_video(tmp_path / "a.avi", pictures(20))
+    assert (
+        main(["--run", str(trained), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path)])
+        == 0
+    )
+    clip = np.stack([f.image for f in open_source(tmp_path / "a.avi", SIZE)])
+    expected = score_clip(load_run(trained).model, clip, patch=2)
+    assert np.allclose(read_scores(tmp_path)["score"], expected, atol=1e-5)
+    assert "20 of 20 frames scored" in capsys.readouterr().out
+
+
+def test_the_command_tells_a_fault_in_one_line_without_the_password(trained, tmp_path, capsys):
+    source = "http://me:secret@127.0.0.1:1/x"
+    to = ["--to", str(tmp_path / "to"), "--give-up", "0.01"]
+    assert main(["--run", str(trained), "--source", source, *to]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("watch: http://127.0.0.1:1/x: cannot be opened")
+    assert "secret" not in said.err + said.out and said.err.count("\n") == 1
+    assert not any("secret" in str(p) or b"secret" in p.read_bytes() for p in tmp_path.rglob("*.*"))
+    assert main(["--run", str(tmp_path), "--source", "0", "--to", str(tmp_path)]) == 1
+    assert "no checkpoint in it" in capsys.readouterr().err
+
+
+def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
+    run, seen = load_run(trained), []
+    with camera([*pictures(20), 60], pictures(20), pause=0.02) as playing:
+        source = open_source(playing.address, SIZE, patience=0.5, give_up=0.8, tell=seen.append)
+        images = []
+
+        def taken():
+            for frame in source:
+                images.append((frame.gap, frame.image))
+                yield frame
+                if len(images) == 40:
+                    source.stop()
+
+        report = watched(taken(), tmp_path, run.model)
+    second = [gap for gap, _ in images].index(True, 1)
+    parts = [np.stack([i for _, i in part]) for part in (images[:second], images[second:])]
+    expected = np.concatenate([score_clip(run.model, part, PATCH) for part in parts])
+    assert np.allclose(read_scores(tmp_path)["score"], expected, atol=1e-5)
+    assert report.segments == 2 and len(seen) == 1
