@@ -81,8 +81,8 @@ def generated_minutes(settings: Settings, minutes: int, progress: bool = True) -
     for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
         path = folder / f"{index:03d}.npy"
         if not path.is_file():
-            pictures = (np.ascontiguousarray(p[..., ::-1]) for p in ordinary(0, index, MINUTE))
-            frames = np.stack([to_working_size(p, data.size, 3) for p in pictures])
+            pictures = ordinary(0, index, MINUTE)
+            frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
             np.save(path, score_clip(run.model, frames, settings.patch_size, run.precision))
     paths = [folder / f"{index:03d}.npy" for index in range(minutes)]
     return {path.stem: apply_protocol(np.load(path), "median") for path in paths}

@@ -142,15 +142,15 @@ def _write_clip(
     return boxes, labels
 
 
-def ordinary(seed: int, index: int, frames: int) -> Iterator[np.ndarray]:
-    """Clip ``index`` of ordinary footage that is in neither split, frame by frame.
+def ordinary(seed: int, index: int, frames: int, every: int = 1) -> Iterator[np.ndarray]:
+    """Clip ``index`` of ordinary footage that is in neither split, ``every`` so many frames one.
 
     Each frame is H x W x 3 uint8 RGB, 192 x 128 pixels, `story.FRAME_RATE` of them a second; only
     walkers appear, as in training. The same arguments give the same frames, and there are as many
-    clips as are asked for. A walker is a number from 1 to 255: up to `LONGEST` frames are safe.
+    clips as are asked for, each of up to `LONGEST` frames.
     """
     story, sensor = _streams(seed, 1 + len(SPLITS), index)
-    for exposed, _, _ in _film(seed, cast(story, frames), sensor, frames):
+    for exposed, _, _ in _film(seed, cast(story, frames), sensor, frames, every):
         yield exposed
 
 
@@ -162,10 +162,12 @@ def _streams(seed: int, part: int, index: int) -> list[np.random.Generator]:
     return [np.random.default_rng([seed, part, index, purpose]) for purpose in range(2)]
 
 
-def _film(seed: int, figures: list[Figure], sensor: np.random.Generator, frames: int):
+def _film(
+    seed: int, figures: list[Figure], sensor: np.random.Generator, frames: int, every: int = 1
+):
     """Yield each frame as recorded, the numbers of the figures seen in it, and their places."""
     scenery, gains = scenery_of(seed), _flicker(sensor, frames)
-    for frame in range(frames):
+    for frame in range(0, frames, every):
         present = [placed for figure in figures if (placed := figure.at(frame))]
         picture, numbers = render(scenery, present)
         yield expose(picture, gains[frame], sensor), numbers, present
