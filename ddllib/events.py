@@ -15,6 +15,7 @@ import numpy as np
 from ddllib.errors import DDLError
 
 SHARE = 0.5  # of the peak: how far down the error map the region of an event reaches
+GAP_S = 1.0  # seconds without a frame that end an event; a dropped frame or two do not
 Box = tuple[float, float, float, float]
 
 
@@ -61,6 +62,11 @@ class EventDetector:
         self._map: np.ndarray | None = None
 
     @property
+    def started(self) -> Event | None:
+        """What is above the release now, however short; an event or not."""
+        return self._running
+
+    @property
     def running(self) -> Event | None:
         """The event so far, once it has lasted long enough to be one."""
         return self._running if self._running and self._long_enough(self._running) else None
@@ -75,12 +81,12 @@ class EventDetector:
     ) -> Event | None:
         """Take frame ``index``, its time and score; an event that it ends comes back.
 
-        ``error`` is the frame's error map, H x W. Frames that were left out, a time that runs
-        backwards and a score that is not finite end a running event. ``drift`` marks the event.
+        ``error`` is the frame's error map, H x W. ``GAP_S`` seconds without a frame, frames or time
+        that run backwards and a score that is not finite end an event. ``drift`` marks it.
         """
-        gap = self._last and (index != self._last[0] + 1 or seconds <= self._last[1])
+        gap = is_gap(self._last, (index, seconds))
         ended = self.reset() if gap or not np.isfinite(score) else None
-        if self._last and index == self._last[0] + 1:
+        if self._last:
             self._step = seconds - self._last[1]
         self._last = (index, seconds) if np.isfinite(score) else None
         if self._running and score < self.release:
@@ -125,6 +131,11 @@ class EventDetector:
         return replace(event, box=region(self._map, self.patch))
 
 
+def is_gap(last: tuple[int, float] | None, now: tuple[int, float]) -> bool:
+    """Whether the footage was interrupted between two frames, each its number and seconds."""
+    return last is not None and not (last[0] < now[0] and 0 < now[1] - last[1] <= GAP_S)
+
+
 def find_events(
     scores: np.ndarray,
     threshold: float,
@@ -154,22 +165,29 @@ def count_events(scores: np.ndarray, threshold: float, release: float, least: in
     return int((edges[1::2] - starts >= max(least, 1)).sum())
 
 
-def best_patch(error: np.ndarray, patch: int) -> tuple[int, int]:
-    """Row and column of the corner of the patch that gives the frame its score.
-
-    The same two grids as ``ddllib.scoring.patch_scores``, for one map H x W.
-    """
-    best, corner = -np.inf, (0, 0)
+def patch_means(error: np.ndarray, patch: int) -> list[np.ndarray]:
+    """Mean of each patch of one map H x W, on the two grids of ``scoring.patch_scores``."""
+    grids = []
     for shift in dict.fromkeys((0, patch // 2)):
         rows, columns = ((side - shift) // patch for side in error.shape)
-        if not rows or not columns:
-            continue
         part = error[shift : shift + rows * patch, shift : shift + columns * patch]
-        means = part.reshape(rows, patch, columns, patch).mean((1, 3), dtype=np.float64)
-        row, column = np.unravel_index(means.argmax(), means.shape)
-        if means[row, column] > best:
-            best, corner = means[row, column], (shift + row * patch, shift + column * patch)
-    return int(corner[0]), int(corner[1])
+        shape = rows, patch, columns, patch
+        grids.append(part.reshape(shape).mean((1, 3), dtype=np.float32))
+    return [grid for grid in grids if grid.size]
+
+
+def best_patch(error: np.ndarray, patch: int) -> tuple[int, int, int]:
+    """The patch that gives one map H x W its score: its grid (0, 1), row and column there."""
+    grids = patch_means(error, patch)
+    best = max(range(len(grids)), key=lambda k: grids[k].max())
+    row, column = np.unravel_index(grids[best].argmax(), grids[best].shape)
+    return best, int(row), int(column)
+
+
+def corner(place: tuple[int, int, int], patch: int) -> tuple[int, int]:
+    """Row and column of the corner pixel of a patch that ``best_patch`` gave."""
+    grid, row, column = place
+    return row * patch + grid * (patch // 2), column * patch + grid * (patch // 2)
 
 
 def region(error: np.ndarray, patch: int, share: float = SHARE) -> Box:
@@ -181,7 +199,7 @@ def region(error: np.ndarray, patch: int, share: float = SHARE) -> Box:
     """
     height, width = error.shape
     smooth = cv2.blur(np.asarray(error, np.float32), (max(patch // 2, 1),) * 2)
-    row, column = best_patch(error, patch)
+    row, column = corner(best_patch(error, patch), patch)
     inside = smooth[row : row + patch, column : column + patch]
     y, x = np.unravel_index(inside.argmax(), inside.shape)
     reached = (smooth >= share * inside.max()).astype(np.uint8)

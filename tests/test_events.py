@@ -10,6 +10,7 @@ from ddllib.events import (
     EventDetector,
     EventFile,
     best_patch,
+    corner,
     count_events,
     find_events,
     read_events,
@@ -43,7 +44,9 @@ def test_an_event_at_the_end_of_the_footage_is_closed_and_marked():
     assert (event.start, event.end, event.open) == (1, 2, True)
 
 
-@pytest.mark.parametrize("after", [(7, 0.7, HIGH), (3, 0.1, HIGH), (3, 0.3, float("nan"))])
+@pytest.mark.parametrize(
+    "after", [(7, 1.7, HIGH), (3, 0.1, HIGH), (1, 0.3, HIGH), (3, 0.3, float("nan"))]
+)
 def test_a_gap_ends_an_event(after):
     detector = EventDetector(0.5, 0.3)
     assert not any(detector.push(i, i / 10, HIGH) for i in range(3))
@@ -51,6 +54,12 @@ def test_a_gap_ends_an_event(after):
     assert (ended.start, ended.end, ended.open) == (0, 2, False)
     left = detector.close()
     assert left is None if np.isnan(after[2]) else left.start == after[0]
+
+
+def test_a_dropped_frame_does_not_end_an_event():
+    detector = EventDetector(0.5, 0.3)
+    pushed = [detector.push(i, i / 10, HIGH) for i in (0, 1, 4, 5)]
+    assert not any(pushed) and spans([detector.close()]) == [(0, 5)]
 
 
 def test_a_running_event_is_told_once_it_is_long_enough():
@@ -81,7 +90,7 @@ def test_the_best_patch_is_the_one_that_gives_the_score():
     rng = np.random.default_rng(1)
     for _ in range(20):
         error = rng.random((33, 47)).astype(np.float32)
-        y, x = best_patch(error, 8)
+        y, x = corner(best_patch(error, 8), 8)
         score = patch_scores(torch.from_numpy(error)[None], 8)
         assert error[y : y + 8, x : x + 8].mean() == pytest.approx(float(score), abs=1e-6)
 
