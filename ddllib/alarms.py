@@ -163,6 +163,7 @@ class Alarms:
             reconstruction=peak.reconstruction,
             map=np.asarray(peak.map, np.float32),
             place=np.array(place),
+            patch=np.array(self.patch),
             seconds=np.array([seconds for seconds, _, _ in self._trace]),
             scores=np.array([value for _, value, _ in self._trace]),
             region=np.array([float(g[grid][row, column]) for _, _, g in self._trace]),
