@@ -93,6 +93,8 @@ def fit(
     if folder and checkpoints.exists(folder):
         saved = checkpoints.restore(folder, *state)
         run.epoch, run.seconds, run.history = saved["epoch"], saved["seconds"], saved["history"]
+    elif settings.start_folder:
+        begin_with(run, settings.start_folder)
     if settings.compile and run.epoch < settings.epochs and can_compile(device):
         run.model.compile(dynamic=False)
     for epoch in range(run.epoch, settings.epochs):
@@ -105,6 +107,25 @@ def fit(
             checkpoints.save(folder, who, done, *state)
     run.model.eval()
     return run
+
+
+def begin_with(run: Run, folder: Path) -> None:
+    """Give an untrained run the weights and l of another, to train on for other footage.
+
+    Raises ``DDLError`` where ``folder`` has no checkpoint or that of another model.
+    """
+    if not checkpoints.exists(folder):
+        raise DDLError(f"{folder}: no trained run; expected the folder of one as start_from")
+    saved, settings = checkpoints.read(folder), run.settings.asdict()
+    for name in ("model", "preset", "latent_dim", "channels", "temporal"):
+        if saved["identity"].get(name) != settings[name]:
+            raise DDLError(
+                f"{folder}: its {name} is {saved['identity'].get(name)}, that of this run "
+                f"{settings[name]}; expected the same model; leave start_from out or set {name}"
+            )
+    model, creator = saved["parts"][:2]
+    run.model.load_state_dict(model)
+    run.creator.load_state_dict(creator)
 
 
 def new_optimiser(run: Run) -> torch.optim.Adam:
