@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from ddllib.alarms import BOX_COLOUR, boxed, open_video, picture
 from ddllib.errors import DDLError
-from ddllib.events import Event, corner
+from ddllib.events import Event, corner, region
 from ddllib.figures import ACCENT, ERROR_MAP, INK, SECOND, SHADE, to_image
 
 STRIP = 72  # pixels: height of the strip of scores below an annotated frame
@@ -33,17 +33,17 @@ def timeline(
     """
     figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
     plt.close(figure)
-    minutes = np.asarray(seconds) / 60
+    unit, name = (60, "minutes") if len(seconds) and seconds[-1] > 180 else (1, "seconds")
     for number, event in enumerate(events, start=1):
         colour = "#dddddd" if event.drift else SHADE
-        axis.axvspan(event.start_s / 60, event.end_s / 60, color=colour, linewidth=0)
+        axis.axvspan(event.start_s / unit, event.end_s / unit, color=colour, linewidth=0)
         axis.annotate(
-            str(number), (event.peak_s / 60, event.score), ha="center", va="bottom", color=ACCENT
+            str(number), (event.peak_s / unit, event.score), ha="center", va="bottom", color=ACCENT
         )
-    axis.plot(minutes, scores, color=SECOND, linewidth=1)
+    axis.plot(np.asarray(seconds) / unit, scores, color=SECOND, linewidth=1)
     axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
     axis.axhline(release, color=ACCENT, linewidth=1, linestyle=":", label="release")
-    axis.set(xlabel="minutes", ylabel="score")
+    axis.set(xlabel=name, ylabel="score")
     axis.margins(y=0.12)
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -63,8 +63,8 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         numbers = {name: kept[name] for name in kept.files}
     figure, axes = plt.subplot_mosaic(
         [["frame", "rebuilt", "error"], ["trace"] * 3],
-        figsize=(8, 5),
-        height_ratios=[1.5, 1],
+        figsize=(8, 5.2),
+        height_ratios=[2, 1],
         layout="constrained",
     )
     plt.close(figure)
@@ -76,7 +76,7 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         axes[name].set_title(title)
     shown = axes["error"].imshow(error, cmap=ERROR_MAP, vmin=0)
     axes["error"].set_title("error")
-    figure.colorbar(shown, ax=axes["error"], shrink=0.8)
+    figure.colorbar(shown, ax=axes["error"], shrink=0.7, location="bottom", pad=0.02)
     row, column = corner(grid, patch)
     for name in ("frame", "rebuilt", "error"):
         axes[name].set_axis_off()
@@ -99,18 +99,20 @@ def annotated_video(
     threshold: float,
     events: Sequence[Event],
     frame_rate: float,
+    patch: int,
 ) -> Path:
     """A video of a whole clip: the frame, its error map beside it, a strip of scores below.
 
     ``frames`` (uint8 C x H x W) and ``maps`` (H x W) are taken one at a time, so a clip of any
-    length will do; ``scores`` has N values. During an event the frame bears its box. Returns the
-    path, ``stem`` with the suffix of ``alarms.open_video``.
+    length will do; ``scores`` has N values. During an event each frame bears the box of what is
+    strange in it (``events.region``, with its ``patch``). Returns the path, ``stem`` with the
+    suffix of ``alarms.open_video``.
     """
     top = 1.5 * max(float(np.max(scores)), threshold)
     video, path, stem = None, None, Path(stem)
     for index, (frame, error) in enumerate(zip(frames, maps, strict=True)):
-        boxes = [event.box for event in events if event.start <= index <= event.end]
-        seen, heat = boxed(frame, boxes[0] if boxes else None), _heat(error, top)
+        during = any(event.start <= index <= event.end for event in events)
+        seen, heat = boxed(frame, region(error, patch) if during else None), _heat(error, top)
         strip = _strip(scores, index, threshold, top, seen.shape[1] * 2, frame_rate)
         image = np.vstack([np.hstack([seen, heat]), strip])
         if video is None:

@@ -26,7 +26,7 @@ _STYLE = """
 """
 
 
-def events_page(folder: Path | str, embed: bool = True, most: int = 50) -> str:
+def events_page(folder: Path | str, embed: bool = True, most: int = 12) -> str:
     """HTML to step through the events of a folder: for each its picture, clip and numbers.
 
     A row of cards that snaps from one to the next, with links back and forth; no script. With

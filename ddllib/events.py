@@ -193,12 +193,12 @@ def corner(place: tuple[int, int, int], patch: int) -> tuple[int, int]:
 def region(error: np.ndarray, patch: int, share: float = SHARE) -> Box:
     """The box of what is strange in one error map, H x W: (x0, y0, x1, y1) in [0, 1].
 
-    The map is averaged over squares of half a patch. Where it is highest within the patch that
+    The map is averaged over squares as large as a patch. Where it is highest within the patch that
     gives the score (``best_patch``) a region grows over all connected pixels that reach ``share``
     of that height; the box bounds it.
     """
     height, width = error.shape
-    smooth = cv2.blur(np.asarray(error, np.float32), (max(patch // 2, 1),) * 2)
+    smooth = cv2.blur(np.asarray(error, np.float32), (patch, patch))
     row, column = corner(best_patch(error, patch), patch)
     inside = smooth[row : row + patch, column : column + patch]
     y, x = np.unravel_index(inside.argmax(), inside.shape)

@@ -52,7 +52,7 @@ def test_the_annotated_video_holds_every_frame_and_marks_the_event(tmp_path):
     values = [m.score for m in moments]
     events = find_events(values, 0.5, 0.3, RATE, maps=[m.map for m in moments], patch=PATCH)
     frames, maps = (m.frame for m in moments), (m.map for m in moments)
-    path = annotated_video(frames, maps, values, tmp_path / "all", 0.5, events, RATE)
+    path = annotated_video(frames, maps, values, tmp_path / "all", 0.5, events, RATE, PATCH)
     video, seen = cv2.VideoCapture(str(path)), []
     while (answer := video.read())[0]:
         seen.append(answer[1].astype(int))
@@ -63,7 +63,7 @@ def test_the_annotated_video_holds_every_frame_and_marks_the_event(tmp_path):
     inside = slice(events[0].start, events[0].end + 1)
     assert min(redness[inside]) > max(redness[: events[0].start]) + 1
     with pytest.raises(DDLError, match="no frames"):
-        annotated_video([], [], [1.0], tmp_path / "none", 0.5, [], RATE)
+        annotated_video([], [], [1.0], tmp_path / "none", 0.5, [], RATE, PATCH)
 
 
 def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
