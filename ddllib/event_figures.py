@@ -63,7 +63,7 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         numbers = {name: kept[name] for name in kept.files}
     figure, axes = plt.subplot_mosaic(
         [["frame", "rebuilt", "error"], ["trace"] * 3],
-        figsize=(8, 5.2),
+        figsize=(8, 4.6),
         height_ratios=[2, 1],
         layout="constrained",
     )
@@ -71,12 +71,12 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
     error, grid = numbers["map"], tuple(int(k) for k in numbers["place"])
     patch = int(numbers["patch"])
     pictures = {"frame": to_image(numbers["frame"]), "rebuilt": to_image(numbers["reconstruction"])}
-    for name, title in (("frame", "frame"), ("rebuilt", "what the model made of it")):
+    for name, title in (("frame", "frame"), ("rebuilt", "reconstruction")):
         axes[name].imshow(pictures[name])
         axes[name].set_title(title)
     shown = axes["error"].imshow(error, cmap=ERROR_MAP, vmin=0)
     axes["error"].set_title("error")
-    figure.colorbar(shown, ax=axes["error"], shrink=0.7, location="bottom", pad=0.02)
+    figure.colorbar(shown, ax=[axes[name] for name in ("frame", "rebuilt", "error")], shrink=0.8)
     row, column = corner(grid, patch)
     for name in ("frame", "rebuilt", "error"):
         axes[name].set_axis_off()
@@ -87,7 +87,7 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
     axis.plot(numbers["seconds"], numbers["region"], color=SECOND, linewidth=1, label="this patch")
     axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
     axis.set(xlabel="seconds", ylabel="mean error")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.legend(frameon=False, loc="best")
     return figure
 
 
