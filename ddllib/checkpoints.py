@@ -36,6 +36,9 @@ def identity(settings: Settings, data: Prepared) -> dict:
     """What a run's weights depend on, but for the code: settings and the data's digest."""
     kept = {name: value for name, value in settings.asdict().items() if name not in _FREE}
     precision = resolve_precision(settings.precision, resolve_device(settings.device))
+    if settings.start_folder:  # what those weights are, wherever they lie
+        start = read(settings.start_folder)
+        kept["start_from"] = {"identity": start["identity"], "epoch": start["parts"][-1]["epoch"]}
     return {**kept, "precision": precision, "prepared data": data.digest}
 
 

@@ -61,6 +61,7 @@ class Settings:
     device: str = "auto"  # cpu, cuda, or auto
     compile: bool = False  # fuse kernels by torch.compile: a minute once, then quicker steps
     seed: int = 0
+    start_from: str | None = None  # a run's folder, such as demo/c3dsu-ddl-seed0: its weights begin
     held_out: int = 0  # training clips kept aside to judge by, instead of the test clips
     threshold_share: float = 0  # of each training clip, its end: normal footage for thresholds
     # scoring and evaluation
@@ -143,6 +144,14 @@ class Settings:
         """
         folder = self.run_folder
         return folder.with_name(folder.name + self._differences({"patch", "ignore"}))
+
+    @property
+    def start_folder(self) -> Path | None:
+        """The run whose weights training begins with: a folder of the runs, or any path to one."""
+        if self.start_from is None:
+            return None
+        place = runs_root() / self.start_from
+        return place if place.is_dir() else find_path(self.start_from)
 
     @property
     def prepared_folder(self) -> Path:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ddllib import checkpoints
 from ddllib.data import Prepared
 from ddllib.devices import autocast, can_compile, resolve_device, resolve_precision
+from ddllib.draws import Draws
 from ddllib.errors import DDLError
 from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
@@ -80,7 +81,8 @@ def load_run(folder: Path | str) -> Run:
         raise DDLError(f"{folder}: no checkpoint in it; give the folder of a trained run")
     saved = checkpoints.read(folder)
     made = recorded(saved["identity"])
-    settings = Settings(**{name: value for name, value in made.items() if name in VOCABULARY})
+    names = VOCABULARY - {"start_from"}  # its weights are among those read here
+    settings = Settings(**{name: value for name, value in made.items() if name in names})
     run = new_run(settings)
     for part, state in zip((run.model, run.creator), saved["parts"], strict=False):
         part.load_state_dict(state)
@@ -121,40 +123,6 @@ def fit(
     return run
 
 
-class Draws:
-    """Everything random of a training run after its start: where it stands and what comes next.
-
-    Each epoch has a seed of its own, from which the order of the windows, their boxes (``rng``)
-    and the noise (``noise``, on the device) are drawn. Its state continues a run within an epoch.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int, device: torch.device | str):
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.steps = math.ceil(count / batch_size)
-        self.rng, self.noise = torch.Generator(), torch.Generator(device)
-        self.start(epoch=0)
-
-    def start(self, epoch: int) -> None:
-        """Stand before the first batch of an epoch, counted from 0."""
-        self.epoch, self.step = epoch, 0
-        seed = 1_000_003 * (self.seed + 1) + epoch
-        self.rng.manual_seed(seed)
-        self.noise.manual_seed(seed)
-        self.batches = torch.randperm(self.count, generator=self.rng).split(self.batch_size)
-
-    def state_dict(self) -> dict:
-        """The position, and the state of both generators."""
-        states = {"rng": self.rng.get_state(), "noise": self.noise.get_state()}
-        return {"epoch": self.epoch, "step": self.step, **states}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Stand where ``state`` was taken."""
-        self.start(state["epoch"])
-        self.step = state["step"]
-        self.rng.set_state(state["rng"])
-        self.noise.set_state(state["noise"])
-
-
 class _Training:
     """A run in the making: what a step changes, kept together in checkpoints."""
 
@@ -167,10 +135,12 @@ class _Training:
         self.state = (run.model, run.creator, self.optimiser, self.schedule, self.draws)
 
     def take_up(self) -> None:
-        """Go on from the checkpoint, where there is one."""
+        """Go on from the checkpoint where there is one, else begin with another run's weights."""
         if self.folder and checkpoints.exists(self.folder):
             saved = checkpoints.restore(self.folder, *self.state)
             self.run.seconds, self.run.history = saved["seconds"], saved["history"]
+        elif self.run.settings.start_folder:
+            begin_with(self.run, self.run.settings.start_folder)
 
     def keep(self) -> None:
         """Leave a checkpoint, but none of weights that have gone wrong."""
@@ -217,6 +187,25 @@ class _Training:
         _log(run, terms, sigma, draws.epoch, self.schedule.get_last_lr()[0])
         self.schedule.step()
         bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{sigma:.3f}")
+
+
+def begin_with(run: Run, folder: Path) -> None:
+    """Give an untrained run the weights and l of another, to train on for other footage.
+
+    Raises ``DDLError`` where ``folder`` has no checkpoint or that of another model.
+    """
+    if not checkpoints.exists(folder):
+        raise DDLError(f"{folder}: no trained run; expected the folder of one as start_from")
+    saved, settings = checkpoints.read(folder), run.settings.asdict()
+    for name in ("model", "preset", "latent_dim", "channels", "temporal"):
+        if saved["identity"].get(name) != settings[name]:
+            raise DDLError(
+                f"{folder}: its {name} is {saved['identity'].get(name)}, that of this run "
+                f"{settings[name]}; expected the same model; leave start_from out or set {name}"
+            )
+    model, creator = saved["parts"][:2]
+    run.model.load_state_dict(model)
+    run.creator.load_state_dict(creator)
 
 
 def new_optimiser(run: Run) -> torch.optim.Adam:

@@ -10,16 +10,17 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from data_prep.demo.scene import expose, render, scenery_of
-from data_prep.demo.story import ANOMALIES, PLAN, cast
+from data_prep.demo.story import ANOMALIES, PLAN, Figure, cast
 from ddllib.errors import DDLError
 
-__all__ = ["ANOMALIES", "generate"]
+__all__ = ["ANOMALIES", "generate", "ordinary"]
 
 VERSION = 1  # raise it whenever a frame changes
 MARKER = "walkway-scene.json"  # written last, holds the request
@@ -121,21 +122,14 @@ def _write_clip(
     root: Path, split: str, index: int, seed: int, frames: int
 ) -> tuple[list[tuple], np.ndarray]:
     """Write one clip's frames and masks; return its rows of boxes.csv and its labels, N bool."""
-    # A stream per clip and purpose: a change to one clip leaves the bytes of the others alone.
-    story, sensor = (
-        np.random.default_rng([seed, 1 + SPLITS.index(split), index, purpose])
-        for purpose in range(2)
-    )
+    story, sensor = _streams(seed, 1 + SPLITS.index(split), index)
     figures = cast(story, frames, PLAN[index % len(PLAN)] if split == "testing" else None)
     kinds = {figure.number: figure.kind for figure in figures}
     abnormal = [number for number, kind in kinds.items() if kind in ANOMALIES]
-    scenery, gains, clip = scenery_of(seed), _flicker(sensor, frames), _clip(index)
-    boxes, labels = [], np.zeros(frames, bool)
-    for frame in range(frames):
-        present = [placed for figure in figures if (placed := figure.at(frame))]
-        picture, numbers = render(scenery, present)
+    clip, boxes, labels = _clip(index), [], np.zeros(frames, bool)
+    for frame, (exposed, numbers, present) in enumerate(_film(seed, figures, sensor, frames)):
         name = f"{clip}/{frame:03d}.png"
-        _write_png(root / split / "frames" / name, expose(picture, gains[frame], sensor)[..., ::-1])
+        _write_png(root / split / "frames" / name, exposed[..., ::-1])
         boxes += [
             (split, clip, frame, placed.number, kinds[placed.number], *box)
             for placed in present
@@ -146,6 +140,37 @@ def _write_clip(
             labels[frame] = mask.any()
             _write_png(root / split / "masks" / name, mask.astype(np.uint8) * 255)
     return boxes, labels
+
+
+def ordinary(seed: int, index: int, frames: int, every: int = 1) -> Iterator[np.ndarray]:
+    """Clip ``index`` of ordinary footage that is in neither split, ``every`` so many frames one.
+
+    Each frame is H x W x 3 uint8 RGB, 192 x 128 pixels, `story.FRAME_RATE` of them a second; only
+    walkers appear, as in training. The same arguments give the same frames, and there are as many
+    clips as are asked for, each of up to `LONGEST` frames.
+    """
+    story, sensor = _streams(seed, 1 + len(SPLITS), index)
+    for exposed, _, _ in _film(seed, cast(story, frames), sensor, frames, every):
+        yield exposed
+
+
+def _streams(seed: int, part: int, index: int) -> list[np.random.Generator]:
+    """Random numbers for a clip's story and for its sensor.
+
+    A stream per clip and purpose: a change to one clip leaves the bytes of the others alone.
+    """
+    return [np.random.default_rng([seed, part, index, purpose]) for purpose in range(2)]
+
+
+def _film(
+    seed: int, figures: list[Figure], sensor: np.random.Generator, frames: int, every: int = 1
+):
+    """Yield each frame as recorded, the numbers of the figures seen in it, and their places."""
+    scenery, gains = scenery_of(seed), _flicker(sensor, frames)
+    for frame in range(0, frames, every):
+        present = [placed for figure in figures if (placed := figure.at(frame))]
+        picture, numbers = render(scenery, present)
+        yield expose(picture, gains[frame], sensor), numbers, present
 
 
 def _flicker(rng: np.random.Generator, frames: int) -> np.ndarray:

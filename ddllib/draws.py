@@ -1,0 +1,41 @@
+"""What a training run draws at random, and how that goes on after an interruption."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+class Draws:
+    """Everything random of a training run after its start: where it stands and what comes next.
+
+    Each epoch has a seed of its own, from which the order of the windows, their boxes (``rng``)
+    and the noise (``noise``, on the device) are drawn. Its state continues a run within an epoch.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, device: torch.device | str):
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.steps = math.ceil(count / batch_size)
+        self.rng, self.noise = torch.Generator(), torch.Generator(device)
+        self.start(epoch=0)
+
+    def start(self, epoch: int) -> None:
+        """Stand before the first batch of an epoch, counted from 0."""
+        self.epoch, self.step = epoch, 0
+        seed = 1_000_003 * (self.seed + 1) + epoch
+        self.rng.manual_seed(seed)
+        self.noise.manual_seed(seed)
+        self.batches = torch.randperm(self.count, generator=self.rng).split(self.batch_size)
+
+    def state_dict(self) -> dict:
+        """The position, and the state of both generators."""
+        states = {"rng": self.rng.get_state(), "noise": self.noise.get_state()}
+        return {"epoch": self.epoch, "step": self.step, **states}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Stand where ``state`` was taken."""
+        self.start(state["epoch"])
+        self.step = state["step"]
+        self.rng.set_state(state["rng"])
+        self.noise.set_state(state["noise"])

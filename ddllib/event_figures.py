@@ -1,0 +1,144 @@
+"""Figures of events; each function returns a ``matplotlib`` Figure and shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ddllib.alarms import BOX_COLOUR, boxed, open_video, picture
+from ddllib.errors import DDLError
+from ddllib.events import Event, corner, region
+from ddllib.figures import ACCENT, ERROR_MAP, INK, SECOND, SHADE, to_image
+
+STRIP = 72  # pixels: height of the strip of scores below an annotated frame
+STRIP_S = 20.0  # seconds of scores that it shows
+
+
+def timeline(
+    seconds: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    release: float,
+    events: Sequence[Event] = (),
+) -> Figure:
+    """Scores N over their times N in seconds, threshold and release, and every event shaded.
+
+    Events during which the scene had changed are grey; each is numbered at its peak.
+    """
+    figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
+    plt.close(figure)
+    unit, name = (60, "minutes") if len(seconds) and seconds[-1] > 180 else (1, "seconds")
+    for number, event in enumerate(events, start=1):
+        colour = "#dddddd" if event.drift else SHADE
+        axis.axvspan(event.start_s / unit, event.end_s / unit, color=colour, linewidth=0)
+        axis.annotate(
+            str(number), (event.peak_s / unit, event.score), ha="center", va="bottom", color=ACCENT
+        )
+    axis.plot(np.asarray(seconds) / unit, scores, color=SECOND, linewidth=1)
+    axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
+    axis.axhline(release, color=ACCENT, linewidth=1, linestyle=":", label="release")
+    axis.set(xlabel=name, ylabel="score")
+    axis.margins(y=0.12)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def explain(folder: Path | str, number: int, threshold: float) -> Figure:
+    """Why event ``number`` of a watched folder is one.
+
+    The peak's frame, what the model made of it, their error map with the patch that gave the
+    score, and over time the score of the picture beside the mean error of that very patch. Raises
+    ``DDLError`` where the event left no numbers.
+    """
+    path = Path(folder) / f"{number:04d}.npz"
+    if not path.is_file():
+        raise DDLError(f"{path}: not there; expected what an event leaves; watch the footage again")
+    with np.load(path, allow_pickle=False) as kept:
+        numbers = {name: kept[name] for name in kept.files}
+    figure, axes = plt.subplot_mosaic(
+        [["frame", "rebuilt", "error"], ["trace"] * 3],
+        figsize=(8, 4.6),
+        height_ratios=[2, 1],
+        layout="constrained",
+    )
+    plt.close(figure)
+    error, grid = numbers["map"], tuple(int(k) for k in numbers["place"])
+    patch = int(numbers["patch"])
+    pictures = {"frame": to_image(numbers["frame"]), "rebuilt": to_image(numbers["reconstruction"])}
+    for name, title in (("frame", "frame"), ("rebuilt", "reconstruction")):
+        axes[name].imshow(pictures[name])
+        axes[name].set_title(title)
+    shown = axes["error"].imshow(error, cmap=ERROR_MAP, vmin=0)
+    axes["error"].set_title("error")
+    figure.colorbar(shown, ax=[axes[name] for name in ("frame", "rebuilt", "error")], shrink=0.8)
+    row, column = corner(grid, patch)
+    for name in ("frame", "rebuilt", "error"):
+        axes[name].set_axis_off()
+        place = (column - 0.5, row - 0.5)
+        axes[name].add_patch(Rectangle(place, patch, patch, fill=False, edgecolor=ACCENT, lw=1.5))
+    axis = axes["trace"]
+    axis.plot(numbers["seconds"], numbers["scores"], color=INK, linewidth=1.4, label="score")
+    axis.plot(numbers["seconds"], numbers["region"], color=SECOND, linewidth=1, label="this patch")
+    axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
+    axis.set(xlabel="seconds", ylabel="mean error")
+    axis.legend(frameon=False, loc="best")
+    return figure
+
+
+def annotated_video(
+    frames: Iterable[np.ndarray],
+    maps: Iterable[np.ndarray],
+    scores: np.ndarray,
+    stem: Path | str,
+    threshold: float,
+    events: Sequence[Event],
+    frame_rate: float,
+    patch: int,
+) -> Path:
+    """A video of a whole clip: the frame, its error map beside it, a strip of scores below.
+
+    ``frames`` (uint8 C x H x W) and ``maps`` (H x W) are taken one at a time, so a clip of any
+    length will do; ``scores`` has N values. During an event each frame bears the box of what is
+    strange in it (``events.region``, with its ``patch``). Returns the path, ``stem`` with the
+    suffix of ``alarms.open_video``.
+    """
+    top = 1.5 * max(float(np.max(scores)), threshold)
+    video, path, stem = None, None, Path(stem)
+    for index, (frame, error) in enumerate(zip(frames, maps, strict=True)):
+        during = any(event.start <= index <= event.end for event in events)
+        seen, heat = boxed(frame, region(error, patch) if during else None), _heat(error, top)
+        strip = _strip(scores, index, threshold, top, seen.shape[1] * 2, frame_rate)
+        image = np.vstack([np.hstack([seen, heat]), strip])
+        if video is None:
+            path, video = open_video(stem, frame_rate, image.shape[:2])
+        video.write(image)
+    if video is None:
+        raise DDLError(f"{stem}: no frames to show; expected a clip")
+    video.release()
+    return path
+
+
+def _heat(error: np.ndarray, top: float) -> np.ndarray:
+    scaled = np.clip(np.asarray(error, np.float32) / top * 255, 0, 255).astype(np.uint8)
+    large = picture(scaled[None])[..., 0]
+    return cv2.applyColorMap(np.ascontiguousarray(large), cv2.COLORMAP_MAGMA)
+
+
+def _strip(scores, index: int, threshold: float, top: float, width: int, frame_rate: float):
+    """The scores of the seconds before a frame, newest at the right; red above the threshold."""
+    strip = np.full((STRIP, width, 3), 255, np.uint8)
+    steps = np.linspace(-STRIP_S * frame_rate, 0, width)
+    columns = np.flatnonzero(steps + index >= 0)
+    values = np.asarray(scores)[(steps[columns] + index).round().astype(int)]
+    rows = np.clip((1 - values / top) * (STRIP - 1), 0, STRIP - 1).astype(int)
+    for column, row, value in zip(columns, rows, values, strict=True):
+        strip[row:, column] = BOX_COLOUR if value > threshold else (200, 170, 130)
+    line = int((1 - threshold / top) * (STRIP - 1))
+    strip[line, :] = (40, 40, 40)
+    return strip

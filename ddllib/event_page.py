@@ -1,0 +1,181 @@
+"""A page to step through the events of a watched folder, and the mark "this was normal"."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ddllib.alarms import save_picture
+from ddllib.errors import DDLError
+from ddllib.events import Event, read_events
+
+FFV1 = cv2.VideoWriter.fourcc(*"FFV1")
+RATE = 25.0  # of a clip that is only trained on, where it means nothing
+_STYLE = """
+.ddl-events { display: flex; overflow-x: auto; scroll-snap-type: x mandatory; gap: 1em; }
+.ddl-event { flex: 0 0 100%; scroll-snap-align: start; box-sizing: border-box; }
+.ddl-event img, .ddl-event video { height: 240px; max-width: 48%; object-fit: contain; }
+"""
+
+
+def events_page(folder: Path | str, embed: bool = True, most: int = 12) -> str:
+    """HTML to step through the events of a folder: for each its picture, clip and numbers.
+
+    A row of cards that snaps from one to the next, with links back and forth; no script. With
+    ``embed`` pictures and clips are part of the text, as a notebook or a bound book needs it;
+    without, they are found beside the page. Of more than ``most`` events those with the highest
+    scores are shown, in order of time.
+    """
+    folder = Path(folder)
+    events, facts = read_events(folder)
+    if not events:
+        return "<p>No events.</p>"
+    numbered = list(enumerate(events, start=1))
+    shown = sorted(sorted(numbered, key=lambda pair: -pair[1].score)[:most])
+    links = [None, *(number for number, _ in shown), None]
+    cards = [
+        _card(folder, number, event, facts, before, after, embed)
+        for (number, event), before, after in zip(shown, links, links[2:], strict=False)
+    ]
+    left = f"<p>{len(shown)} of {len(events)} events.</p>"
+    return f'<style>{_STYLE}</style>{left}<div class="ddl-events">{"".join(cards)}</div>'
+
+
+def write_page(folder: Path | str) -> Path:
+    """Leave ``index.html`` in a watched folder, to be opened in a browser; returns its path."""
+    path = Path(folder) / "index.html"
+    head = '<!doctype html><meta charset="utf-8"><title>Events</title>'
+    path.write_text(head + events_page(folder, embed=False), encoding="utf-8")
+    return path
+
+
+def _card(folder: Path, number: int, event: Event, facts, before, after, embed: bool) -> str:
+    threshold = facts.get("threshold", {}).get("value")
+    told = [
+        f"{_clock(event.start_s)} to {_clock(event.end_s)}",
+        f"score {event.score:.4g}" + (f" (threshold {threshold:.4g})" if threshold else ""),
+        "still running when the footage ended" if event.open else "",
+        f"the scene had changed: {event.drift}" if event.drift else "",
+    ]
+    steps = [
+        f'<a href="#event-{other}">{word}</a>'
+        for other, word in ((before, "back"), (after, "next"))
+        if other
+    ]
+    text = html.escape("; ".join(part for part in told if part))
+    media = _media(folder, f"{number:04d}", embed)
+    return (
+        f'<div class="ddl-event" id="event-{number}"><p><b>Event {number}</b>: {text} '
+        f"{' · '.join(steps)}</p>{media}</div>"
+    )
+
+
+def _media(folder: Path, name: str, embed: bool) -> str:
+    parts = []
+    for suffix, kind, tag in (
+        (".jpg", "image/jpeg", '<img src="{}" alt="the frame of the peak">'),
+        (".webm", "video/webm", '<video src="{}" controls muted loop></video>'),
+    ):
+        path = folder / (name + suffix)
+        if path.is_file():
+            data = base64.b64encode(path.read_bytes()).decode() if embed else ""
+            parts.append(tag.format(f"data:{kind};base64,{data}" if embed else path.name))
+    if (folder / f"{name}.avi").is_file():  # no browser plays it
+        parts.append(f"<p>clip: {name}.avi</p>")
+    return "".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return f"{int(hours)}:{int(rest // 60):02d}:{rest % 60:04.1f}"
+
+
+def mark_normal(
+    event: Event, footage: Path | np.ndarray, folder: Path | str, name: str | None = None
+) -> Path:
+    """Put what an event shows among the training footage in ``folder``: "this was normal".
+
+    ``footage`` is the video or folder of frames that was watched, or its frames, uint8
+    N x C x H x W; the event's frames are copied from it unchanged. The clip is called ``name``, by
+    default after the event's place in the footage, and lies where ``data_prep`` looks for training
+    clips: as frames, or as a video where ``folder`` holds videos. Training on it is another matter
+    (``start_from``). Returns its path. Raises ``DDLError`` where the footage ends before the event.
+    """
+    folder = Path(folder)
+    kept = folder / "training" if (folder / "training").is_dir() else folder
+    if not folder.exists() or not any(folder.iterdir()):
+        kept = folder / "training"
+    stem = "array" if isinstance(footage, np.ndarray) else Path(footage).stem
+    name = name or f"{stem}-{event.start}-{event.end}"
+    places = (kept, kept / "videos")
+    if any(p.suffix.lower() in _videos() for place in places for p in _entries(place)):
+        path, write = kept / f"{name}.avi", _write_video
+    else:
+        path, write = (kept / "frames" if kept.name == "training" else kept) / name, _write_frames
+    if path.exists():
+        raise DDLError(f"{path}: there already; choose another name")
+    hidden = path.with_name(f".{path.name}")  # data_prep overlooks it, should it be left half done
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    count = write(hidden, islice(_frames(footage), event.start, event.end + 1))
+    missing = event.end - event.start + 1 - count
+    if missing:
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.unlink(missing_ok=True)
+        raise DDLError(
+            f"{stem}: ends {missing} frames before the event at frames {event.start} to "
+            f"{event.end} does; expected the footage that was watched"
+        )
+    os.replace(hidden, path)
+    return path
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def _videos() -> frozenset[str]:
+    from data_prep.layouts import VIDEOS
+
+    return VIDEOS
+
+
+def _frames(footage: Path | np.ndarray) -> Iterator[np.ndarray]:
+    """Frames as OpenCV writes them, H x W x 3 BGR."""
+    if isinstance(footage, np.ndarray):
+        for frame in footage:
+            yield np.ascontiguousarray(np.moveaxis(frame, 0, -1)[..., ::-1])
+        return
+    from data_prep.frames import read_frames
+    from data_prep.layouts import open_clip
+
+    yield from read_frames(open_clip(Path(footage), "training"))
+
+
+def _write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    count = 0
+    for frame in frames:
+        save_picture(folder / f"{count:05d}.png", frame)
+        count += 1
+    return count
+
+
+def _write_video(path: Path, frames: Iterable[np.ndarray]) -> int:
+    """FFV1 in AVI, without loss: what is trained on is what was seen."""
+    video, count = cv2.VideoWriter(), 0
+    for frame in frames:
+        if not count and not video.open(str(path), FFV1, RATE, frame.shape[1::-1]):
+            raise DDLError(f"{path}: OpenCV cannot write FFV1 there; expected a writable folder")
+        video.write(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+        count += 1
+    video.release()
+    return count

@@ -1,0 +1,236 @@
+"""How often the interval that comes with a threshold holds, on real and on generated footage.
+
+    python -m ddllib.threshold_study [--minutes 60] [--splits 200] [--to FOLDER]
+
+Normal footage is split at random, whole clips together, into two halves. A threshold is chosen by
+one half, and the rate measured on the other is compared with the interval that was stated. Beside
+it stand the interval that takes every frame or alarm for independent, and the one from drawing
+clips again with replacement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tqdm import tqdm
+
+from ddllib import road
+from ddllib.evaluation import apply_protocol
+from ddllib.events import count_events
+from ddllib.records import environment, read_record
+from ddllib.scoring import score_clip
+from ddllib.settings import RESULTS, Settings, load_profile
+from ddllib.thresholds import (
+    CONFIDENCE,
+    Counts,
+    Threshold,
+    Unit,
+    autocorrelation_time,
+    choose_threshold,
+    count,
+    stretches,
+)
+
+PED2 = RESULTS / "ped2-cpu" / "c3dsu-ddl-seed0"
+PED2_RATE = 10.0  # frames per second of UCSD Ped2
+MINUTE = 750  # frames of the generated walkway
+LEAST_S = 0.5
+DRAWS = 400
+CASES: tuple[tuple[str, Unit, float], ...] = (
+    ("ped2", "share of frames", 0.01),
+    ("ped2", "share of frames", 0.05),
+    ("generated", "share of frames", 0.01),
+    ("generated", "share of frames", 0.05),
+    ("generated", "alarms per hour", 2.0),
+    ("generated", "alarms per hour", 12.0),
+    ("generated", "alarms per hour", 30.0),
+)
+Clips = dict[str, np.ndarray]
+
+
+def normal_stretches(scores: Mapping, labels: Mapping) -> Clips:
+    """The runs of normal frames of labelled clips, each filtered by itself, N scores."""
+    found = {}
+    for name in sorted(scores):
+        edges = np.flatnonzero(np.diff(np.concatenate([[1], labels[name], [1]])))
+        for first, stop in edges.reshape(-1, 2):
+            found[f"{name}-{first}"] = apply_protocol(scores[name][first:stop], "median")
+    return found
+
+
+def generated_minutes(settings: Settings, minutes: int, progress: bool = True) -> Clips:
+    """Filtered scores of ordinary footage of the generated walkway, a minute to a clip.
+
+    Scored by the profile's run, trained now if it is not there; scores are kept in its folder.
+    """
+    from data_prep.demo import ordinary
+    from data_prep.frames import to_working_size
+
+    data = road.prepare(settings, progress)
+    run, folder = road.train(settings, data, progress), settings.run_folder / "ordinary"
+    if run.steps_now:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
+        path = folder / f"{index:03d}.npy"
+        if not path.is_file():
+            pictures = ordinary(0, index, MINUTE)
+            frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
+            np.save(path, score_clip(run.model, frames, settings.patch_size, run.precision))
+    paths = [folder / f"{index:03d}.npy" for index in range(minutes)]
+    return {path.stem: apply_protocol(np.load(path), "median") for path in paths}
+
+
+def halves(clips: Clips, splits: int, seed: int = 0) -> Iterator[tuple[Clips, Clips]]:
+    """Random halves of the clips, ``splits`` times."""
+    rng, names = np.random.default_rng(seed), sorted(clips)
+    for _ in range(splits):
+        order = [names[k] for k in rng.permutation(len(names))]
+        middle = len(names) // 2
+        yield {n: clips[n] for n in order[:middle]}, {n: clips[n] for n in order[middle:]}
+
+
+def measured(chosen: Threshold, clips: Clips, frame_rate: float) -> float:
+    """The rate of a threshold on other normal footage, in the threshold's unit."""
+    frames = sum(map(len, clips.values()))
+    if chosen.unit == "share of frames":
+        return sum(int((c > chosen.value).sum()) for c in clips.values()) / frames
+    least = max(round(LEAST_S * frame_rate), 1)
+    found = [count_events(c, chosen.value, chosen.release, least) for c in clips.values()]
+    return sum(found) / (frames / frame_rate / 3600)
+
+
+def independent(rate: float, future: float) -> tuple[float, float]:
+    """The interval if every alarm, or frame, were independent of the others."""
+    low, high = stats.poisson.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], rate * future)
+    return low / future, high / future
+
+
+def redrawn(counts: Counts, rate: float, future: float, rng) -> tuple[float, float]:
+    """The interval from drawing stretches again: some to choose by, others to measure on."""
+    many = len(counts.sizes)
+    others = max(round(future / counts.total * many), 1)
+    rates = []
+    for _ in range(DRAWS):
+        chosen = counts.of(rng.integers(many, size=many)).lowest(rate)
+        other = counts.of(rng.integers(many, size=others))
+        rates.append(other.counts[:, chosen].sum() / other.total)
+    low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def study(clips: Clips, unit: Unit, rate: float, frame_rate: float, splits: int) -> dict:
+    """One row: how often each interval held over the splits, and how wide it was."""
+    held = {"stated": [], "independent": [], "redrawn": []}
+    rates, methods, rng = [], [], np.random.default_rng(0)
+    for one, other in halves(clips, splits):
+        frames = sum(map(len, other.values()))
+        hours = frames / frame_rate / 3600
+        chosen = choose_threshold(one, rate, unit, frame_rate, LEAST_S, over=hours)
+        rates.append(measured(chosen, other, frame_rate))
+        methods.append(chosen.method)
+        future = hours if unit == "alarms per hour" else frames
+        parts = stretches([one[name] for name in sorted(one)])
+        counts = count(parts, chosen.quiet, unit, frame_rate, LEAST_S)
+        held["stated"].append((chosen.low, chosen.high))
+        held["independent"].append(independent(rate, future))
+        held["redrawn"].append(redrawn(counts, rate, future, rng))
+    return {
+        "unit": unit,
+        "rate": rate,
+        "splits": splits,
+        "extrapolated": methods.count("extreme value") / splits,
+        "measured": np.quantile(rates, [0.05, 0.5, 0.95]).tolist(),
+        **{name: _coverage(np.array(pairs), np.array(rates)) for name, pairs in held.items()},
+    }
+
+
+def _coverage(pairs: np.ndarray, rates: np.ndarray) -> dict:
+    low, high = pairs.T
+    return {
+        "covered": float(((low <= rates) & (rates <= high)).mean()),
+        "low": float(np.median(low)),
+        "high": float(np.median(high)),
+        "width": float(np.median(high - low)),
+    }
+
+
+def measure(cases: Sequence, minutes: int, splits: int, progress: bool = True) -> dict:
+    """Every case as plain values, with what the footage was and a threshold by all of it."""
+    from data_prep.demo.story import FRAME_RATE
+
+    record, settings = read_record(PED2), load_profile("demo")
+    footage = {"ped2": (normal_stretches(record.scores, record.labels), PED2_RATE)}
+    if any(name == "generated" for name, *_ in cases):
+        footage["generated"] = (generated_minutes(settings, minutes, progress), FRAME_RATE)
+    report = {
+        "scores": {"ped2": record.name, "generated": f"demo/{settings.run_folder.name}"},
+        "footage": {name: describe(*pair) for name, pair in footage.items()},
+        "least_s": LEAST_S,
+        "rows": [],
+        "environment": environment(),
+    }
+    for name, unit, rate in cases:
+        clips, frame_rate = footage[name]
+        row = {"footage": name, **study(clips, unit, rate, frame_rate, splits)}
+        by_all = choose_threshold(clips, rate, unit, frame_rate, LEAST_S)
+        report["rows"].append({**row, "by all": by_all.asdict()})
+    return report
+
+
+def describe(clips: Clips, frame_rate: float) -> dict:
+    """How much footage there is, and how many frames count as one."""
+    frames = sum(map(len, clips.values()))
+    return {
+        "clips": len(clips),
+        "frames": frames,
+        "hours": frames / frame_rate / 3600,
+        "frame_rate": frame_rate,
+        "autocorrelation_s": autocorrelation_time(list(clips.values())) / frame_rate,
+    }
+
+
+def table(report: Mapping) -> pd.DataFrame:
+    """A row for each case: the rate asked for, what was measured, and how often intervals held."""
+    rows = []
+    for row in report["rows"]:
+        share = row["unit"] == "share of frames"
+        scale, unit = (100, "% of frames") if share else (1, "alarms per hour")
+        stated = row["stated"]
+        rows.append(
+            {
+                "footage": row["footage"],
+                "asked for": f"{scale * row['rate']:g} {unit}",
+                "measured": f"{scale * row['measured'][1]:.3g}",
+                "stated, 90 %": f"{scale * stated['low']:.3g} to {scale * stated['high']:.3g}",
+                "width": f"{scale * stated['width']:.3g}",
+                "held, %": f"{100 * stated['covered']:.0f}",
+                "independent, %": f"{100 * row['independent']['covered']:.0f}",
+                "redrawn, %": f"{100 * row['redrawn']['covered']:.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m ddllib.threshold_study", description=__doc__)
+    parser.add_argument("--minutes", type=int, default=60, help="generated footage, minutes")
+    parser.add_argument("--splits", type=int, default=200)
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="also keep everything as JSON")
+    given = parser.parse_args()
+    report = measure(CASES, given.minutes, given.splits)
+    print(table(report).to_string(index=False))
+    if given.to:
+        given.to.mkdir(parents=True, exist_ok=True)
+        (given.to / "study.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""A threshold with a meaning: so many false alarms an hour, or such a share of normal frames.
+
+It is chosen from scores of normal footage that was not trained on, and comes with the interval in
+which the rate will lie on other footage. Frames of a clip resemble one another and clips differ, so
+what counts as a sample is a stretch of footage, not a frame: the interval is as wide as the
+stretches are unlike one another. ``ddllib.threshold_study`` measures how often it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from scipy import stats
+
+from ddllib.errors import DDLError
+from ddllib.events import count_events, find_events
+
+Unit = Literal["alarms per hour", "share of frames"]
+RELEASE = 0.75  # of the way from the usual score up to the threshold
+CONFIDENCE = 0.9
+STRETCHES = 16  # few clips are cut into about so many stretches
+APART = 10  # a stretch lasts at least so many autocorrelation times
+ENOUGH = 5  # independent alarms from which on they are counted, not extrapolated
+SEEN = 4  # stretches that must have an alarm before their spread is believed
+PEAKS = 20  # a tail is fitted to about so many of the highest peaks
+CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold, where an event that passed it ends again, and what it promises.
+
+    ``rate`` is what was asked for in ``unit``. On other normal footage, ``over`` hours of it, the
+    rate lies between ``low`` and ``high`` in 90 of 100 cases. ``method`` is "counted", or "extreme
+    value" where the footage holds too few alarms to count; ``warning`` then says so in one line.
+    ``hours`` of normal footage in ``stretches`` were used, whose usual score was ``quiet``.
+    """
+
+    value: float
+    release: float
+    rate: float
+    unit: Unit
+    low: float
+    high: float
+    method: str
+    warning: str | None
+    quiet: float
+    hours: float
+    over: float
+    stretches: int
+
+    def asdict(self) -> dict:
+        """Plain values, as ``events.json`` keeps them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        scale, unit = (100, "% of frames") if self.unit == "share of frames" else (1, self.unit)
+        low, rate, high = (f"{scale * v:.3g}" for v in (self.low, self.rate, self.high))
+        return (
+            f"threshold {self.value:.4g}: {rate} {unit}; "
+            f"over {self.over:.3g} h of normal footage between {low} and {high}"
+        )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What stretches of normal footage hold at each of K candidate thresholds, rising.
+
+    ``counts`` is n x K: alarms, or frames above; ``sizes`` n: hours, or frames. Both are of the
+    unit in which the rate is asked for.
+    """
+
+    candidates: np.ndarray
+    counts: np.ndarray
+    sizes: np.ndarray
+
+    def of(self, rows) -> Counts:
+        """The same of some of the stretches."""
+        return Counts(self.candidates, self.counts[rows], self.sizes[rows])
+
+    @property
+    def total(self) -> float:
+        """Hours, or frames, of all stretches."""
+        return float(self.sizes.sum())
+
+    def lowest(self, rate: float) -> int:
+        """The lowest candidate from which on up no threshold has more than ``rate``."""
+        over = np.flatnonzero(self.counts.sum(0) > rate * self.total)
+        return min(int(over[-1]) + 1, len(self.candidates) - 1) if len(over) else 0
+
+    def dispersion(self, k: int) -> float:
+        """How much more than chance the stretches differ at candidate ``k``; 1 is chance alone."""
+        counts = self.counts[:, k]
+        expected = counts.sum() * self.sizes / self.total
+        if len(counts) < 2 or not counts.any():
+            return 1.0
+        return max(float(((counts - expected) ** 2 / expected).sum() / (len(counts) - 1)), 1.0)
+
+    def spread(self, rate: float) -> float:
+        """The dispersion to reckon with at the threshold for ``rate``.
+
+        Where hardly any stretch has an alarm, the spread looks small and is not: the largest
+        dispersion counts from the chosen threshold down to that of twice the rate, and on until
+        ``SEEN`` stretches have an alarm.
+        """
+        chosen = self.lowest(rate)
+        seen = np.flatnonzero((self.counts > 0).sum(0) >= min(SEEN, len(self.sizes)))
+        lowest = min(self.lowest(2 * rate), int(seen[-1]) if len(seen) else 0, chosen)
+        return max(self.dispersion(k) for k in range(lowest, chosen + 1))
+
+
+def choose_threshold(
+    scores: Mapping[str, np.ndarray],
+    rate: float,
+    unit: Unit = "alarms per hour",
+    frame_rate: float = 25.0,
+    least_s: float = 0.0,
+    over: float | None = None,
+) -> Threshold:
+    """The threshold that normal footage passes at ``rate``, with the interval for other footage.
+
+    ``scores`` are N for each clip of normal footage that was not trained on, filtered as they will
+    be when watching. ``rate`` is alarms per hour, each at least ``least_s`` seconds long, or a
+    share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
+    much as was given. Raises ``DDLError`` for scores that are not finite, a clip without frames
+    and a rate that cannot be meant.
+    """
+    clips = _checked(scores, rate, unit, frame_rate)
+    quiet = float(np.median(np.concatenate(clips)))
+    parts = stretches(clips)
+    counts = count(parts, quiet, unit, frame_rate, least_s)
+    seconds = sum(map(len, clips)) / frame_rate
+    over = seconds / 3600 if over is None else over
+    # Alarms come one at a time, frames above a threshold in clusters as large as their dispersion.
+    held = rate * counts.total / (1 if unit == "alarms per hour" else counts.spread(rate))
+    value, method = float(counts.candidates[counts.lowest(rate)]), "counted"
+    if held < ENOUGH:
+        value, method = extrapolate(parts, quiet, rate, unit, frame_rate, least_s), "extreme value"
+    future = over if unit == "alarms per hour" else over * 3600 * frame_rate
+    low, high = interval(counts, rate, future)
+    return Threshold(
+        value,
+        release_of(value, quiet),
+        rate,
+        unit,
+        low,
+        high if unit == "alarms per hour" else min(high, 1.0),
+        method,
+        _warning(held, seconds, len(parts)),
+        quiet,
+        seconds / 3600,
+        over,
+        len(parts),
+    )
+
+
+def release_of(threshold: float, quiet: float) -> float:
+    """Where an event ends: ``RELEASE`` of the way from the usual score up to its threshold."""
+    return quiet + RELEASE * (threshold - quiet)
+
+
+def _checked(scores: Mapping, rate: float, unit: str, frame_rate: float) -> list[np.ndarray]:
+    if unit not in get_args(Unit):
+        raise DDLError(f"unit is {unit!r}; expected one of {', '.join(get_args(Unit))}")
+    if not (0 < rate < (1 if unit == "share of frames" else np.inf) and frame_rate > 0):
+        raise DDLError(
+            f"rate is {rate} {unit} at {frame_rate} frames per second; expected numbers above 0, "
+            "and a share below 1"
+        )
+    if not scores:
+        raise DDLError("no normal footage to choose a threshold by; expected at least one clip")
+    for name, values in scores.items():
+        if not len(values) or not np.isfinite(values).all():
+            raise DDLError(
+                f"clip {name!r}: {'no scores' if not len(values) else 'a score is not finite'}; "
+                "expected one finite score for each frame; score it again or leave it out"
+            )
+    return [np.asarray(scores[name], np.float64) for name in sorted(scores)]
+
+
+def _warning(held: float, seconds: float, parts: int) -> str | None:
+    if held < ENOUGH:
+        return (
+            f"{seconds / 60:.3g} min of normal footage hold {held:.2g} independent alarms at this "
+            f"rate; expected {ENOUGH}: record {seconds / 60 * ENOUGH / held:.2g} min or ask for a "
+            "higher rate; the threshold is extrapolated"
+        )
+    if parts < 2 * SEEN:
+        return (
+            f"{seconds / 60:.3g} min of normal footage hold {parts} stretches unlike one another; "
+            f"expected {2 * SEEN}: record at other hours too; the interval is a rough one"
+        )
+    return None
+
+
+def autocorrelation_time(clips: list[np.ndarray]) -> float:
+    """How many frames count as one: 1 + 2 x the sum of autocorrelations down to 0.05."""
+    mean = np.concatenate(clips).mean()
+    together, lag, time = sum(((c - mean) ** 2).sum() for c in clips), 1, 1.0
+    longest = max(map(len, clips))
+    while together > 0 and lag < longest:
+        pairs = sum(((c[lag:] - mean) * (c[:-lag] - mean)).sum() for c in clips if len(c) > lag)
+        count = sum(len(c) - lag for c in clips if len(c) > lag)
+        share = pairs / count / (together / sum(map(len, clips)))
+        if share < 0.05:
+            break
+        time, lag = time + 2 * share, lag + 1
+    return time
+
+
+def stretches(clips: list[np.ndarray]) -> list[np.ndarray]:
+    """What may be taken as samples: clips, or where there are few of them, pieces of clips."""
+    if len(clips) >= STRETCHES:
+        return clips
+    least = APART * autocorrelation_time(clips)
+    each = sum(map(len, clips)) / STRETCHES
+    return [
+        part
+        for clip in clips
+        for part in np.array_split(clip, max(1, int(len(clip) / max(least, each))))
+    ]
+
+
+def count(
+    parts: list[np.ndarray], quiet: float, unit: Unit, frame_rate: float, least_s: float
+) -> Counts:
+    """Count alarms, or frames above, in each stretch at thresholds from the median up."""
+    joined = np.sort(np.concatenate(parts))
+    above = 1 - np.geomspace(0.5, 1 / len(joined), CANDIDATES - 1)
+    candidates = np.unique(np.append(np.quantile(joined, above), joined[-1]))
+    sizes = np.array([len(part) for part in parts], float)
+    if unit == "share of frames":
+        counts = [len(p) - np.searchsorted(np.sort(p), candidates, "right") for p in parts]
+        return Counts(candidates, np.array(counts, float), sizes)
+    least = max(round(least_s * frame_rate), 1)
+    counts = [[count_events(p, t, release_of(t, quiet), least) for t in candidates] for p in parts]
+    return Counts(candidates, np.array(counts, float), sizes / frame_rate / 3600)
+
+
+def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
+    """In which the rate on ``future`` hours, or frames, of other footage lies, 90 times in 100.
+
+    A prediction, not a bound of the true rate: both the footage that the threshold is chosen by
+    and the other have a spread, on the scale of the root of the rate a quarter of the dispersion
+    over each one's size; Student's t allows for how few stretches tell the dispersion.
+    """
+    many, spread = len(counts.sizes), counts.spread(rate)
+    error = np.sqrt(spread / 4 * (1 / future + 1 / counts.total))
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, max(many - 1, 1)) * error
+    low, high = max(np.sqrt(rate) - reach, 0.0), np.sqrt(rate) + reach
+    return float(low**2), float(high**2)
+
+
+def extrapolate(
+    parts: list[np.ndarray],
+    quiet: float,
+    rate: float,
+    unit: Unit,
+    frame_rate: float,
+    least_s: float,
+) -> float:
+    """The threshold beyond what was seen: a generalised Pareto tail of the highest peaks.
+
+    Fitted by probability-weighted moments (Hosking and Wallis, 1987); its shape is kept within
+    -0.5 and 0.5, since a few peaks do not tell it. Peaks are those of events, or single frames.
+    """
+    counts = count(parts, quiet, unit, frame_rate, least_s)
+    level = counts.lowest(PEAKS / counts.total)
+    base = float(counts.candidates[level])
+    if unit == "share of frames":
+        peaks = np.concatenate([part[part > base] for part in parts])
+    else:
+        release = release_of(base, quiet)
+        found = (find_events(part, base, release, frame_rate, least_s) for part in parts)
+        peaks = np.array([event.score for events in found for event in events])
+    if len(peaks) < 3:
+        return float(counts.candidates[-1])
+    excess = np.sort(peaks) - base
+    mean = excess.mean()
+    weighted = (np.arange(len(excess))[::-1] / (len(excess) - 1) * excess).mean()
+    shape = float(np.clip(2 - mean / (mean - 2 * weighted), -0.5, 0.5)) or 1e-6
+    scale = mean * (1 - shape)
+    ratio = len(peaks) / counts.total / rate
+    return base + scale / shape * (ratio**shape - 1)

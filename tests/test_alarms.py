@@ -1,0 +1,153 @@
+"""What a person gets of each event, and that watching holds no more than a few seconds."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+
+from ddllib import alarms
+from ddllib.alarms import Alarms
+from ddllib.drift import Drift
+from ddllib.events import read_events
+from ddllib.thresholds import Threshold
+
+RATE, SIDE, PATCH = 10.0, 32, 8
+LEVEL = Threshold(0.5, 0.3, 1.0, "alarms per hour", 0, 2, "counted", None, 0.1, 1.0, 1.0, 20)
+
+
+@dataclass(frozen=True)
+class Scored:
+    index: int
+    score: float
+    map: np.ndarray
+    frame: np.ndarray
+    reconstruction: np.ndarray
+
+
+def scored(index: int, score: float) -> Scored:
+    """A frame whose patch at rows 8 to 16 and columns 16 to 24 has the score as its error."""
+    frame = np.full((1, SIDE, SIDE), index % 200, np.uint8)
+    error = np.full((SIDE, SIDE), 0.01, np.float32)
+    error[8:16, 16:24] = score
+    return Scored(index, score, error, frame, frame)
+
+
+class Median:
+    """A centred median of three, one value late; its last value is repeated."""
+
+    def __init__(self):
+        self.values = deque(maxlen=3)
+
+    def push(self, value):
+        self.values.extend([value] * (1 if self.values else 2))
+        return float(np.median(self.values)) if len(self.values) == 3 else None
+
+    def finish(self):
+        last = [self.push(self.values[-1])] if self.values else []
+        self.values.clear()
+        return last
+
+
+def watched(folder, scores, start=0, **options):
+    lines = []
+    listener = Alarms(LEVEL, folder, RATE, PATCH, tell=lines.append, **options)
+    for k, score in enumerate(scores, start):
+        listener(scored(k, score), k / RATE)
+    listener.close()
+    return lines
+
+
+def frames_of(path):
+    video, found = cv2.VideoCapture(str(path)), []
+    while (answer := video.read())[0]:
+        found.append(answer[1])
+    return found
+
+
+QUIET, LOUD = [0.1] * 60, [0.7, 0.8, 0.9, 0.8, 0.7, 0.7, 0.6]
+
+
+def test_an_event_leaves_a_row_a_picture_a_clip_and_its_numbers(tmp_path):
+    lines = watched(tmp_path, QUIET + LOUD + QUIET)
+    (event,), facts = read_events(tmp_path)
+    assert (event.start, event.end, event.peak) == (60, 66, 62)
+    assert facts["threshold"]["value"] == 0.5 and facts["filter"] == "none"
+    assert lines == ["event 1: 6.0 s to 6.6 s, score 0.9"]
+    clip = frames_of(tmp_path / "0001.webm")
+    assert len(clip) == 20 + 6 + 20  # the ring holds the first frame of the event
+    shown = cv2.imread(str(tmp_path / "0001.jpg"))
+    assert shown.shape == (288, 288, 3)
+    x, y = 16 * 9, 12 * 9
+    assert np.ptp(shown[y, x - 27 : x + 9].astype(int), axis=0).max() > 60  # the box's left side
+    with np.load(tmp_path / "0001.npz") as numbers:
+        assert numbers["frame"][0, 0, 0] == 62
+        assert numbers["region"].max() == pytest.approx(0.9, abs=1e-3)
+        at = np.searchsorted(numbers["seconds"], 6.2)
+        assert numbers["scores"][at] == pytest.approx(0.9)
+    assert not list(tmp_path.glob(".running*")) and not list(tmp_path.glob("*.part*"))
+
+
+def test_events_are_those_of_the_filtered_scores(tmp_path):
+    lone = [0.1] * 20 + [0.9] + [0.1] * 20
+    watched(tmp_path / "raw", lone, least_s=0.0)
+    watched(tmp_path / "smooth", lone, least_s=0.0, smooth=Median())
+    assert len(read_events(tmp_path / "raw")[0]) == 1
+    assert read_events(tmp_path / "smooth")[0] == []
+    watched(tmp_path / "late", QUIET + LOUD + QUIET, smooth=Median())
+    (event,), facts = read_events(tmp_path / "late")
+    assert (event.start, event.end) == (60, 66) and facts["filter"] == "Median"
+
+
+def test_what_is_too_short_leaves_nothing(tmp_path):
+    watched(tmp_path, QUIET + [0.9, 0.9] + QUIET)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["events.csv", "events.json"]
+
+
+def test_a_long_event_has_a_clip_of_bounded_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(alarms, "LONGEST_S", 5.0)
+    watched(tmp_path, QUIET + [0.9] * 300 + QUIET)
+    assert len(frames_of(tmp_path / "0001.webm")) == 50
+
+
+def test_a_gap_ends_an_event_and_its_clip(tmp_path):
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, smooth=Median(), tell=lambda line: None)
+    for k in [*range(30), *range(90, 120)]:
+        listener(scored(k, 0.8), k / RATE)
+    listener.close()
+    found, _ = read_events(tmp_path)
+    assert [(e.start, e.end, e.open) for e in found] == [(0, 29, False), (90, 119, True)]
+    assert len(frames_of(tmp_path / "0001.webm")) == 30
+
+
+def test_memory_holds_a_few_seconds_whatever_the_stream(tmp_path):
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, smooth=Median(), tell=lambda line: None)
+    for k in range(1500):
+        listener(scored(k, 0.1), k / RATE)
+    assert len(listener._frames) == 20 and len(listener._trace) == 300
+    assert len(listener._waiting) == 1
+
+
+def test_while_the_scene_has_changed_events_are_marked_and_it_is_told_once(tmp_path):
+    class Nudged:
+        drift = None
+
+        def push(self, frame, score):
+            begun = self.drift is None and frame[0, 0, 0] == 63
+            self.drift = Drift("moved", "the camera was nudged", 63) if begun else self.drift
+            return self.drift if begun else None
+
+        def reset(self):
+            pass
+
+    lines = watched(tmp_path, QUIET + LOUD + QUIET, drift=Nudged())
+    assert read_events(tmp_path)[0][0].drift == "moved"
+    assert lines[0] == "the scene has changed at frame 63: the camera was nudged"
+    assert lines[1].endswith("(the scene has changed: moved)") and len(lines) == 2
+
+
+def test_a_folder_is_gone_on_with(tmp_path):
+    for _ in range(2):
+        watched(tmp_path, QUIET + LOUD + QUIET)
+    assert len(read_events(tmp_path)[0]) == 2 and (tmp_path / "0002.webm").is_file()

@@ -1,0 +1,95 @@
+"""A changed scene is told, by its kind, soon and once; ordinary footage is not."""
+
+import numpy as np
+import pytest
+
+from ddllib import drift_study
+from ddllib.drift import SAMPLES, DriftMonitor, background
+from ddllib.errors import DDLError
+
+SIZE = (96, 96)
+
+
+def told(name: str, minutes: int = 2) -> list[dict]:
+    return drift_study.told(drift_study.seconds_of(minutes, SIZE, drift_study.CHANGES[name]))
+
+
+def test_minutes_of_ordinary_footage_pass_in_silence():
+    assert drift_study.told(drift_study.seconds_of(5, SIZE)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("exposure, 1.4 times", "light", "1.4 times brighter, suddenly"),
+        ("exposure, 0.6 times", "light", "times darker, suddenly"),
+        ("nudged, 3 pixels right", "moved", "of the picture right;"),
+        ("nudged, 2 pixels left, 2 down", "moved", "picture left and 1."),
+        ("something parked", "background", "of the background look different"),
+    ],
+)
+def test_a_change_is_told_once_within_seconds(name, kind, words):
+    (found,) = told(name)
+    assert found["kind"] == kind and words in found["sentence"]
+    assert 0 < found["second"] - drift_study.BEFORE_S < 20
+
+
+def test_dusk_is_told_as_a_gradual_change():
+    found = told("dusk", minutes=3)
+    assert found[0]["kind"] == "light" and "darker, gradually" in found[0]["sentence"]
+
+
+def frames(seed, count, gain=1.0):
+    rng = np.random.default_rng(seed)
+    still = np.random.default_rng(0).integers(60, 180, (32, 48))
+    for _ in range(count):
+        noisy = gain * still + rng.normal(0, 3, still.shape)
+        yield np.clip(noisy, 0, 255).astype(np.uint8)[None]
+
+
+def pushed(monitor, pictures, score=0.0):
+    return [found for frame in pictures if (found := monitor.push(frame, score))]
+
+
+def test_the_scene_comes_back_and_the_drift_is_over():
+    monitor = DriftMonitor(2.0)
+    pushed(monitor, frames(1, 60))
+    assert [found.kind for found in pushed(monitor, frames(2, 80, gain=0.5))] == ["light"]
+    assert monitor.drift
+    assert pushed(monitor, frames(3, 80)) == [] and monitor.drift is None
+
+
+def test_scores_that_do_not_come_down_are_told():
+    monitor = DriftMonitor(2.0, high=0.5)
+    assert pushed(monitor, frames(1, 200), score=0.3) == []
+    (found,) = pushed(monitor, frames(2, 200), score=0.8)
+    assert found.kind == "score"
+
+
+def test_one_long_alarm_is_no_drift():
+    monitor = DriftMonitor(2.0, high=0.5)
+    pushed(monitor, frames(1, 200), score=0.3)
+    assert pushed(monitor, frames(2, 70), score=0.8) == []
+    assert pushed(monitor, frames(3, 200), score=0.3) == []
+
+
+def test_a_background_of_known_footage_is_the_reference_from_the_first_second():
+    known = background(frames(1, 12))
+    monitor = DriftMonitor(1.0, reference=known)
+    (found,) = pushed(monitor, frames(2, SAMPLES + 5, gain=0.5))
+    assert found.kind == "light"
+
+
+def test_memory_does_not_grow():
+    monitor = DriftMonitor(1.0, high=0.5)
+    pushed(monitor, frames(1, 300))
+    held = (monitor._pictures, monitor._scores, monitor._second)
+    assert [len(values) for values in held] == [SAMPLES, 60, 0]
+
+
+def test_a_frame_of_another_size_and_a_rate_of_nothing_are_refused():
+    monitor = DriftMonitor(1.0, reference=np.zeros((16, 16), np.float32))
+    with pytest.raises(DDLError, match="32x48 pixels, the reference background 16x16"):
+        pushed(monitor, frames(1, SAMPLES))
+    with pytest.raises(DDLError, match="frame_rate is 0"):
+        DriftMonitor(0)

@@ -1,0 +1,156 @@
+"""Figures, video, page and marks of events, made of what a watch leaves."""
+
+import cv2
+import numpy as np
+import pytest
+from test_alarms import LOUD, PATCH, QUIET, RATE, scored, watched
+
+from data_prep.frames import read_frames
+from data_prep.layouts import find_footage
+from ddllib import live
+from ddllib.alarms import open_video
+from ddllib.errors import DDLError
+from ddllib.event_figures import annotated_video, explain, timeline
+from ddllib.event_page import events_page, mark_normal, write_page
+from ddllib.events import Event, find_events, read_events
+from ddllib.thresholds import Threshold
+
+SCORES = QUIET + LOUD + QUIET + LOUD + QUIET
+LEVEL = Threshold(0.5, 0.3, 1.0, "alarms per hour", 0, 2, "counted", None, 0.1, 1.0, 1.0, 20)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watched")
+    watched(folder, SCORES)
+    return folder
+
+
+def test_the_timeline_shades_and_numbers_every_event():
+    events = find_events(SCORES, 0.5, 0.3, RATE)
+    figure = timeline(np.arange(len(SCORES)) / RATE, SCORES, 0.5, 0.3, events)
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["1", "2"]
+    assert len(axis.patches) == 2
+    assert {line.get_label() for line in axis.lines} >= {"threshold", "release"}
+
+
+def test_an_alarm_is_explained_by_its_frame_its_error_and_its_patch_over_time(folder):
+    figure = explain(folder, 2, threshold=0.5)
+    frame, rebuilt, error, trace = figure.axes[:4]
+    (mark,) = error.patches
+    assert mark.get_xy() == (15.5, 7.5) and mark.get_width() == PATCH
+    assert frame.images and rebuilt.images
+    region = {line.get_label(): line for line in trace.lines}["this patch"]
+    assert region.get_ydata().max() == pytest.approx(0.9, abs=1e-3)
+    with pytest.raises(DDLError, match="0003.npz: not there"):
+        explain(folder, 3, threshold=0.5)
+
+
+def test_the_annotated_video_holds_every_frame_and_marks_the_event(tmp_path):
+    moments = [scored(k, value) for k, value in enumerate(QUIET[:20] + LOUD + QUIET[:20])]
+    values = [m.score for m in moments]
+    events = find_events(values, 0.5, 0.3, RATE, maps=[m.map for m in moments], patch=PATCH)
+    frames, maps = (m.frame for m in moments), (m.map for m in moments)
+    path = annotated_video(frames, maps, values, tmp_path / "all", 0.5, events, RATE, PATCH)
+    video, seen = cv2.VideoCapture(str(path)), []
+    while (answer := video.read())[0]:
+        seen.append(answer[1].astype(int))
+    assert len(seen) == len(moments)
+    height, width = seen[0].shape[:2]
+    assert width == 2 * 288 and height > 288
+    redness = [np.mean(f[:288, :288, 2] - f[:288, :288, 0]) for f in seen]
+    inside = slice(events[0].start, events[0].end + 1)
+    assert min(redness[inside]) > max(redness[: events[0].start]) + 1
+    with pytest.raises(DDLError, match="no frames"):
+        annotated_video([], [], [1.0], tmp_path / "none", 0.5, [], RATE, PATCH)
+
+
+def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
+    page = events_page(folder)
+    assert page.count('class="ddl-event"') == 2
+    assert 'href="#event-2">next' in page and 'href="#event-1">back' in page
+    assert page.count("data:image/jpeg;base64,") == page.count("data:video/webm;base64,") == 2
+    assert "http" not in page and "<script" not in page
+
+
+def test_of_many_events_the_strongest_are_shown(tmp_path):
+    watched(tmp_path, QUIET + [0.95 * v for v in LOUD] + QUIET + LOUD + QUIET)
+    page = events_page(tmp_path, most=1)
+    assert 'id="event-2"' in page and 'id="event-1"' not in page and "1 of 2 events" in page
+
+
+def test_the_page_in_the_folder_names_files_that_are_there(folder):
+    page = write_page(folder).read_text()
+    assert 'src="0001.webm"' in page and 'src="0002.jpg"' in page and "base64" not in page
+
+
+def footage(seed=0, count=30):
+    return np.random.default_rng(seed).integers(0, 255, (count, 3, 32, 48), dtype=np.uint8)
+
+
+EVENT = Event(1.0, 1.4, 1.2, 10, 14, 12, 0.9)
+
+
+def as_rgb(frames):
+    return np.stack([np.moveaxis(frame[..., ::-1], -1, 0) for frame in frames])
+
+
+@pytest.mark.parametrize("layout", ["new", "common", "plain", "videos"])
+def test_what_was_normal_is_read_as_training_footage(tmp_path, layout):
+    frames, folder = footage(), tmp_path / "yard"
+    if layout == "common":
+        mark_normal(EVENT, footage(1), folder, name="earlier")
+    if layout == "plain":
+        (folder / "earlier").mkdir(parents=True)
+        cv2.imwrite(str(folder / "earlier" / "0.png"), np.moveaxis(footage(1)[0], 0, -1))
+    if layout == "videos":
+        (folder / "training").mkdir(parents=True)
+        path, video = open_video(folder / "training" / "earlier", 10, (32, 48))
+        video.write(np.ascontiguousarray(np.moveaxis(footage(1)[0], 0, -1)))
+        video.release()
+    mark_normal(EVENT, frames, folder)
+    clips = find_footage(folder).clips["training"]
+    assert "array-10-14" in clips and len(clips) == (1 if layout == "new" else 2)
+    assert np.array_equal(as_rgb(read_frames(clips["array-10-14"])), frames[10:15])
+
+
+def test_footage_that_ends_before_the_event_leaves_nothing(tmp_path):
+    with pytest.raises(DDLError, match="ends 3 frames before the event"):
+        mark_normal(EVENT, footage(count=12), tmp_path / "yard")
+    assert list((tmp_path / "yard").rglob("*.png")) == []
+
+
+def test_the_same_event_is_not_written_twice(tmp_path):
+    mark_normal(EVENT, footage(), tmp_path)
+    with pytest.raises(DDLError, match="there already"):
+        mark_normal(EVENT, footage(), tmp_path)
+
+
+def read():
+    return np.arange(len(SCORES)) / RATE, np.array(SCORES)
+
+
+def test_in_print_the_view_is_a_figure(monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert type(live.threshold_view(read, LEVEL)).__name__ == "Figure"
+
+
+def test_in_the_lab_a_slider_moves_the_threshold(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setenv("JPY_SESSION_NAME", "lab")
+    controls, _ = live.threshold_view(read, LEVEL).children
+    slider, button, told = controls.children
+    assert told.value.startswith("2 events") and "0.5" in told.value
+    slider.value = slider.max
+    assert told.value.startswith("0 events")
+    slider.value = 0.4
+    button.click()
+    assert told.value.startswith("2 events")
+
+
+def test_events_of_the_view_are_those_of_the_watch(folder):
+    seconds, scores = read()
+    found = live.events_of(seconds, scores, 0.5, 0.3, 0.5)
+    kept, _ = read_events(folder)
+    assert [(e.start, e.end) for e in found] == [(e.start, e.end) for e in kept]

@@ -1,0 +1,142 @@
+"""Scores to events: hysteresis, least duration, gaps, the region, the file that survives."""
+
+import numpy as np
+import pytest
+import torch
+
+from ddllib.errors import DDLError
+from ddllib.events import (
+    Event,
+    EventDetector,
+    EventFile,
+    best_patch,
+    corner,
+    count_events,
+    find_events,
+    read_events,
+    region,
+)
+from ddllib.scoring import patch_scores
+
+QUIET, MIDDLE, HIGH = 0.1, 0.4, 0.9
+
+
+def spans(events):
+    return [(event.start, event.end) for event in events]
+
+
+def test_an_event_starts_above_the_threshold_and_ends_below_the_release():
+    scores = [QUIET, MIDDLE, HIGH, MIDDLE, HIGH, MIDDLE, QUIET, MIDDLE, QUIET]
+    (event,) = find_events(scores, 0.5, 0.3, frame_rate=10)
+    assert (event.start, event.end, event.peak) == (2, 5, 2)
+    assert (event.start_s, event.end_s, event.peak_s) == (0.2, 0.5, 0.2)
+    assert event.score == HIGH and not event.open
+    assert spans(find_events(scores, 0.5, 0.5, frame_rate=10)) == [(2, 2), (4, 4)]
+
+
+def test_what_is_shorter_than_the_least_duration_is_no_event():
+    scores = [QUIET, HIGH, HIGH, QUIET, HIGH, HIGH, HIGH, QUIET]
+    assert spans(find_events(scores, 0.5, 0.3, 10, least_s=0.3)) == [(4, 6)]
+
+
+def test_an_event_at_the_end_of_the_footage_is_closed_and_marked():
+    (event,) = find_events([QUIET, HIGH, HIGH], 0.5, 0.3, 10)
+    assert (event.start, event.end, event.open) == (1, 2, True)
+
+
+@pytest.mark.parametrize(
+    "after", [(7, 1.7, HIGH), (3, 0.1, HIGH), (1, 0.3, HIGH), (3, 0.3, float("nan"))]
+)
+def test_a_gap_ends_an_event(after):
+    detector = EventDetector(0.5, 0.3)
+    assert not any(detector.push(i, i / 10, HIGH) for i in range(3))
+    ended = detector.push(*after)
+    assert (ended.start, ended.end, ended.open) == (0, 2, False)
+    left = detector.close()
+    assert left is None if np.isnan(after[2]) else left.start == after[0]
+
+
+def test_a_dropped_frame_does_not_end_an_event():
+    detector = EventDetector(0.5, 0.3)
+    pushed = [detector.push(i, i / 10, HIGH) for i in (0, 1, 4, 5)]
+    assert not any(pushed) and spans([detector.close()]) == [(0, 5)]
+
+
+def test_a_running_event_is_told_once_it_is_long_enough():
+    detector = EventDetector(0.5, 0.3, least_s=0.3)
+    seen = []
+    for i in range(4):
+        detector.push(i, i / 10, HIGH)
+        seen.append(detector.running is not None)
+    assert seen == [False, False, True, True]
+
+
+def test_counting_without_a_loop_agrees_with_the_stream():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        scores = np.convolve(rng.normal(size=220), np.ones(7), "valid")
+        threshold, least = rng.uniform(0, 5), int(rng.integers(1, 12))
+        release = threshold - rng.uniform(0, 4)
+        found = find_events(scores, threshold, release, 10, least_s=least / 10)
+        assert count_events(scores, threshold, release, least) == len(found)
+
+
+def test_a_release_above_the_threshold_is_refused():
+    with pytest.raises(DDLError, match="release is 0.6"):
+        EventDetector(0.5, 0.6)
+
+
+def test_the_best_patch_is_the_one_that_gives_the_score():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        error = rng.random((33, 47)).astype(np.float32)
+        y, x = corner(best_patch(error, 8), 8)
+        score = patch_scores(torch.from_numpy(error)[None], 8)
+        assert error[y : y + 8, x : x + 8].mean() == pytest.approx(float(score), abs=1e-6)
+
+
+def test_the_box_holds_the_strange_object_and_not_another_one():
+    error = np.full((64, 96), 0.02, np.float32)
+    error[20:44, 30:42] = 0.8
+    error[20:30, 70:80] = 0.6
+    x0, y0, x1, y1 = np.array(region(error, 8)) * [96, 64, 96, 64]
+    assert abs(x0 - 30) <= 2 and abs(x1 - 42) <= 2
+    assert abs(y0 - 20) <= 2 and abs(y1 - 44) <= 2
+
+
+def test_the_box_is_that_of_the_peak():
+    maps = np.full((4, 32, 32), 0.01, np.float32)
+    maps[1, :8, :8], maps[2, 16:24, 16:24] = 0.5, 0.9
+    (event,) = find_events([0.1, 0.5, 0.9, 0.1], 0.3, 0.2, 10, maps=maps, patch=8)
+    assert event.peak == 2 and event.box[0] >= 14 / 32
+
+
+EVENT = Event(0.2, 0.5, 0.3, 2, 5, 3, 0.75, (0.1, 0.2, 0.3, 0.4), drift="dusk")
+
+
+def test_events_are_read_as_they_were_written(tmp_path):
+    file = EventFile(tmp_path, {"threshold": 0.5})
+    other = Event(1.0, 2.0, 1.5, 10, 20, 15, 0.8, open=True)
+    assert [file.append(EVENT), file.append(other)] == [1, 2]
+    assert read_events(tmp_path) == ([EVENT, other], {"threshold": 0.5})
+
+
+def test_a_line_that_was_cut_off_is_taken_away_and_the_file_goes_on(tmp_path):
+    EventFile(tmp_path, {}).append(EVENT)
+    with (tmp_path / "events.csv").open("a") as file:
+        file.write("2,0.9,1.")
+    assert EventFile(tmp_path, {}).append(EVENT) == 2
+    assert read_events(tmp_path)[0] == [EVENT, EVENT]
+
+
+def test_events_of_another_threshold_are_not_mixed_in(tmp_path):
+    EventFile(tmp_path, {"threshold": 0.5}).append(EVENT)
+    with pytest.raises(DDLError, match="another threshold"):
+        EventFile(tmp_path, {"threshold": 0.6})
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    EventFile(tmp_path, {})
+    (tmp_path / "events.csv").write_text("event,score\n1,0.5\n")
+    with pytest.raises(DDLError, match="no table of events"):
+        read_events(tmp_path)

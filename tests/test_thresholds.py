@@ -1,0 +1,147 @@
+"""Thresholds: the rate asked for is met, the interval is honest, too little footage is told."""
+
+import numpy as np
+import pytest
+
+from ddllib import threshold_study
+from ddllib.errors import DDLError
+from ddllib.thresholds import Counts, choose_threshold, interval, stretches
+
+RATE = 10.0  # frames per second of the made-up footage
+
+
+def footage(seed, clips=40, frames=600, memory=15, unlike=0.4):
+    """Scores that remember, of clips that are unlike one another."""
+    rng, keep = np.random.default_rng(seed), np.exp(-1 / memory)
+    scores = np.empty((clips, frames))
+    scores[:, 0] = rng.normal(size=clips)
+    for t in range(1, frames):
+        scores[:, t] = keep * scores[:, t - 1] + np.sqrt(1 - keep**2) * rng.normal(size=clips)
+    scores += unlike * rng.normal(size=(clips, 1))
+    return {f"{k:02d}": row for k, row in enumerate(scores)}
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.05])
+def test_the_share_of_frames_asked_for_is_that_of_the_footage(rate):
+    clips = footage(0)
+    chosen = choose_threshold(clips, rate, "share of frames", RATE)
+    share = (np.concatenate(list(clips.values())) > chosen.value).mean()
+    assert 0.85 * rate <= share <= rate
+    assert chosen.low < rate < chosen.high and chosen.warning is None
+
+
+def test_the_alarms_per_hour_asked_for_are_those_of_the_footage():
+    clips = footage(1)
+    least = threshold_study.LEAST_S
+    chosen = choose_threshold(clips, 60.0, "alarms per hour", RATE, least_s=least)
+    assert chosen.method == "counted"
+    assert chosen.quiet < chosen.release < chosen.value
+    assert 45 <= threshold_study.measured(chosen, clips, RATE) <= 60
+
+
+def test_the_interval_holds_on_other_footage_of_the_same_kind():
+    held, naive = [], []
+    for seed in range(120):
+        one, other = footage(2 * seed), footage(2 * seed + 1)
+        chosen = choose_threshold(one, 0.05, "share of frames", RATE)
+        rate = threshold_study.measured(chosen, other, RATE)
+        held.append(chosen.low <= rate <= chosen.high)
+        low, high = threshold_study.independent(0.05, 40 * 600)
+        naive.append(low <= rate <= high)
+    assert 0.82 <= np.mean(held) <= 0.97
+    assert np.mean(naive) < 0.5
+
+
+def test_an_interval_for_more_footage_is_narrower_and_never_a_point():
+    clips = footage(3)
+    widths = [
+        chosen.high - chosen.low
+        for hours in (0.1, 1, 1000)
+        for chosen in [choose_threshold(clips, 0.05, "share of frames", RATE, over=hours)]
+    ]
+    assert widths[0] > widths[1] > widths[2] > 0
+
+
+def test_clips_that_differ_widen_the_interval():
+    def width(unlike):
+        chosen = choose_threshold(footage(4, unlike=unlike), 0.05, "share of frames", RATE)
+        return chosen.high - chosen.low
+
+    assert width(1.5) > 1.5 * width(0.0)
+
+
+def test_too_little_footage_is_told_in_one_line_and_extrapolated():
+    clips = footage(5, clips=10)
+    chosen = choose_threshold(clips, 0.5, "alarms per hour", RATE)
+    assert chosen.method == "extreme value"
+    assert "10 min of normal footage" in chosen.warning and "\n" not in chosen.warning
+    often = choose_threshold(clips, 60.0, "alarms per hour", RATE)
+    assert chosen.value > often.value and chosen.low == 0.0
+
+
+def test_an_extrapolated_threshold_is_near_the_one_that_much_footage_gives():
+    much = choose_threshold(footage(6, clips=600), 2.0, "alarms per hour", RATE)
+    few = [choose_threshold(footage(s, clips=60), 2.0, "alarms per hour", RATE) for s in range(8)]
+    assert much.method == "counted" and {c.method for c in few} == {"extreme value"}
+    spread = float(np.std(np.concatenate(list(footage(6).values()))))
+    assert abs(np.median([c.value for c in few]) - much.value) < 0.5 * spread
+
+
+def test_one_long_clip_is_cut_where_it_has_forgotten():
+    (long,) = footage(7, clips=1, frames=20_000, unlike=0).values()
+    parts = stretches([long])
+    assert 8 <= len(parts) <= 17 and sum(map(len, parts)) == len(long)
+    (slow,) = footage(7, clips=1, frames=2_000, memory=200, unlike=0).values()
+    assert len(stretches([slow])) < 4
+    chosen = choose_threshold({"only": slow}, 0.2, "share of frames", RATE)
+    assert chosen.warning
+
+
+def test_the_spread_of_a_rare_alarm_is_not_taken_for_none():
+    sizes, rare = np.full(10, 100.0), np.zeros((10, 3))
+    rare[:, 0], rare[0, 1] = [40, 0, 0, 30, 0, 20, 0, 10, 0, 0], 1
+    counts = Counts(np.array([1.0, 2.0, 3.0]), rare, sizes)
+    low, high = interval(counts, 0.001, 1000)
+    assert counts.lowest(0.001) == 1 and counts.dispersion(1) < 2
+    assert low == 0 and high > 0.02
+
+
+@pytest.mark.parametrize(
+    ("scores", "rate", "unit", "message"),
+    [
+        ({}, 1.0, "alarms per hour", "no normal footage"),
+        ({"a": np.array([1.0, np.nan])}, 1.0, "alarms per hour", "clip 'a': a score is not finite"),
+        ({"a": np.zeros(0)}, 1.0, "alarms per hour", "clip 'a': no scores"),
+        ({"a": np.zeros(9)}, 1.5, "share of frames", "rate is 1.5 share of frames"),
+        ({"a": np.zeros(9)}, 0.0, "alarms per hour", "rate is 0.0"),
+        ({"a": np.zeros(9)}, 1.0, "alarms a day", "unit is 'alarms a day'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(scores, rate, unit, message):
+    with pytest.raises(DDLError, match=message):
+        choose_threshold(scores, rate, unit, RATE)
+
+
+def test_constant_scores_raise_no_alarm():
+    chosen = choose_threshold({"a": np.full(500, 0.1)}, 0.05, "share of frames", RATE)
+    assert chosen.value >= 0.1 and np.isfinite([chosen.low, chosen.high]).all()
+
+
+def test_the_study_splits_whole_clips_and_counts_what_held():
+    clips = footage(8, clips=20, frames=200)
+    for one, other in threshold_study.halves(clips, 3):
+        assert not set(one) & set(other) and len(one) + len(other) == 20
+    row = threshold_study.study(clips, "share of frames", 0.05, RATE, splits=10)
+    assert 0 <= row["independent"]["covered"] < row["stated"]["covered"] <= 1
+    assert row["independent"]["width"] < row["stated"]["width"]
+
+
+def test_normal_stretches_leave_out_every_abnormal_frame():
+    scores = {"01": np.arange(10.0), "02": np.full(4, 99.0)}
+    labels = {"01": np.array([0, 0, 1, 1, 0, 0, 0, 0, 1, 0]), "02": np.ones(4, int)}
+    found = threshold_study.normal_stretches(scores, labels)
+    assert {name: len(values) for name, values in found.items()} == {
+        "01-0": 2,
+        "01-4": 4,
+        "01-9": 1,
+    }
