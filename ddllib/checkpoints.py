@@ -18,13 +18,13 @@ from ddllib.data import Prepared
 from ddllib.devices import resolve_device, resolve_precision
 from ddllib.errors import DDLError
 from ddllib.files import writing
-from ddllib.settings import Settings, recorded
+from ddllib.settings import AFTERWARDS, Settings, recorded
 
 NAME = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 DAMAGED = ".damaged"
 # A change of these does not change what the weights mean.
-_FREE = {"device", "compile", "protocol", "patch", "ignore", "labelling"}
+_FREE = AFTERWARDS | {"patch", "ignore"}
 
 
 def exists(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from ddllib.chapter import percent
 from ddllib.experiments import Trial
 from ddllib.heldout import KINDS, mean_held_out
 from ddllib.records import Record
-from ddllib.settings import load_profile, recorded
+from ddllib.settings import AFTERWARDS, load_profile, recorded
 
 _MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
 _MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
@@ -23,7 +23,7 @@ def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[
     A run with other values than its profile's own is not among them: it is another experiment.
     """
     wanted = {**load_profile(profile).asdict(), "model": model, "mode": mode}
-    names = wanted.keys() - {"seed", "device", "protocol", "compile"}
+    names = wanted.keys() - (AFTERWARDS - {"labelling"}) - {"seed"}
     return [r for r in records if all(recorded(r.facts["settings"])[n] == wanted[n] for n in names)]
 
 

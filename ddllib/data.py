@@ -43,6 +43,11 @@ class Prepared:
     labelling: str | None = None
 
     @property
+    def channels(self) -> int:
+        """1 for grey footage, 3 for colour."""
+        return next(iter(self.training.values())).shape[1]
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of every frame, in pixels."""
         return self.manifest["height"], self.manifest["width"]

@@ -16,11 +16,11 @@ from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_all
 from ddllib.files import writing
 from ddllib.reading import read_arrays, read_json
-from ddllib.settings import RESULTS, ROOT, Settings, recorded
+from ddllib.settings import AFTERWARDS, RESULTS, ROOT, Settings, recorded
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
 # Of a record's settings, what neither changes the weights nor which test clips were looked at.
-_NO_SETTING = {"profile", "seed", "device", "compile", "protocol", "labelling", "weights", "data"}
+_NO_SETTING = AFTERWARDS | {"profile", "seed", "weights", "data"}
 _ARRAYS = ("scores", "labels", "frames")
 _FACTS = {"settings": dict, "metrics": dict, "data": dict, "history": dict}  # of run.json
 _EXPECTED, _REMEDY = "a record", "run its chapter again"

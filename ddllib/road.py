@@ -22,7 +22,7 @@ from ddllib.ignore import load_ignore
 from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
-from ddllib.settings import Settings, find_path, recorded, runs_root
+from ddllib.settings import AFTERWARDS, Settings, find_path, recorded, runs_root
 from ddllib.training import Run, fit
 
 PATIENCE = 5  # seconds to wait for another process to let go of a run
@@ -186,8 +186,8 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
 
     A record for another patch lies beside its run and is not set aside with it.
     """
-    made, free = recorded(record.facts["settings"]), {"protocol", "device", "compile", "labelling"}
-    same = all(made[k] == v for k, v in settings.asdict().items() if k not in free)
+    made = recorded(record.facts["settings"])
+    same = all(made[k] == v for k, v in settings.asdict().items() if k not in AFTERWARDS)
     return same and record.facts["data"]["digest"] == data.digest
 
 

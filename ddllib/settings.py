@@ -68,6 +68,9 @@ class Settings:
     patch: int | None = None  # pixels; None is 16 at size 256, scaled with the size
     ignore: str | list | None = None  # what counts 0: an image, white, or boxes; see ddllib.ignore
     protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
+    # watching
+    watch: str | None = None  # a video, a folder, a webcam's number or an address, once trained
+    alarms_per_hour: float = 1.0  # false ones, that the threshold is chosen for
 
     def __post_init__(self):
         for name in _TEXTS:
@@ -84,6 +87,7 @@ class Settings:
         if self.frame_rate is not None:
             self._check_number("frame_rate", float, least=0.1)
         self._check_number("threshold_share", float, least=0, most=1)
+        self._check_number("alarms_per_hour", float, least=1e-3)
         for name in ("seed", "held_out"):
             self._check_number(name, int, 0, _LARGEST)
         if not isinstance(self.compile, bool):
@@ -174,7 +178,17 @@ def recorded(values: Mapping) -> dict:
     return {**Settings().asdict(), **values}
 
 
-_TEXTS = ("profile", "data", "dataset", "scene", "labelling", "weights", "device")
+_TEXTS = (
+    "profile",
+    "data",
+    "dataset",
+    "scene",
+    "labelling",
+    "weights",
+    "device",
+    "start_from",
+    "watch",
+)
 _MOST = {
     "size": 4096,
     "latent_dim": 4096,
@@ -194,19 +208,10 @@ _CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
     "protocol": tuple(PROTOCOLS),
 }
+# These change neither weights nor raw scores, only where they are made and what is done with them.
+AFTERWARDS = frozenset({"device", "compile", "protocol", "labelling", "watch", "alarms_per_hour"})
 # Already in the run's name, or without effect on its weights.
-_NOT_IN_NAME = {
-    "profile",
-    "model",
-    "mode",
-    "seed",
-    "protocol",
-    "patch",
-    "ignore",
-    "device",
-    "compile",
-    "labelling",
-}
+_NOT_IN_NAME = AFTERWARDS | {"profile", "model", "mode", "seed", "patch", "ignore"}
 
 VOCABULARY = frozenset(field.name for field in fields(Settings))
 

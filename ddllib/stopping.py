@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -28,18 +28,19 @@ class Stop:
 
 
 @contextmanager
-def stop_between_steps() -> Iterator[Stop]:
+def stop_between_steps(also: Callable[[], object] = lambda: None) -> Iterator[Stop]:
     """What happens in the block is not broken off by Ctrl-C or SIGTERM, only told of it.
 
-    The block looks at the yielded ``Stop`` where it can stop, saves and calls ``take``. A second
-    signal breaks off at once, as without this. Only the main thread hears signals; in another the
-    block is never asked.
+    The block looks at the yielded ``Stop`` where it can stop, saves and calls ``take``; ``also`` is
+    called at once. A second signal breaks off, as without this. Only the main thread hears
+    signals; in another the block is never asked.
     """
     stop, earlier = Stop(), {}
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.signal = number
         _restore(earlier)
+        also()
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):

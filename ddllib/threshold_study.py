@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from tqdm import tqdm
 
 from ddllib import road
+from ddllib.camera import LEAST_S, generated_scores
 from ddllib.evaluation import apply_protocol
 from ddllib.events import count_events
 from ddllib.records import environment, read_record
-from ddllib.scoring import score_clip
 from ddllib.settings import RESULTS, Settings, load_profile
 from ddllib.thresholds import (
     CONFIDENCE,
@@ -40,8 +38,6 @@ from ddllib.thresholds import (
 
 PED2 = RESULTS / "ped2-cpu" / "c3dsu-ddl-seed0"
 PED2_RATE = 10.0  # frames per second of UCSD Ped2
-MINUTE = 750  # frames of the generated walkway
-LEAST_S = 0.5
 DRAWS = 400
 CASES: tuple[tuple[str, Unit, float], ...] = (
     ("ped2", "share of frames", 0.01),
@@ -68,24 +64,12 @@ def normal_stretches(scores: Mapping, labels: Mapping) -> Clips:
 def generated_minutes(settings: Settings, minutes: int, progress: bool = True) -> Clips:
     """Filtered scores of ordinary footage of the generated walkway, a minute to a clip.
 
-    Scored by the profile's run, trained now if it is not there; scores are kept in its folder.
+    Scored by the profile's run, trained now if it is not there.
     """
-    from data_prep.demo import ordinary
-    from data_prep.frames import to_working_size
-
     data = road.prepare(settings, progress)
-    run, folder = road.train(settings, data, progress), settings.run_folder / "ordinary"
-    if run.steps_now:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
-    for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
-        path = folder / f"{index:03d}.npy"
-        if not path.is_file():
-            pictures = ordinary(0, index, MINUTE)
-            frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
-            np.save(path, score_clip(run.model, frames, settings.patch_size, run.precision))
-    paths = [folder / f"{index:03d}.npy" for index in range(minutes)]
-    return {path.stem: apply_protocol(np.load(path), "median") for path in paths}
+    run = road.train(settings, data, progress)
+    scores = generated_scores(settings, data, run, minutes, progress)
+    return {name: apply_protocol(values, "median") for name, values in scores.items()}
 
 
 def halves(clips: Clips, splits: int, seed: int = 0) -> Iterator[tuple[Clips, Clips]]:

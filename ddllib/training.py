@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,7 +36,8 @@ class Run:
 
     ``history`` has one list per name of ``HISTORY``, one entry per step; ``epoch`` counts finished
     epochs, ``seconds`` the time they took, ``steps_now`` the steps of this call rather than of an
-    earlier one that it took up. Terms that a mode does not use are NaN.
+    earlier one that it took up. Terms that a mode does not use are NaN. ``folder`` is where its
+    checkpoint lies, None for a run that is not kept.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class Run:
     epoch: int = 0
     seconds: float = 0.0
     steps_now: int = 0
+    folder: Path | None = None
 
     @property
     def precision(self) -> str:
@@ -83,7 +85,7 @@ def load_run(folder: Path | str) -> Run:
     made = recorded(saved["identity"])
     names = VOCABULARY - {"start_from"}  # its weights are among those read here
     settings = Settings(**{name: value for name, value in made.items() if name in names})
-    run = new_run(settings)
+    run = replace(new_run(settings), folder=folder)
     for part, state in zip((run.model, run.creator), saved["parts"], strict=False):
         part.load_state_dict(state)
     run.seconds, run.history = saved["seconds"], saved["history"]
@@ -102,7 +104,7 @@ def fit(
     stopped (``road.train`` sees to it that it is of the same settings and data). Raises
     ``DDLError`` when no window has a track (modes sdl and ddl) or the loss is no longer finite.
     """
-    run = new_run(settings)
+    run = replace(new_run(settings), folder=folder)
     device = next(run.model.parameters()).device
     windows = training_windows(settings, data, device)
     if settings.mode != "none" and windows.coverage == 0:
@@ -110,7 +112,7 @@ def fit(
             f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
             "expected some; prepare the data with another detector"
         )
-    training = _Training(run, windows, folder, checkpoints.identity(settings, data))
+    training = _Training(run, windows, checkpoints.identity(settings, data))
     training.take_up()
     if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
         run.model.compile(dynamic=False)
@@ -126,8 +128,8 @@ def fit(
 class _Training:
     """A run in the making: what a step changes, kept together in checkpoints."""
 
-    def __init__(self, run: Run, windows: Windows, folder: Path | None, who: dict):
-        self.run, self.windows, self.folder, self.who = run, windows, folder, who
+    def __init__(self, run: Run, windows: Windows, who: dict):
+        self.run, self.windows, self.who = run, windows, who
         settings = run.settings
         self.draws = Draws(len(windows), settings.batch_size, settings.seed, run.creator.l.device)
         self.optimiser = new_optimiser(run)
@@ -136,8 +138,8 @@ class _Training:
 
     def take_up(self) -> None:
         """Go on from the checkpoint where there is one, else begin with another run's weights."""
-        if self.folder and checkpoints.exists(self.folder):
-            saved = checkpoints.restore(self.folder, *self.state)
+        if self.run.folder and checkpoints.exists(self.run.folder):
+            saved = checkpoints.restore(self.run.folder, *self.state)
             self.run.seconds, self.run.history = saved["seconds"], saved["history"]
         elif self.run.settings.start_folder:
             begin_with(self.run, self.run.settings.start_folder)
@@ -149,9 +151,9 @@ class _Training:
                 f"training: the weights are not finite after step {len(self.run.history['step'])}; "
                 "the checkpoint before is kept; lower learning_rate"
             )
-        if self.folder:
+        if self.run.folder:
             done = {"seconds": self.run.seconds, "history": self.run.history}
-            checkpoints.save(self.folder, self.who, done, *self.state)
+            checkpoints.save(self.run.folder, self.who, done, *self.state)
 
     def finish_epoch(self, stop: Stop, progress: bool) -> None:
         """Train to the end of the epoch and leave a checkpoint; one in between if it is long."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,8 +16,11 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
+from ddllib.commands import run_command
+from ddllib.data import load_prepared
 from ddllib.errors import DDLError
-from ddllib.ignore import load_ignore
+from ddllib.event_page import write_page
+from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
 NAME = "scores.csv"
@@ -39,7 +38,8 @@ class Watched:
     ``frames`` were read and ``scored`` of them have a score; the others lay in pieces too short for
     a window, or still wait for theirs. ``segments`` counts the pieces between gaps. ``dropped`` and
     ``reconnections`` are the source's. ``delays`` holds the seconds from reading a frame to its
-    score, T // 2 frames of waiting included, for the newest ``REMEMBERED`` frames.
+    score, T // 2 frames of waiting included, for the newest ``REMEMBERED`` frames. ``stopped`` is
+    the signal that ended it, if one did.
     """
 
     frames: int = 0
@@ -48,6 +48,7 @@ class Watched:
     dropped: int = 0
     reconnections: int = 0
     seconds: float = 0.0
+    stopped: int | None = None
     delays: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 
     def delay(self, share: float = 0.5) -> float:
@@ -163,12 +164,14 @@ def watch(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _claimed(folder), _told_to_stop(source) as stopped:
+    end = getattr(source, "stop", lambda: None)
+    with _claimed(folder), stop_between_steps(end) as stop:
         table = Table(folder / NAME)
         try:
-            watched = _Loop(source, scorer, table, tuple(listeners)).run(every, tell, stopped)
+            watched = _Loop(source, scorer, table, tuple(listeners)).run(every, tell, stop)
         finally:
             table.close()
+        watched.stopped = stop.signal
     tell(f"{_name(source)}: ended; {watched.report()}")
     return watched
 
@@ -179,7 +182,7 @@ class _Loop:
         self.unanswered: deque = deque()  # frames pushed, without their images
         self.watched = Watched()
 
-    def run(self, every: float, tell: Callable, stopped: threading.Event) -> Watched:
+    def run(self, every: float, tell: Callable, stop: Stop) -> Watched:
         started = told = time.monotonic()
         self.scorer.reset()
         for frame in self.source:
@@ -191,7 +194,7 @@ class _Loop:
                 told = time.monotonic()
                 self.table.sync()
                 tell(f"{_name(self.source)}: {self.watched.report()}")
-            if stopped.is_set():
+            if stop:
                 break
         self.end_piece()
         self.note(time.monotonic() - started)
@@ -239,47 +242,22 @@ def _claimed(folder: Path):
         raise DDLError(f"{folder}: another process watches into it; give another folder") from None
 
 
-@contextmanager
-def _told_to_stop(source) -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, and after which the source gives no more frames."""
-    stopped = threading.Event()
-
-    def stop(number, frame) -> None:
-        stopped.set()
-        getattr(source, "stop", lambda: None)()
-
-    if threading.current_thread() is not threading.main_thread():  # signals come there alone
-        yield stopped
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m ddllib.watch``: watch a source with the model of a trained run.
-
-    0 when the source has ended or the process was asked to stop, 1 with one line on stderr for
-    what the user can mend.
-    """
+    """``python -m ddllib.watch``: watch a source with a trained run; returns the exit status."""
     given = _parser().parse_args(arguments)
-    try:
-        _watch_by(given)
-    except (DDLError, OSError) as error:
-        print(f"watch: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command("watch", lambda: _watch_by(given))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ddllib.watch", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m ddllib.watch", description="Watch a source with a trained run."
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
     source = "a video file, a folder, the number of a webcam, or an address (rtsp://, http://)"
     parser.add_argument("--source", required=True, help=source)
-    parser.add_argument("--to", type=Path, required=True, help="folder for the scores")
+    parser.add_argument("--to", type=Path, required=True, help="folder for scores and events")
+    parser.add_argument("--alarms", type=float, default=1.0, help="false ones an hour (default 1)")
+    parser.add_argument("--no-alarms", action="store_true", help="only scores, no events")
     parser.add_argument("--ignore", help="an image, white where nothing counts")
     parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
@@ -290,37 +268,42 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _watch_by(given: argparse.Namespace) -> None:
+def _status(watched: Watched) -> int:
+    return 128 + watched.stopped if watched.stopped else 0
+
+
+def _watch_by(given: argparse.Namespace) -> int:
     # Here alone the library needs what reads footage.
     from data_prep.sources import open_source
+    from ddllib import camera
     from ddllib.training import load_run
 
     run = load_run(given.run)
-    settings = replace(run.settings, patch=given.patch, ignore=given.ignore)
-    size = (settings.size, settings.size)
-    source = open_source(
-        given.source,
-        size,
-        channels=_channels_of(settings.prepared_folder.name, given.run),
-        rate=given.rate or settings.frame_rate,
-        patience=given.patience,
-        give_up=given.give_up,
+    settings = replace(
+        run.settings,
+        patch=given.patch,
+        ignore=given.ignore,
+        precision=given.precision or run.settings.precision,
+        alarms_per_hour=given.alarms,
     )
-    ignore = load_ignore(settings.ignore, size)
-    precision = given.precision or run.precision
-    scorer = StreamScorer(run.model, settings.patch_size, precision, ignore)
+    run = replace(run, settings=settings)
+    data = load_prepared(given.run.resolve().parent / settings.prepared_folder.name)
+    rate = given.rate or camera.frame_rate(settings)
+    wishes = {"patience": given.patience, "give_up": given.give_up}
+    source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)
+    scorer = camera.scorer(settings, data, run)
     # The source's thread needs a core: threads that wait for one another on too few are far slower.
     torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
-    watch(source, scorer, given.to, every=given.every)
-
-
-def _channels_of(prepared: str, run: Path) -> int:
-    """1 where the run was trained on grey footage, by the prepared data beside it, else 3."""
-    manifest = run.resolve().parent / prepared / "manifest.json"
+    if given.no_alarms:
+        return _status(watch(source, scorer, given.to, every=given.every))
+    chosen = camera.threshold(settings, data, run)
+    print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
+    alarms = camera.alarms(settings, data, chosen, given.to)
     try:
-        return int(json.loads(manifest.read_text())["channels"])
-    except (OSError, ValueError, KeyError):
-        return 3
+        return _status(watch(source, scorer, given.to, [alarms], every=given.every))
+    finally:
+        alarms.close()
+        print(f"{write_page(given.to)}: the events, to step through")
 
 
 if __name__ == "__main__":

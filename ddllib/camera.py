@@ -1,0 +1,131 @@
+"""From a trained run to alarms: normal scores, their threshold, and who listens to the watch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ddllib import checkpoints, road
+from ddllib.alarms import Alarms
+from ddllib.data import Prepared
+from ddllib.drift import DriftMonitor, background
+from ddllib.errors import DDLError
+from ddllib.evaluation import apply_protocol
+from ddllib.ignore import load_ignore
+from ddllib.scoring import score_clip
+from ddllib.settings import Settings
+from ddllib.streaming import RunningMedian, StreamScorer
+from ddllib.thresholds import Threshold, choose_threshold
+from ddllib.training import Run
+
+LEAST_S = 0.5  # seconds that an event lasts at least
+MINUTE = 750  # frames of the generated walkway
+MINUTES = 4  # of it that a threshold is chosen by
+BACKGROUND = 60  # frames, drawn evenly from all clips
+PROTOCOLS = ("raw", "median")  # what can be done to scores while they come
+
+
+def frame_rate(settings: Settings) -> float:
+    """Frames per second of the prepared footage; images in folders tell no time."""
+    from data_prep.demo.story import FRAME_RATE
+    from data_prep.frames import USUAL_RATE
+
+    return settings.frame_rate or (FRAME_RATE if settings.data in road.SCENES else USUAL_RATE)
+
+
+def normal_scores(settings: Settings, data: Prepared, run: Run) -> dict[str, np.ndarray]:
+    """Raw scores, by clip, of normal footage that the run was not trained on; float32 N.
+
+    The ends of the training clips (``threshold_share``); of a generated scene, which has no end,
+    more of it. Raises ``DDLError`` where neither is there.
+    """
+    if settings.data in road.SCENES and not settings.threshold_share:
+        return generated_scores(settings, data, run, MINUTES)
+    return road.score_normal(settings, data, run)
+
+
+def generated_scores(
+    settings: Settings, data: Prepared, run: Run, minutes: int, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """Raw scores of ordinary minutes of the generated walkway, which are in neither split.
+
+    Kept in ``ordinary`` of the run's folder; those of an earlier run there are made anew.
+    """
+    from data_prep.demo import ordinary
+    from data_prep.frames import to_working_size
+
+    folder, found = run.folder / "ordinary", {}
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = (run.folder / checkpoints.NAME).stat().st_mtime
+    for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
+        path = folder / f"{index:03d}.npy"
+        if not path.is_file() or path.stat().st_mtime < trained:
+            pictures = ordinary(0, index, MINUTE)
+            frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
+            np.save(path, score_clip(run.model, frames, settings.patch_size, run.precision))
+        found[path.stem] = np.load(path)
+    return found
+
+
+def threshold(settings: Settings, data: Prepared, run: Run) -> Threshold:
+    """The threshold for ``settings.alarms_per_hour``, by filtered scores of normal footage.
+
+    Raises ``DDLError`` for a protocol that cannot be computed while frames come.
+    """
+    if settings.protocol not in PROTOCOLS:
+        raise DDLError(
+            f"protocol is {settings.protocol!r}, which needs the whole clip; expected one of "
+            f"{', '.join(PROTOCOLS)} to watch"
+        )
+    scores = normal_scores(settings, data, run)
+    filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
+    rate = frame_rate(settings)
+    return choose_threshold(
+        filtered, settings.alarms_per_hour, frame_rate=rate, least_s=LEAST_S, over=1.0
+    )
+
+
+def scorer(settings: Settings, data: Prepared, run: Run) -> StreamScorer:
+    """The run's model as a scorer of frames, with the patch and the ignored pixels as set."""
+    ignore = load_ignore(settings.ignore, data.size)
+    return StreamScorer(run.model, settings.patch_size, run.precision, ignore)
+
+
+def alarms(
+    settings: Settings,
+    data: Prepared,
+    chosen: Threshold,
+    folder: Path | str,
+    tell: Callable[[str], None] = print,
+) -> Alarms:
+    """What listens to a watch and leaves its events in ``folder``, filtered as the threshold was.
+
+    A change of the scene is judged by the background of the training footage.
+    """
+    rate = frame_rate(settings)
+    clips = list(data.training.values())
+    each = max(BACKGROUND // len(clips), 1)
+    frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
+    smooth = RunningMedian() if settings.protocol == "median" else None
+    drift = DriftMonitor(rate, background(frames), high=chosen.release)
+    facts = {"data": settings.data, "protocol": settings.protocol}
+    return Alarms(
+        chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, facts=facts, tell=tell
+    )
+
+
+def to_watch(settings: Settings) -> str:
+    """What is watched: ``settings.watch``, else the test clips beside the training footage.
+
+    Raises ``DDLError`` where there is neither.
+    """
+    if settings.watch:
+        return settings.watch
+    footage = road.footage(settings)
+    for place in (footage / "testing" / "frames", footage / "testing"):
+        if place.is_dir():
+            return str(place)
+    raise DDLError(f"{footage}: no test clips to watch; name a video or an address by watch")

@@ -1,0 +1,103 @@
+"""From footage to alarms: the whole way of one's own camera, and what stops it."""
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_prep.demo import ordinary
+from ddllib import DDLError, camera, road
+from ddllib.evaluation import apply_protocol
+from ddllib.events import read_events
+from ddllib.settings import load_profile
+from ddllib.watch import main, read_scores
+
+CUT = 60  # frames of ordinary walkway before a magenta block comes
+
+
+@pytest.fixture(scope="module")
+def walkway(tmp_path_factory):
+    """A run of the short generated scene, and a video in which a block appears for two seconds."""
+    root = tmp_path_factory.mktemp("walkway")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDL_RUNS", str(root / "runs"))
+        settings = load_profile("tiny", epochs=4)
+        data = road.prepare(settings, progress=False)
+        run = road.train(settings, data, progress=False)
+        path = root / "watched.avi"
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, (192, 128))
+        for t, frame in enumerate(ordinary(0, 500, 2 * CUT)):
+            if CUT <= t < CUT + 25:
+                frame[40:100, 60:120] = (255, 0, 255)
+            video.write(np.ascontiguousarray(frame[..., ::-1]))
+        video.release()
+        patch.setattr(camera, "MINUTES", 1)
+        yield settings, data, run, path
+
+
+def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
+    settings, _, _, path = walkway
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*given, "--alarms", "600"]) == 0
+    told = capsys.readouterr().out
+    assert "threshold" in told and "alarms per hour" in told and "event 1: " in told
+    scores, (events, facts) = read_scores(tmp_path), read_events(tmp_path)
+    assert len(scores) == 2 * CUT
+    block = [e for e in events if e.start <= CUT + 12 <= e.end]
+    assert len(block) == 1 and block[0].end_s == pytest.approx((CUT + 25) / 12.5, abs=1)
+    x0, y0, x1, y1 = block[0].box
+    assert x0 < 90 / 192 < x1 and y0 < 70 / 128 < y1  # the middle of the block
+    assert facts["protocol"] == "median" and facts["threshold"]["rate"] == 600
+    number = f"{1 + events.index(block[0]):04d}"
+    assert {".jpg", ".npz"} <= {p.suffix for p in tmp_path.glob(f"{number}.*")}
+    assert number in (tmp_path / "index.html").read_text()
+
+
+def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
+    settings, data, run, _ = walkway
+    scores = camera.normal_scores(settings, data, run)
+    assert sum(map(len, scores.values())) == camera.MINUTE
+    chosen = camera.threshold(replace(settings, alarms_per_hour=60.0), data, run)
+    assert chosen.rate == 60 and chosen.low <= 60 <= chosen.high
+    filtered = np.concatenate([apply_protocol(s, "median") for s in scores.values()])
+    assert np.median(filtered) < chosen.release < chosen.value
+    kept = replace(settings, threshold_share=0.25)
+    ends = camera.normal_scores(kept, data, run)
+    assert ends.keys() == data.training.keys()
+    assert all(len(v) == round(0.25 * len(data.training[n])) for n, v in ends.items())
+
+
+def test_footage_without_any_kept_apart_gives_no_threshold(small_settings, small_data):
+    settings = small_settings(epochs=1, data="yard")
+    run = road.train(settings, small_data, progress=False)
+    with pytest.raises(DDLError, match="threshold_share is 0; expected a share"):
+        camera.threshold(settings, small_data, run)
+
+
+def test_a_filter_that_needs_the_whole_clip_is_refused(walkway):
+    settings, data, run, _ = walkway
+    with pytest.raises(DDLError, match="'median\\+min-max', which needs the whole clip"):
+        camera.threshold(replace(settings, protocol="median+min-max"), data, run)
+
+
+def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path):
+    settings, *_ = walkway
+    assert camera.to_watch(replace(settings, watch="rtsp://camera/1")) == "rtsp://camera/1"
+    assert camera.to_watch(settings).endswith("testing/frames")
+    (tmp_path / "yard").mkdir()
+    with pytest.raises(DDLError, match="no test clips to watch; name a video or an address"):
+        camera.to_watch(replace(settings, data=str(tmp_path / "yard")))
+
+
+def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
+    settings, _, _, path = walkway
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*given, "--alarms", "600"]) == 0
+    before = pd.read_csv(tmp_path / "events.csv")
+    assert main([*given, "--alarms", "60"]) == 1
+    assert "events of another threshold or filter" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "events.csv").equals(before)
+    assert json.loads((tmp_path / "events.json").read_text())["threshold"]["rate"] == 600
