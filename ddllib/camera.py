@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from ddllib import checkpoints, road
@@ -115,6 +117,21 @@ def alarms(
     return Alarms(
         chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, facts=facts, tell=tell
     )
+
+
+def watch_folder(settings: Settings) -> Path:
+    """A new folder for what is watched from now on, below the run's record."""
+    return settings.record_folder / "watched" / time.strftime("%Y-%m-%d-%H%M%S")
+
+
+def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds and filtered scores, N each, of a watched table (``watch.read_scores``).
+
+    No filter reaches over the end of a segment.
+    """
+    parts = [part["score"].to_numpy() for _, part in table.groupby("segment")]
+    scores = np.concatenate([apply_protocol(part, protocol) for part in parts])
+    return table["time_s"].to_numpy(), scores
 
 
 def to_watch(settings: Settings) -> str:

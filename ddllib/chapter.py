@@ -14,6 +14,7 @@ from pandas.io.formats.style import Styler
 
 from ddllib.data import Prepared
 from ddllib.errors import DDLError
+from ddllib.events import Event
 from ddllib.records import Record
 
 NUMBERS = "application/vnd.ddl.numbers+json"
@@ -111,6 +112,38 @@ def read_comparison(path: Path) -> dict:
 def read_reports(folder: Path) -> list[dict]:
     """The benchmarks recorded in ``folder``, one for each machine; none where it is not there."""
     return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def read_report(path: Path) -> dict | None:
+    """A study recorded as JSON; None where it was not run."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def event_table(events: Sequence[Event]) -> pd.DataFrame:
+    """One row per event of a watch, times in seconds."""
+    rows = [
+        {
+            "event": number,
+            "start, s": f"{event.start_s:.1f}",
+            "end, s": f"{event.end_s:.1f}",
+            "peak, s": f"{event.peak_s:.1f}",
+            "score": f"{event.score:.4f}",
+            "scene": f"changed: {event.drift}" if event.drift else "as it was",
+        }
+        for number, event in enumerate(events, start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def drift_table(report: Mapping) -> pd.DataFrame:
+    """What was told of each change of the scene, by ``python -m ddllib.drift_study``."""
+    hours = f"{report['minutes']} minutes as ever"
+    rows = [{"footage": hours, "told": len(report["ordinary"]) or "nothing", "after, s": None}]
+    for name, change in report["changes"].items():
+        first = change["told"][0] if change["told"] else None
+        told, after = (first["sentence"], f"{first['after']:.0f}") if first else ("nothing", None)
+        rows.append({"footage": name, "told": told, "after, s": after})
+    return pd.DataFrame(rows)
 
 
 def detector_table(comparison: Mapping) -> pd.DataFrame:

@@ -18,9 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ddllib.camera import LEAST_S, MINUTE
 from ddllib.drift import DriftMonitor
 from ddllib.settings import load_profile
-from ddllib.threshold_study import LEAST_S, MINUTE, generated_minutes
+from ddllib.threshold_study import generated_minutes
 from ddllib.thresholds import choose_threshold
 
 EVERY = 12  # of the generated frames, about one a second

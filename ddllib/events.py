@@ -165,6 +165,20 @@ def count_events(scores: np.ndarray, threshold: float, release: float, least: in
     return int((edges[1::2] - starts >= max(least, 1)).sum())
 
 
+def against_labels(events: Iterable[Event], labels: np.ndarray) -> tuple[int, int, int]:
+    """How events meet labels, N of 0 and 1 for the frames that were watched.
+
+    The abnormal stretches that an event meets, all abnormal stretches, and the events that lie on
+    normal frames alone.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels.astype(np.int8), [0]])))
+    abnormal = edges.reshape(-1, 2)
+    spans = [(event.start, event.end + 1) for event in events]
+    found = sum(any(a < last and first < b for a, b in spans) for first, last in abnormal)
+    false = sum(not labels[a:b].any() for a, b in spans)
+    return found, len(abnormal), false
+
+
 def patch_means(error: np.ndarray, patch: int) -> list[np.ndarray]:
     """Mean of each patch of one map H x W, on the two grids of ``scoring.patch_scores``."""
     grids = []

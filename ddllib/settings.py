@@ -70,7 +70,7 @@ class Settings:
     protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
     # watching
     watch: str | None = None  # a video, a folder, a webcam's number or an address, once trained
-    alarms_per_hour: float = 1.0  # false ones, that the threshold is chosen for
+    alarms_per_hour: float = 120  # false ones to choose the threshold for; for a yard, one
 
     def __post_init__(self):
         for name in _TEXTS:

@@ -99,7 +99,7 @@ def test_what_matters(numbers):
 
 def test_pictures_and_speed_are_drawn_from_records(numbers):
     assert numbers("08-pictures")["pairs"] in (0, 12)
-    n = numbers("11-speed")
+    n = numbers("12-speed")
     assert n["reports"] >= 1 and n["small scoring float32"] > 1
 
 

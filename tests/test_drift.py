@@ -39,9 +39,9 @@ def test_dusk_is_told_as_a_gradual_change():
     assert found[0]["kind"] == "light" and "darker, gradually" in found[0]["sentence"]
 
 
-def frames(seed, count, gain=1.0):
+def frames(seed, count, gain=1.0, grey=(60, 180)):
     rng = np.random.default_rng(seed)
-    still = np.random.default_rng(0).integers(60, 180, (32, 48))
+    still = np.random.default_rng(0).integers(*grey, (32, 48))
     for _ in range(count):
         noisy = gain * still + rng.normal(0, 3, still.shape)
         yield np.clip(noisy, 0, 255).astype(np.uint8)[None]
@@ -57,6 +57,12 @@ def test_the_scene_comes_back_and_the_drift_is_over():
     assert [found.kind for found in pushed(monitor, frames(2, 80, gain=0.5))] == ["light"]
     assert monitor.drift
     assert pushed(monitor, frames(3, 80)) == [] and monitor.drift is None
+
+
+def test_a_little_less_light_on_a_bright_scene_is_no_other_background():
+    monitor = DriftMonitor(2.0)
+    pushed(monitor, frames(1, 60, grey=(200, 250)))
+    assert pushed(monitor, frames(2, 80, gain=0.84, grey=(200, 250))) == []
 
 
 def test_scores_that_do_not_come_down_are_told():
