@@ -20,6 +20,7 @@ from data_prep.manifest import to_json, verify, write_atomically
 from data_prep.prepared import prepare
 from data_prep.survey import report, survey
 from ddllib.errors import DDLError, printable
+from ddllib.files import writing
 from ddllib.settings import data_root
 
 PICTURES = (".png", ".pdf", ".svg", ".npz")
@@ -153,7 +154,8 @@ def run_show(given) -> None:
     if given.image.suffix == ".npz":
         sheets.save(given.image, sheet)
     else:
-        figures.contact_sheet(sheet).savefig(given.image)
+        with writing(given.image) as file:
+            figures.contact_sheet(sheet).savefig(file, format=given.image.suffix[1:])
     print(f"{given.image}: {len(sheet)} clips drawn")
 
 

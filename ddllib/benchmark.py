@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,9 @@ import torch
 
 from ddllib import means, road, textbook
 from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
+from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate
+from ddllib.files import write_whole
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
 from ddllib.scoring import as_input, score_clip
@@ -68,6 +71,7 @@ def main() -> None:
     parser.add_argument("--means", action="store_true", help="also leave out one means at a time")
     parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
     given = parser.parse_args()
+    judged = load_profile(given.judge, device=given.device) if given.judge else None
     report = measure([CASES[name] for name in given.cases], given.device, given.rounds)
     if given.means:
         report["means"] = [
@@ -75,15 +79,17 @@ def main() -> None:
             for name in given.cases
             for row in means_rows(CASES[name], resolve_device(given.device), given.rounds)
         ]
-    if given.judge:
-        report["judged"] = judge(load_profile(given.judge, device=given.device))
+    if judged:
+        report["judged"] = judge(judged)
     print(report["device"])
     for name, speed in report["ceilings"].items():
         print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
     for shown in (speed_table(report), judged_table(report), means_table(report)):
         print(shown.to_string(index=False))
     if given.to:
-        given.to.write_text(json.dumps(report, indent=1) + "\n")
+        write_whole(
+            given.to, lambda file: file.write((json.dumps(report, indent=1) + "\n").encode())
+        )
 
 
 def measure(cases: Sequence[Case], device_name: str, rounds: int) -> dict:
@@ -397,4 +403,7 @@ def settle(model: Conv3DSkipUNet, clip: np.ndarray, device: torch.device) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DDLError as error:
+        sys.exit(str(error))  # on stderr, status 1
