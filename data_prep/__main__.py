@@ -23,6 +23,7 @@ from data_prep.record import record
 from data_prep.survey import report, survey
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
+from ddllib.files import writing
 from ddllib.settings import data_root
 
 PICTURES = (".png", ".pdf", ".svg", ".npz")
@@ -194,7 +195,8 @@ def run_show(given) -> None:
     if given.image.suffix == ".npz":
         sheets.save(given.image, sheet)
     else:
-        figures.contact_sheet(sheet).savefig(given.image)
+        with writing(given.image) as file:
+            figures.contact_sheet(sheet).savefig(file, format=given.image.suffix[1:])
     print(f"{given.image}: {len(sheet)} clips drawn")
 
 

@@ -52,6 +52,8 @@ from ddllib.errors import DDLError
 from ddllib.files import writing
 from ddllib.settings import runs_root
 
+LARGEST = 4096  # pixels of a working side
+
 
 @dataclass(frozen=True)
 class Request:
@@ -122,8 +124,10 @@ def check_request(
     size, splits: Sequence[str], channels: int | None, frame_rate: float | None
 ) -> None:
     sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or any(not isinstance(s, int) or s < 1 for s in sides):
-        raise DDLError(f"size: {size!r}; expected one positive number or (height, width)")
+    if len(sides) != 2 or any(not isinstance(s, int) or not 1 <= s <= LARGEST for s in sides):
+        raise DDLError(
+            f"size: {size!r}; expected one positive number or (height, width), at most {LARGEST}"
+        )
     if channels not in (None, 1, 3):
         raise DDLError(f"channels: {channels!r}; expected 1 or 3")
     if frame_rate is not None and not frame_rate > 0:

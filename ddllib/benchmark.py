@@ -31,6 +31,7 @@ from ddllib import means, road, textbook
 from ddllib.commands import run_command
 from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
 from ddllib.evaluation import evaluate
+from ddllib.files import write_whole
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
 from ddllib.scoring import as_input, score_clip
@@ -74,6 +75,7 @@ def main() -> int:
 
 
 def _report(given: argparse.Namespace) -> None:
+    judged = load_profile(given.judge, device=given.device) if given.judge else None
     report = measure([CASES[name] for name in given.cases], given.device, given.rounds)
     if given.means:
         report["means"] = [
@@ -81,15 +83,17 @@ def _report(given: argparse.Namespace) -> None:
             for name in given.cases
             for row in means_rows(CASES[name], resolve_device(given.device), given.rounds)
         ]
-    if given.judge:
-        report["judged"] = judge(load_profile(given.judge, device=given.device))
+    if judged:
+        report["judged"] = judge(judged)
     print(report["device"])
     for name, speed in report["ceilings"].items():
         print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
     for shown in (speed_table(report), judged_table(report), means_table(report)):
         print(shown.to_string(index=False))
     if given.to:
-        given.to.write_text(json.dumps(report, indent=1) + "\n")
+        write_whole(
+            given.to, lambda file: file.write((json.dumps(report, indent=1) + "\n").encode())
+        )
 
 
 def measure(cases: Sequence[Case], device_name: str, rounds: int) -> dict:

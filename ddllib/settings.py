@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ RESULTS = ROOT / "book" / "results"
 Mode = Literal["none", "sdl", "ddl"]
 
 _LARGEST = 2**32 - 1  # of a whole number; larger ones are no seeds
+_LONGEST = 180  # bytes of what a run's folder is called after its first words
 _FINITE = sys.float_info.max
 
 
@@ -166,7 +168,10 @@ class Settings:
     def _differences(self, names) -> str:
         base = load_profile(self.profile)
         differing = [n for n in sorted(names) if getattr(self, n) != getattr(base, n)]
-        return "".join(f"-{n}-{getattr(self, n)}".replace("/", "_") for n in differing)
+        text = "".join(f"-{n}-{getattr(self, n)}".replace("/", "_") for n in differing)
+        if len(text.encode()) <= _LONGEST:
+            return text
+        return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}"  # no disk takes longer names
 
     def asdict(self) -> dict:
         """Plain values, as a record keeps them."""

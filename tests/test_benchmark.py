@@ -1,6 +1,8 @@
 """The textbook path and the fast one compute the same, and the benchmark tells how they compare."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -111,3 +113,10 @@ def test_leaving_a_means_out_changes_the_time_and_not_the_outcome():
     rows = benchmark.means_rows(Case("tiny", SIZE, 8, 20, 2), CPU, 1)
     table = benchmark.means_table({"means": rows})
     assert list(table["left out"]) == list(means.MEANS["scoring"][1:])
+
+
+def test_a_fault_of_the_user_is_one_line():
+    for arguments in (["--device", "tpu"], ["--judge", "nobody", "--cases"]):
+        call = [sys.executable, "-m", "ddllib.benchmark", *arguments]
+        done = subprocess.run(call, capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -99,6 +99,11 @@ def test_what_is_not_found_is_told_with_where_it_was_looked_for(monkeypatch, tmp
         settings.find_path("barn")
 
 
+def test_a_long_value_makes_no_name_that_a_disk_refuses(small_settings):
+    folders = {small_settings(weights="n" * k).run_folder for k in (300, 301)}
+    assert len(folders) == 2 and max(len(f.name) for f in folders) < 250
+
+
 def test_the_vocabulary_is_the_settings_fields():
     assert set(Settings().asdict()) == VOCABULARY
 
