@@ -150,7 +150,7 @@ def test_a_stopped_run_goes_on_where_it_was(long_footage, tmp_path, how):
     _, error = run.communicate(timeout=60)
     if how == signal.SIGINT:
         assert run.returncode == 130
-        assert error == "data_prep: stopped; finished clips are kept, run again to go on\n"
+        assert error == "data_prep: stopped; what was finished is kept, run again to go on\n"
     done = {
         p.stem: (out / ".partial" / "training" / f"{p.stem}.npy").stat().st_mtime_ns
         for p in records.glob("*.json")
