@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -242,7 +243,23 @@ def open_video(
     """
     for code, suffix in (("VP80", ".webm"), ("MJPG", ".avi")):
         path = stem.with_name(stem.name + suffix)
-        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), frame_rate, shape[::-1])
+        with _silent():
+            video = cv2.VideoWriter(
+                str(path), cv2.VideoWriter.fourcc(*code), frame_rate, shape[::-1]
+            )
         if video.isOpened():
             return path, video
     raise DDLError(f"{stem}: OpenCV writes neither WebM nor AVI there; expected a writable folder")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """OpenCV writes past Python that WebM has no tag for VP8, which does no harm."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
