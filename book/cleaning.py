@@ -18,6 +18,8 @@ NUMBERS = "application/vnd.ddl.numbers+json"
 # tqdm's "45%|####  | 9/20", and its form without a total, "9frame [00:01, 8.10frame/s]".
 _BAR = re.compile(r"\d+%\|.*\||\b\d+ ?[a-z]+ \[\d\d:\d\d|\d(it/s|s/it)\b|\?it/s")
 _CURSOR = re.compile(r"\x1b\[[ABJK]")
+# A picture or a film within a text; searched for names it would take minutes.
+_EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+)")
 _CELL_FILE = re.compile(r"[^\s\"'(<>]*ipykernel_\d+/\d+\.py")
 
 
@@ -100,13 +102,19 @@ def _stand_in(name: str, match: re.Match) -> str:
     return "" if name == "." and match[1] else name + match[1]
 
 
+def _rewritten(text: str, places) -> str:
+    text = _CELL_FILE.sub("cell", text)
+    for pattern, name in places:
+        text = pattern.sub(partial(_stand_in, name), text)
+    return text
+
+
 def _relative(value, places):
     """``value`` with every text in it rewritten; images are left as they are."""
     if isinstance(value, str):
-        value = _CELL_FILE.sub("cell", value)
-        for pattern, name in places:
-            value = pattern.sub(partial(_stand_in, name), value)
-        return value
+        parts = _EMBEDDED.split(value)  # every second one is embedded
+        parts[::2] = [_rewritten(part, places) for part in parts[::2]]
+        return "".join(parts)
     if isinstance(value, list):
         return [_relative(item, places) for item in value]
     if isinstance(value, dict):

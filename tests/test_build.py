@@ -273,3 +273,12 @@ def test_paths_are_rewritten_in_text_only(tmp_path, monkeypatch):
     data = notebook.cells[0].outputs[0].data
     assert data["text/plain"] == f"runs/x . $DDL_DATA/ped2 {tmp_path}-else/y"
     assert data["image/png"] == text
+
+
+def test_embedded_films_are_left_as_they_are_and_what_stands_around_them_is_not(tmp_path):
+    film = "data:video/webm;base64," + "QUJD" * 1_000_000  # searched letter by letter: minutes
+    text = f'<p>{tmp_path}/a.png</p><video src="{film}"></video><p>{tmp_path}/b.png</p>'
+    output = v4.new_output("display_data", data={"text/html": text})
+    notebook = clean(v4.new_notebook(cells=[v4.new_code_cell(outputs=[output])]), tmp_path)
+    expected = f'<p>a.png</p><video src="{film}"></video><p>b.png</p>'
+    assert notebook.cells[0].outputs[0].data["text/html"] == expected
