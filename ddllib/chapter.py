@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def store(**numbers: float | int | str | None) -> None:
     plain = {k: v.item() if hasattr(v, "item") else v for k, v in numbers.items()}
     lines = "\n".join(f"{name} = {value}" for name, value in plain.items())
     display({NUMBERS: plain, "text/plain": lines}, raw=True)
+
+
+def say(text: str) -> None:
+    """Print a sentence in lines that fit on a page."""
+    print("\n".join(textwrap.wrap(text, 72, subsequent_indent="    ")))
 
 
 def run_table(records: list[Record], protocol: str) -> pd.DataFrame:

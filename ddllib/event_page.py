@@ -22,7 +22,8 @@ RATE = 25.0  # of a clip that is only trained on, where it means nothing
 _STYLE = """
 .ddl-events { display: flex; overflow-x: auto; scroll-snap-type: x mandatory; gap: 1em; }
 .ddl-event { flex: 0 0 100%; scroll-snap-align: start; box-sizing: border-box; }
-.ddl-event img, .ddl-event video { height: 240px; max-width: 48%; object-fit: contain; }
+.ddl-event img, .ddl-event video { height: 240px; max-width: 48%; object-fit: contain;
+  vertical-align: top; display: inline-block; }
 """
 
 

@@ -39,6 +39,7 @@ from ddllib.thresholds import (
 PED2 = RESULTS / "ped2-cpu" / "c3dsu-ddl-seed0"
 PED2_RATE = 10.0  # frames per second of UCSD Ped2
 DRAWS = 400
+INTERVALS = {"stated": "ours", "independent": "frames apart", "redrawn": "redrawn"}
 CASES: tuple[tuple[str, Unit, float], ...] = (
     ("ped2", "share of frames", 0.01),
     ("ped2", "share of frames", 0.05),
@@ -182,22 +183,23 @@ def describe(clips: Clips, frame_rate: float) -> dict:
 
 
 def table(report: Mapping) -> pd.DataFrame:
-    """A row for each case: the rate asked for, what was measured, and how often intervals held."""
+    """A row for each case: the rate asked for, what was measured, and how often intervals held.
+
+    Rates are false alarms an hour, or per cent of frames; intervals held in per cent of the splits.
+    """
     rows = []
     for row in report["rows"]:
-        share = row["unit"] == "share of frames"
-        scale, unit = (100, "% of frames") if share else (1, "alarms per hour")
-        stated = row["stated"]
+        scale, unit = (100, " %") if row["unit"] == "share of frames" else (1, " an hour")
+        stated = {name: f"{scale * row['stated'][name]:.3g}" for name in ("low", "high", "width")}
+        held = {name: f"{100 * row[name]['covered']:.0f}" for name in INTERVALS}
         rows.append(
             {
                 "footage": row["footage"],
-                "asked for": f"{scale * row['rate']:g} {unit}",
+                "asked for": f"{scale * row['rate']:g}{unit}",
                 "measured": f"{scale * row['measured'][1]:.3g}",
-                "stated, 90 %": f"{scale * stated['low']:.3g} to {scale * stated['high']:.3g}",
-                "width": f"{scale * stated['width']:.3g}",
-                "held, %": f"{100 * stated['covered']:.0f}",
-                "independent, %": f"{100 * row['independent']['covered']:.0f}",
-                "redrawn, %": f"{100 * row['redrawn']['covered']:.0f}",
+                "interval": f"{stated['low']} – {stated['high']}",
+                "width": stated["width"],
+                **{f"held: {INTERVALS[name]}": share for name, share in held.items()},
             }
         )
     return pd.DataFrame(rows)

@@ -158,7 +158,8 @@ def watch(
     ``source`` yields frames as ``data_prep.sources`` does: ``index``, ``time_s``, ``image`` (uint8
     C x H x W at the model's working size), ``gap`` and ``read_s``. Each scored frame is first
     appended to ``<folder>/scores.csv``, then handed to every listener as ``listener(scored,
-    time_s)``, ``scored.index`` being the source's number of the frame. About every ``every``
+    time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
+    ``interrupt`` is told of gaps by it. About every ``every``
     seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it cleanly: every
     answer that can still be given is written.
     """
@@ -188,6 +189,8 @@ class _Loop:
         for frame in self.source:
             if frame.gap and self.watched.frames:
                 self.end_piece()
+                for listener in self.listeners:
+                    getattr(listener, "interrupt", lambda: None)()
             self.push(frame)
             self.note(time.monotonic() - started)
             if time.monotonic() - told >= every:

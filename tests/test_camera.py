@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from data_prep.demo import ordinary
+from data_prep.sources import open_source
 from ddllib import DDLError, camera, road
 from ddllib.evaluation import apply_protocol
 from ddllib.events import read_events
 from ddllib.settings import load_profile
-from ddllib.watch import main, read_scores
+from ddllib.watch import main, read_scores, watch
 
 CUT = 60  # frames of ordinary walkway before a magenta block comes
 
@@ -101,3 +102,19 @@ def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     assert "events of another threshold or filter" in capsys.readouterr().err
     assert pd.read_csv(tmp_path / "events.csv").equals(before)
     assert json.loads((tmp_path / "events.json").read_text())["threshold"]["rate"] == 600
+
+
+def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
+    settings, data, run, _ = walkway
+    chosen = replace(camera.threshold(settings, data, run), value=0.0, release=0.0)  # always above
+    source = open_source(camera.to_watch(settings), data.size)
+    alarms = camera.alarms(settings, data, chosen, tmp_path, tell=lambda line: None)
+    watch(source, camera.scorer(settings, data, run), tmp_path, [alarms], tell=lambda line: None)
+    alarms.close()
+    lengths = np.cumsum([0, *(len(clip) for clip in data.testing.values())])
+    events = read_events(tmp_path)[0]
+    assert [(e.start, e.end + 1) for e in events] == list(zip(lengths, lengths[1:], strict=False))
+    assert [e.open for e in events] == [False] * (len(events) - 1) + [True]
+    seconds, scores = camera.filtered(read_scores(tmp_path), "median")
+    raw = [scores[a:b].max() for a, b in zip(lengths, lengths[1:], strict=False)]
+    assert [e.score for e in events] == pytest.approx(raw, rel=1e-5)
