@@ -25,6 +25,7 @@ from ddllib.scoring import reconstruct, score_clip
 from ddllib.settings import AFTERWARDS, Settings, find_path, recorded, runs_root
 from ddllib.training import Run, fit
 
+_KEPT = ".scores"  # of one clip, while others are still to be scored
 PATIENCE = 5  # seconds to wait for another process to let go of a run
 # Generated scenes by name; the short one is for tests and first tries.
 SCENES = {"demo": {}, "demo-short": {"training_clips": 2, "testing_clips": 2, "frames": 48}}
@@ -134,13 +135,15 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
         maps = folder / "maps" / f"{name}.npy"
-        scores[name] = _score_to_disk(settings, run, frames, maps, ignore)
+        scores[name] = _score_once(settings, run, frames, maps, ignore)
         highest = int(scores[name].argmax())
         shown |= _exhibits(run, name, frames, highest, data.labels.get(name))
     facts = _facts(settings, data, run, time.perf_counter() - started)
     facts["metrics"] = evaluate_all(scores, data.labels)
     facts["pixels"] = judge_pixels(folder, settings, data)
     write_record(folder, facts, scores, data.labels, shown)
+    for kept in (folder / "maps").glob(f"*{_KEPT}"):
+        kept.unlink()
     if facts["metrics"]:
         count_scoring(facts, runs_root() / SCORED.name)
     return read_record(folder)
@@ -202,6 +205,20 @@ def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:
     facts = {**record.facts, "data": data_facts(data), "metrics": fresh, "pixels": pixels}
     write_record(record.folder, facts, record.scores, data.labels, record.shown)
     return read_record(record.folder)
+
+
+def _score_once(
+    settings: Settings, run: Run, frames: np.ndarray, path: Path, ignore: np.ndarray | None
+) -> np.ndarray:
+    """Scores of one clip, kept beside its maps until all are: what was stopped goes on there."""
+    kept = path.with_suffix(_KEPT)
+    if run.folder and kept.is_file():
+        if kept.stat().st_mtime > (run.folder / checkpoints.NAME).stat().st_mtime:
+            return np.fromfile(kept, "<f4")
+    scores = _score_to_disk(settings, run, frames, path, ignore)
+    with writing(kept) as file:
+        file.write(scores.astype("<f4").tobytes())
+    return scores
 
 
 def _score_to_disk(

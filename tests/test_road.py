@@ -61,6 +61,28 @@ def test_masks_are_judged_when_there_are_some(finished, small_data):
     assert again.facts["train_seconds"] == record.facts["train_seconds"]
 
 
+def test_a_stopped_scoring_goes_on_with_the_next_clip(small_settings, small_data, monkeypatch):
+    settings = small_settings()
+    run = road.train(settings, small_data, progress=False)
+    expected = {n: score_clip(run.model, c, 2) for n, c in small_data.testing.items()}
+    scored, whole = [], road.score_clip
+
+    def stopped_in_the_second(model, frames, *args, **kwargs):
+        scored.append(frames)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return whole(model, frames, *args, **kwargs)
+
+    monkeypatch.setattr(road, "score_clip", stopped_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        road.score(settings, small_data, run, progress=False)
+    assert not (settings.run_folder / "run.json").exists()
+    record = road.score(settings, small_data, run, progress=False)
+    assert len(scored) == 3 and scored[2] is scored[1]  # the first clip was not scored again
+    assert all(np.array_equal(record.scores[name], values) for name, values in expected.items())
+    assert {p.suffix for p in (record.folder / "maps").iterdir()} == {".npy"}
+
+
 def test_error_maps_are_on_disk_clip_by_clip(finished, small_data):
     _, _, record = finished
     for name, frames in small_data.testing.items():
