@@ -1,7 +1,7 @@
 """Run by `data_prep.matlab` in a process of its own: FILE VARIABLE TARGET -> TARGET, an .npz.
 
 It imports nothing of the project, so that it starts at once. The last line on stderr says why it
-failed; status 3 says that the file has no such variable.
+failed; status 3 says that the file has no such variable, 4 that it is of version 7.3.
 """
 
 import contextlib
@@ -25,7 +25,10 @@ def plain(cell) -> np.ndarray:
 def main(path: str, variable: str, target: str) -> None:
     from scipy.io import loadmat
 
-    content = loadmat(path, variable_names=[variable])
+    try:
+        content = loadmat(path, variable_names=[variable])
+    except NotImplementedError:
+        sys.exit(4)
     if not isinstance(content.get(variable), np.ndarray):
         sys.exit(3)
     cells = content[variable].ravel()

@@ -33,7 +33,7 @@ def load_cells(path: Path, variable: str, expected: str) -> list[np.ndarray]:
             raise DDLError(f"{path}: not read within {SECONDS} s; fetch it again") from None
         if done.returncode == 3:
             raise DDLError(f"{path}: holds no variable `{variable}`; expected {expected}")
-        if "NotImplementedError" in done.stderr:
+        if done.returncode == 4:
             raise DDLError(f"{path}: a MATLAB 7.3 file; save it again with `save -v7`")
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["its reader crashed"]

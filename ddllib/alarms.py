@@ -18,6 +18,7 @@ import numpy as np
 from ddllib.drift import DriftMonitor
 from ddllib.errors import DDLError
 from ddllib.events import Event, EventDetector, EventFile, best_patch, is_gap, patch_means
+from ddllib.files import write_whole
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
@@ -157,9 +158,7 @@ class Alarms:
         """What explains the event; the file is whole or absent."""
         peak, place = self._peak, best_patch(self._peak.map, self.patch)
         grid, row, column = place
-        temporary = path.with_suffix(".part.npz")
-        np.savez_compressed(
-            temporary,
+        numbers = dict(
             frame=peak.frame,
             reconstruction=peak.reconstruction,
             map=np.asarray(peak.map, np.float32),
@@ -169,7 +168,7 @@ class Alarms:
             scores=np.array([value for _, value, _ in self._trace]),
             region=np.array([float(g[grid][row, column]) for _, _, g in self._trace]),
         )
-        os.replace(temporary, path)
+        write_whole(path, lambda file: np.savez_compressed(file, **numbers))
 
 
 class _Clip:
@@ -228,9 +227,8 @@ def boxed(frame: np.ndarray, box: tuple[float, float, float, float] | None) -> n
 
 def save_picture(path: Path, image: np.ndarray) -> None:
     """Write a BGR picture in the form that the name ends in, whole or not at all."""
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
-    os.replace(temporary, path)
+    encoded = cv2.imencode(path.suffix, image)[1].tobytes()
+    write_whole(path, lambda file: file.write(encoded))
 
 
 def open_video(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ddllib.data import Prepared
 from ddllib.drift import DriftMonitor, background
 from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol
+from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
@@ -67,7 +69,8 @@ def generated_scores(
         if not path.is_file() or path.stat().st_mtime < trained:
             pictures = ordinary(0, index, MINUTE)
             frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
-            np.save(path, score_clip(run.model, frames, settings.patch_size, run.precision))
+            scores = score_clip(run.model, frames, settings.patch_size, run.precision)
+            write_whole(path, partial(np.save, arr=scores))
         found[path.stem] = np.load(path)
     return found
 

@@ -143,8 +143,8 @@ def event_table(events: Sequence[Event]) -> pd.DataFrame:
 
 def drift_table(report: Mapping) -> pd.DataFrame:
     """What was told of each change of the scene, by ``python -m ddllib.drift_study``."""
-    hours = f"{report['minutes']} minutes as ever"
-    rows = [{"footage": hours, "told": len(report["ordinary"]) or "nothing", "after, s": None}]
+    ordinary = f"{report['minutes']} ordinary minutes"
+    rows = [{"footage": ordinary, "told": len(report["ordinary"]) or "nothing", "after, s": None}]
     for name, change in report["changes"].items():
         first = change["told"][0] if change["told"] else None
         told, after = (first["sentence"], f"{first['after']:.0f}") if first else ("nothing", None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,9 @@ import cv2
 import numpy as np
 
 from ddllib.camera import LEAST_S, MINUTE
+from ddllib.commands import run_command
 from ddllib.drift import DriftMonitor
+from ddllib.files import write_whole
 from ddllib.settings import load_profile
 from ddllib.threshold_study import generated_minutes
 from ddllib.thresholds import choose_threshold
@@ -119,20 +122,24 @@ def measure(minutes: int) -> dict:
     }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ddllib.drift_study", description=__doc__)
     parser.add_argument("--minutes", type=int, default=60, help="ordinary footage, minutes")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="also keep everything as JSON")
     given = parser.parse_args()
+    return run_command("drift_study", lambda: _report(given))
+
+
+def _report(given: argparse.Namespace) -> None:
     report = measure(given.minutes)
     print(f"{report['minutes']} minutes of ordinary footage: {len(report['ordinary'])} drifts told")
     for name, change in report["changes"].items():
         for drift in change["told"]:
             print(f"{name}: after {drift['after']:.0f} s, {drift['kind']}: {drift['sentence']}")
     if given.to:
-        given.to.mkdir(parents=True, exist_ok=True)
-        (given.to / "drift.json").write_text(json.dumps(report, indent=1) + "\n")
+        content = (json.dumps(report, indent=1) + "\n").encode()
+        write_whole(given.to / "drift.json", lambda file: file.write(content))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ddllib.errors import DDLError
+from ddllib.files import write_whole
 
 SHARE = 0.5  # of the peak: how far down the error map the region of an event reaches
 GAP_S = 1.0  # seconds without a frame that end an event; a dropped frame or two do not
@@ -247,9 +248,7 @@ class EventFile:
                 f"{described}: events of another threshold or filter; expected the same; "
                 "choose another folder or remove this one"
             )
-        temporary = described.with_suffix(".part")
-        temporary.write_text(content)
-        os.replace(temporary, described)
+        write_whole(described, lambda file: file.write(content.encode()))
         self.count = self._mended()
 
     def append(self, event: Event) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from scipy import stats
 
 from ddllib import road
 from ddllib.camera import LEAST_S, generated_scores
+from ddllib.commands import run_command
 from ddllib.evaluation import apply_protocol
 from ddllib.events import count_events
+from ddllib.files import write_whole
 from ddllib.records import environment, read_record
 from ddllib.settings import RESULTS, Settings, load_profile
 from ddllib.thresholds import (
@@ -39,7 +42,7 @@ from ddllib.thresholds import (
 PED2 = RESULTS / "ped2-cpu" / "c3dsu-ddl-seed0"
 PED2_RATE = 10.0  # frames per second of UCSD Ped2
 DRAWS = 400
-INTERVALS = {"stated": "ours", "independent": "frames apart", "redrawn": "redrawn"}
+INTERVALS = {"stated": "ours", "independent": "if independent", "redrawn": "redrawn"}
 CASES: tuple[tuple[str, Unit, float], ...] = (
     ("ped2", "share of frames", 0.01),
     ("ped2", "share of frames", 0.05),
@@ -182,6 +185,15 @@ def describe(clips: Clips, frame_rate: float) -> dict:
     }
 
 
+def footage_lines(report: Mapping) -> list[str]:
+    """What footage the study had, a line each, and how many splits were drawn."""
+    lines = [
+        f"{name}: {facts['clips']} clips, {60 * facts['hours']:.1f} minutes of normal footage"
+        for name, facts in report["footage"].items()
+    ]
+    return [*lines, f"{report['rows'][0]['splits']} random splits in halves"]
+
+
 def table(report: Mapping) -> pd.DataFrame:
     """A row for each case: the rate asked for, what was measured, and how often intervals held.
 
@@ -205,18 +217,22 @@ def table(report: Mapping) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ddllib.threshold_study", description=__doc__)
     parser.add_argument("--minutes", type=int, default=60, help="generated footage, minutes")
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="also keep everything as JSON")
     given = parser.parse_args()
+    return run_command("threshold_study", lambda: _report(given))
+
+
+def _report(given: argparse.Namespace) -> None:
     report = measure(CASES, given.minutes, given.splits)
     print(table(report).to_string(index=False))
     if given.to:
-        given.to.mkdir(parents=True, exist_ok=True)
-        (given.to / "study.json").write_text(json.dumps(report, indent=1) + "\n")
+        content = (json.dumps(report, indent=1) + "\n").encode()
+        write_whole(given.to / "study.json", lambda file: file.write(content))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
