@@ -9,6 +9,9 @@ import torch
 
 from ddllib.errors import DDLError
 
+# Of torch.cpu: whether the processor multiplies bfloat16 in its vector or its matrix unit.
+_BFLOAT16_UNITS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+
 
 def resolve_device(name: str) -> torch.device:
     """``auto`` is a GPU where there is one; ``cuda`` without a GPU raises ``DDLError``."""
@@ -27,8 +30,8 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return "bfloat16" if has_amx else "float32"
+    fast = [getattr(torch.cpu, name, lambda: False)() for name in _BFLOAT16_UNITS]
+    return "bfloat16" if any(fast) else "float32"
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:

@@ -10,21 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from ddllib.devices import autocast
-from ddllib.models import ConvBlock, Encoder, UNet, for_scoring
+from ddllib.models import ConvBlock, Encoder, FirstBlock, UNet, for_scoring
 from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
 
 WITH_ALL = "with all"
-ONCE, FOLDED, LAST, STRIDED, BFLOAT = (
+ONCE, FOLDED, FIRST, LAST, STRIDED, BFLOAT = (
     "frames encoded once",
     "norms folded",
+    "first block at half size",
     "channels-last maps",
     "one strided convolution",
     "bfloat16",
 )
 MEANS = {
-    "scoring": (WITH_ALL, ONCE, FOLDED, LAST, STRIDED, BFLOAT),
-    "training": (WITH_ALL, LAST, STRIDED, BFLOAT),
+    "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, BFLOAT),
+    "training": (WITH_ALL, FIRST, LAST, STRIDED, BFLOAT),
 }
 
 
@@ -79,6 +80,8 @@ def _left_out(name: str):
     with contextlib.ExitStack() as stack:
         if name == LAST:
             stack.enter_context(patch.object(Encoder, "forward", _as_it_comes))
+        if name == FIRST:
+            stack.enter_context(patch.object(FirstBlock, "forward", ConvBlock.forward))
         if name == STRIDED:
             stack.enter_context(patch.object(ConvBlock, "resampled", _two_steps))
         yield

@@ -25,8 +25,6 @@ class Preset:
     last_kernel: int
 
 
-_VECTOR = 32  # bfloat16 values in a vector register of a current CPU
-
 PRESETS = {
     "paper": Preset(head_kernels=(3, 3, 3, 3), last_kernel=3),
     "released": Preset(head_kernels=(3, 5, 7), last_kernel=1),
@@ -85,6 +83,68 @@ class ConvBlock(nn.Module):
         return F.conv2d(x, weight, self.conv_last.bias, stride=2, padding=2 * (kernel // 2))
 
 
+class FirstBlock(ConvBlock):
+    """The encoder's first ConvBlock, computed at half the resolution throughout.
+
+    At full resolution the frame's few channels leave a processor's matrix unit idle and the maps
+    are the largest of the model. So pixels move into channels before the heads instead of after
+    them: 2 x 2 neighbours, "phases", become channels, and each head computes its four phases at
+    once. Parameters, input and output are those of a ConvBlock, and so is the function.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.folded_heads()
+        heads = F.conv2d(F.pixel_unshuffle(x, 2), weight, bias, padding=weight.shape[-1] // 2)
+        x = refold(F.relu(self.batch_norm_1(unfold(heads, self.joined)), inplace=True), self.joined)
+        weight = self.conv_last.weight.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
+        x = F.conv2d(x, weight, self.conv_last.bias, padding=self.conv_last.padding)
+        return F.relu(self.batch_norm_2(x), inplace=True)
+
+    def folded_heads(self) -> tuple[Tensor, Tensor]:
+        """All heads as one convolution of folded pixels: its kernel and its bias.
+
+        Output channels are ordered by phase, then head; input channels as PixelUnshuffle does.
+        """
+        kernels = [folded_kernel(conv.weight) for conv in self.convs]
+        side = max(kernel.shape[-1] for kernel in kernels)
+        kernels = [F.pad(k, [(side - k.shape[-1]) // 2] * 4) for k in kernels]
+        bias = torch.cat([conv.bias for conv in self.convs]).repeat(4)
+        return torch.cat(kernels, dim=1).flatten(0, 1), bias
+
+
+def folded_kernel(weight: Tensor) -> Tensor:
+    """A "same" convolution as one over folded pixels: O x I x k x k -> 4 x O x 4I x m x m.
+
+    For each phase of the output, the kernel is laid among the pixels it sees from there; those
+    pixels are then grouped by 2 x 2.
+    """
+    k = weight.shape[-1]
+    reach = (k // 2 + 1) // 2  # in folded pixels
+    before, after = 2 * reach - k // 2, 2 * reach + 1 - k // 2
+    phases = [
+        F.pad(weight, (before + right, after - right, before + down, after - down))
+        for down in (0, 1)
+        for right in (0, 1)
+    ]
+    grouped = torch.stack(phases).unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))
+    return grouped.permute(0, 1, 2, 4, 6, 3, 5).flatten(2, 4)  # phase, O, I, y, x, m, m
+
+
+def unfold(x: Tensor, channels: int) -> Tensor:
+    """N x 4C x H x W, phases first -> N x C x H x 4W, the same memory where channels are last.
+
+    A batch norm takes its means over all pixels, wherever they stand.
+    """
+    n, _, height, _ = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n, height, -1, channels).permute(0, 3, 1, 2)
+
+
+def refold(x: Tensor, channels: int) -> Tensor:
+    """The opposite of ``unfold``: N x C x H x 4W -> N x 4C x H x W."""
+    n, _, height, _ = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n, height, -1, 4 * channels).permute(0, 3, 1, 2)
+
+
 class TemporalConv(nn.Conv3d):
     """A Conv3d over T frames, unpadded in time: only outputs that are used are computed.
 
@@ -113,22 +173,12 @@ class Encoder(nn.Module):
         super().__init__()
         inputs = [channels, *widths[:-1]]
         for level, (inp, width) in enumerate(zip(inputs, widths, strict=True), start=1):
-            self.add_module(f"conv_{level}", ConvBlock(inp, width, "down", preset))
-        self.aligned = self.conv_1.joined % _VECTOR == 0
-
-    def starts_channels_last(self, x: Tensor) -> bool:
-        """Whether the first block, too, is faster on channels-last maps, as every other is.
-
-        It is not in training on a CPU, where the backward pass of batch norm falls to one value at
-        a time unless the channels fill whole vectors, and most of the values are in this block.
-        """
-        return x.is_cuda or self.aligned or not self.training
+            kind = FirstBlock if level == 1 else ConvBlock
+            self.add_module(f"conv_{level}", kind(inp, width, "down", preset))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
+        x, features = x.contiguous(memory_format=torch.channels_last), []
         for block in self.children():
-            if block is not self.conv_1 or self.starts_channels_last(x):
-                x = x.contiguous(memory_format=torch.channels_last)
             x = block(x)
             features.append(x)
         return features
@@ -177,9 +227,8 @@ class UNet(nn.Module):
         self.widths = widths
         self.encoder = Encoder(channels, widths, _preset(preset))
         self.decoder = Decoder(channels, widths, _preset(preset))
-        for name, module in self.named_modules():
-            first = name.startswith("encoder.conv_1.")
-            if isinstance(module, nn.Conv2d) and (self.encoder.aligned or not first):
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
