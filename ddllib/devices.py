@@ -9,8 +9,11 @@ import torch
 
 from ddllib.errors import DDLError
 
-# Of torch.cpu: whether the processor multiplies bfloat16 in its vector or its matrix unit.
-_BFLOAT16_UNITS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+# What multiplies bfloat16 in a processor, and the question of torch.cpu that tells.
+_BFLOAT16_UNITS = {
+    "matrix unit": "_is_amx_tile_supported",
+    "vector unit": "_is_avx512_bf16_supported",
+}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -30,8 +33,15 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = [getattr(torch.cpu, name, lambda: False)() for name in _BFLOAT16_UNITS]
-    return "bfloat16" if any(fast) else "float32"
+    return "bfloat16" if bfloat16_unit() else "float32"
+
+
+def bfloat16_unit() -> str | None:
+    """What multiplies bfloat16 in this processor: ``matrix unit``, ``vector unit``, or nothing."""
+    for unit, question in _BFLOAT16_UNITS.items():
+        if getattr(torch.cpu, question, lambda: False)():
+            return unit
+    return None
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
@@ -53,7 +63,12 @@ def can_compile(device: torch.device) -> bool:
 
 
 def describe_device(device: torch.device) -> str:
-    """A name for the record, such as ``cpu, 2 threads`` or the GPU's model."""
+    """A name for the record, such as ``cpu, 2 threads, bfloat16 in its vector unit``.
+
+    Of a GPU it is the model's.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
+    unit = bfloat16_unit()
+    name = f"cpu, {torch.get_num_threads()} threads"
+    return f"{name}, bfloat16 in its {unit}" if unit else name

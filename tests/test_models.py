@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ddllib import Conv3DSkipUNet, DDLError, UNet, load_released_checkpoint
-from ddllib.models import TemporalConv
+from ddllib.models import PRESETS, ConvBlock, FirstBlock, TemporalConv, folded_kernel
 
 
 def small(kind=Conv3DSkipUNet, preset="released", **options):
@@ -159,3 +159,31 @@ def test_released_checkpoint_names_what_does_not_fit_and_changes_nothing():
 def test_wrong_use_is_told(make, word):
     with pytest.raises(DDLError, match=word):
         make()
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9])
+def test_a_convolution_of_folded_pixels_is_the_same_convolution(kernel):
+    torch.manual_seed(0)
+    x, weight = torch.rand(2, 3, 12, 10), torch.randn(4, 3, kernel, kernel)
+    folded = folded_kernel(weight)
+    phases = F.conv2d(F.pixel_unshuffle(x, 2), folded.flatten(0, 1), padding=folded.shape[-1] // 2)
+    same = F.pixel_unshuffle(F.conv2d(x, weight, padding=kernel // 2), 2)
+    assert (phases.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2) - same).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("preset", ["released", "paper"])
+def test_the_first_block_learns_as_any_other_would(preset):
+    torch.manual_seed(0)
+    plain = ConvBlock(3, 8, "down", PRESETS[preset])
+    first = FirstBlock(3, 8, "down", PRESETS[preset])
+    first.load_state_dict(plain.state_dict())
+    given = [torch.rand(4, 3, 16, 32, requires_grad=True)]
+    given.append(given[0].detach().clone().requires_grad_())
+    for x, block in zip(given, (plain, first), strict=True):
+        (block(x) ** 3).sum().backward()
+    assert torch.allclose(given[0].grad, given[1].grad, rtol=1e-3, atol=1e-4)
+    for name, value in plain.state_dict().items():  # the norms' statistics among them
+        assert torch.allclose(value, first.state_dict()[name], atol=1e-5), name
+    for (name, one), other in zip(plain.named_parameters(), first.parameters(), strict=True):
+        if "conv" not in name or "weight" in name:  # a bias before a norm has no gradient
+            assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-3), name
