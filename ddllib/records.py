@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -131,9 +131,15 @@ def count_scoring(facts: Mapping, path: Path) -> None:
             file.write("".join([*lines, row]).encode())
 
 
-def settings_scored() -> list[str]:
-    """Every setting counted so far among the published records, with the data it was scored on."""
-    return SCORED.read_text().splitlines()[1:] if SCORED.is_file() else []
+def settings_scored(records: Sequence[Record]) -> list[str]:
+    """The settings counted so far that were scored on the test clips of these records' data.
+
+    Boxes may differ between preparations of the same clips; a setting scored with both is one.
+    """
+    rows = SCORED.read_text().splitlines()[1:] if SCORED.is_file() else []
+    digests = {record.facts["data"]["digest"] for record in records}
+    counted = [row.split(",", 1) for row in rows]
+    return sorted({settings for digest, settings in counted if digest in digests})
 
 
 def _described(settings: Mapping) -> str:

@@ -10,7 +10,7 @@ from test_layouts import write_shanghaitech
 from ddllib import DDLError, comparisons, evaluate, experiments, records, road
 from ddllib.chapter import percent
 from ddllib.experiments import FOLDER, Trial, read_experiment, run_trial
-from ddllib.records import count_scoring, publish
+from ddllib.records import count_scoring, publish, settings_scored
 from ddllib.settings import Settings
 
 EXPERIMENT = """
@@ -119,6 +119,18 @@ def test_what_is_done_to_scores_makes_no_new_setting(tmp_path):
         facts["settings"] |= change
         count_scoring(facts, tmp_path / "scored.csv")
     assert len((tmp_path / "scored.csv").read_text().splitlines()) == 3
+
+
+def test_a_setting_scored_with_the_boxes_of_two_machines_is_one(results, tmp_path):
+    def facts(digest, **changed):
+        return {"data": {"digest": digest}, "settings": {**Settings().asdict(), **changed}}
+
+    results.mkdir(exist_ok=True)
+    for one in (facts("a"), facts("b"), facts("a", mode="none"), facts("c", mode="sdl")):
+        count_scoring(one, records.SCORED)
+    known = [records.Record(tmp_path, facts(digest), {}, {}, {}) for digest in "ab"]
+    assert settings_scored(known) == ["", "mode=none"]
+    assert settings_scored([]) == []
 
 
 def test_two_processes_do_not_train_in_one_folder(small_settings, small_data, monkeypatch):
