@@ -13,7 +13,6 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import yaml
 from cleaning import clean
 from papermill.exceptions import PapermillExecutionError, strip_color
 
@@ -59,7 +58,13 @@ def pages(root: Path) -> list[str]:
         below = [e for key in ("parts", "chapters", "sections") for e in entry.get(key, [])]
         return own + [page for e in below for page in walk(e)]
 
-    return walk(yaml.safe_load((root / "_toc.yml").read_text()))
+    toc = read_yaml(root / "_toc.yml")
+    try:
+        return walk(toc)
+    except (AttributeError, TypeError):
+        raise DDLError(
+            "_toc.yml: no table of contents; expected format, root and parts; restore the file"
+        ) from None
 
 
 def notebooks(layout: Layout) -> list[str]:
@@ -77,9 +82,14 @@ def digest(root: Path, files) -> str:
 
 
 def library_files(root: Path) -> list[Path]:
-    """The sources that chapters import and the versions that they run with."""
+    """The sources that chapters import, the values they read, the versions that they run with."""
     modules = [p for name in ("ddllib", "data_prep") for p in (root / name).rglob("*.py")]
-    return [*modules, *root.glob("constraints.txt")]
+    values = [
+        path
+        for folder in ("book/profiles", "book/experiments", "data_prep/facts")
+        for path in (root / folder).glob("*.yaml")
+    ]
+    return [*modules, *values, *root.glob("constraints.txt")]
 
 
 def fingerprints(layout: Layout) -> dict[str, str]:
@@ -89,15 +99,14 @@ def fingerprints(layout: Layout) -> dict[str, str]:
     does not.
     """
     results = (p for p in (layout.root / "book" / "results").rglob("*") if p.is_file())
-    common = digest(layout.root, [*library_files(layout.root), layout.profile_file, *results])
+    common = digest(layout.root, [*library_files(layout.root), *results])
     places = [os.environ.get(name, "") for name in ("DDL_DATA", "DDL_RUNS")]
     tools = [p.read_text() for p in (Path(__file__), Path(__file__).with_name("cleaning.py"))]
     chain = hashlib.sha256(repr([common, places, tools, sys.version]).encode())
     marks = {}
     for page in notebooks(layout):
-        text = layout.source(page).read_text()
         own = chain.copy()
-        own.update(text.encode())
+        own.update(layout.source(page).read_bytes())
         marks[page] = own.hexdigest()
         code = [cell.source for cell in _read(layout, page).cells if cell.cell_type == "code"]
         chain.update(repr(code).encode())

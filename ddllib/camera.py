@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ddllib import checkpoints, road
+from ddllib import road
 from ddllib.alarms import Alarms
 from ddllib.data import Prepared
 from ddllib.drift import DriftMonitor, background
@@ -19,6 +19,8 @@ from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol
 from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
+from ddllib.reading import read_array
+from ddllib.road import made_since_training
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
 from ddllib.streaming import RunningMedian, StreamScorer
@@ -63,15 +65,14 @@ def generated_scores(
 
     folder, found = run.folder / "ordinary", {}
     folder.mkdir(parents=True, exist_ok=True)
-    trained = (run.folder / checkpoints.NAME).stat().st_mtime
     for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
         path = folder / f"{index:03d}.npy"
-        if not path.is_file() or path.stat().st_mtime < trained:
+        if not path.is_file() or not made_since_training(path, run.folder):
             pictures = ordinary(0, index, MINUTE)
             frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
             scores = score_clip(run.model, frames, settings.patch_size, run.precision)
             write_whole(path, partial(np.save, arr=scores))
-        found[path.stem] = np.load(path)
+        found[path.stem] = read_array(path, "scores of a minute", f"remove {path.name}")
     return found
 
 

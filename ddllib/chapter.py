@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from IPython.display import display
 from pandas.io.formats.style import Styler
 
 from ddllib.data import Prepared
 from ddllib.errors import DDLError
 from ddllib.events import Event
+from ddllib.reading import read_json, read_yaml
 from ddllib.records import Record
 
 NUMBERS = "application/vnd.ddl.numbers+json"
+_RESTORE = "restore the file"
 
 
 def store(**numbers: float | int | str | None) -> None:
@@ -117,12 +118,12 @@ def read_comparison(path: Path) -> dict:
 
 def read_reports(folder: Path) -> list[dict]:
     """The benchmarks recorded in ``folder``, one for each machine; none where it is not there."""
-    return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [read_json(path, "a benchmark", _RESTORE) for path in sorted(folder.glob("*.json"))]
 
 
 def read_report(path: Path) -> dict | None:
     """A study recorded as JSON; None where it was not run."""
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    return read_json(path, "a study", _RESTORE) if path.is_file() else None
 
 
 def event_table(events: Sequence[Event]) -> pd.DataFrame:
@@ -211,6 +212,7 @@ def percent(value: float | None, missing: str = "not run") -> str:
 
 def paper_figures(path: Path) -> dict:
     """The paper's reported figures, kept as data beside the records."""
-    if not path.is_file():
-        raise DDLError(f"{path}: not there; expected the paper's figures; restore the file")
-    return yaml.safe_load(path.read_text())
+    figures = read_yaml(path)
+    if not isinstance(figures, dict):
+        raise DDLError(f"{path}: not the paper's figures; {_RESTORE}")
+    return figures

@@ -14,6 +14,7 @@ import numpy as np
 
 from ddllib.errors import DDLError
 from ddllib.files import write_whole
+from ddllib.reading import read_json
 
 SHARE = 0.5  # of the peak: how far down the error map the region of an event reaches
 GAP_S = 1.0  # seconds without a frame that end an event; a dropped frame or two do not
@@ -242,13 +243,13 @@ class EventFile:
         self.path = Path(folder) / "events.csv"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         described = self.path.with_suffix(".json")
-        content = json.dumps(dict(facts), indent=1, sort_keys=True) + "\n"
-        if self.path.exists() and described.exists() and described.read_text() != content:
+        content = (json.dumps(dict(facts), indent=1, sort_keys=True) + "\n").encode()
+        if self.path.exists() and described.exists() and described.read_bytes() != content:
             raise DDLError(
                 f"{described}: events of another threshold or filter; expected the same; "
                 "choose another folder or remove this one"
             )
-        write_whole(described, lambda file: file.write(content.encode()))
+        write_whole(described, lambda file: file.write(content))
         self.count = self._mended()
 
     def append(self, event: Event) -> int:
@@ -290,13 +291,13 @@ def read_events(folder: Path | str) -> tuple[list[Event], dict]:
     try:
         with path.open(newline="") as file:
             events = list(_parsed(csv.DictReader(file)))
-        return events, json.loads(path.with_suffix(".json").read_text())
-    except FileNotFoundError as error:
-        raise DDLError(f"{error.filename}: not there; expected events; watch footage") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except FileNotFoundError:
+        raise DDLError(f"{path}: not there; expected events; watch footage") from None
+    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
         raise DDLError(
             f"{path}: no table of events ({error}); expected {','.join(COLUMNS)}; watch again"
         ) from None
+    return events, read_json(path.with_suffix(".json"), "what made the events", "watch again")
 
 
 def _parsed(rows: Iterable[Mapping[str, str]]) -> Iterator[Event]:

@@ -16,13 +16,20 @@ from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_all
 from ddllib.files import writing
 from ddllib.reading import read_arrays, read_json
-from ddllib.settings import AFTERWARDS, RESULTS, ROOT, Settings, recorded
+from ddllib.settings import AFTERWARDS, RESULTS, ROOT, VOCABULARY, Settings, recorded
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
 # Of a record's settings, what neither changes the weights nor which test clips were looked at.
 _NO_SETTING = AFTERWARDS | {"profile", "seed", "weights", "data"}
 _ARRAYS = ("scores", "labels", "frames")
-_FACTS = {"settings": dict, "metrics": dict, "data": dict, "history": dict}  # of run.json
+_FACTS = {  # of run.json
+    "settings": dict,
+    "metrics": dict,
+    "data": dict,
+    "history": dict,
+    "device": str,
+    "train_seconds": int | float,
+}
 _EXPECTED, _REMEDY = "a record", "run its chapter again"
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-learn")
 
@@ -75,12 +82,33 @@ def read_record(folder: Path) -> Record:
     """The record in ``folder``; ``DDLError`` if it is missing or damaged."""
     folder = Path(folder)
     facts = read_json(folder / "run.json", _EXPECTED, _REMEDY)
-    lacking = [name for name, kind in _FACTS.items() if not isinstance(facts.get(name), kind)]
-    if lacking:
-        raise DDLError(f"{folder / 'run.json'}: damaged record, no {lacking[0]}; {_REMEDY}")
+    fault = _fault(facts)
+    if fault:
+        raise DDLError(f"{folder / 'run.json'}: damaged record, {fault}; {_REMEDY}")
     kept = [read_arrays(folder / f"{name}.npz", _EXPECTED, _REMEDY) for name in _ARRAYS]
     _check_scores(folder / "scores.npz", kept[0], kept[1])
     return Record(folder, facts, *kept)
+
+
+def _fault(facts: Mapping) -> str | None:
+    """What in a run.json no run could have left there."""
+    for name, kind in _FACTS.items():
+        if not isinstance(facts.get(name), kind) or isinstance(facts[name], bool):
+            return f"no {name}"
+    unknown = sorted(facts["settings"].keys() - VOCABULARY)
+    if unknown:
+        return f"unknown setting {unknown[0]!r} (another version's?)"
+    if not isinstance(facts["data"].get("digest"), str):
+        return "no checksum of its data"
+    for name, metrics in facts["metrics"].items():
+        if not isinstance(metrics, dict) or not isinstance(metrics.get("auc"), float | int):
+            return f"no AUC under {name}"
+    curves = facts["history"].values()
+    if not all(isinstance(curve, list) for curve in curves) or len({*map(len, curves)}) > 1:
+        return "curves of different lengths"
+    if any(not isinstance(v, int | float | None) for curve in curves for v in curve):
+        return "a curve of something else than numbers"
+    return None
 
 
 def _check_scores(path: Path, scores: Mapping, labels: Mapping) -> None:

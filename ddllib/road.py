@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -16,10 +17,11 @@ from ddllib.data import Prepared, load_prepared
 from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate_all
-from ddllib.files import writing
+from ddllib.files import disk_faults, writing
 from ddllib.heldout import altered_clips, judge_held_out, threshold_parts
 from ddllib.ignore import load_ignore
 from ddllib.pixels import pixel_auroc, region_and_track
+from ddllib.reading import read_array
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
 from ddllib.settings import AFTERWARDS, Settings, find_path, recorded, runs_root
@@ -91,11 +93,15 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
 
 def _claimed(folder: Path):
     """Nobody else trains in the folder meanwhile; taking up a finished run lasts no second."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return FileLock(folder.parent / f".{folder.name}.lock").acquire(timeout=PATIENCE)
-    except Timeout:
-        raise DDLError(f"{folder}: another process trains in it; wait for its end") from None
+    lock = folder.parent / f".{folder.name}.lock"
+    if folder.is_dir() and not os.access(folder.parent, os.W_OK):
+        return contextlib.nullcontext()  # nobody can train where nothing can be written
+    with disk_faults(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return FileLock(lock).acquire(timeout=PATIENCE)
+        except Timeout:
+            raise DDLError(f"{folder}: another process trains in it; wait for its end") from None
 
 
 def _check_tests(data: Prepared, window: int) -> None:
@@ -122,10 +128,9 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     anew by its kept scores. Raises ``DDLError`` where there is no test clip.
     """
     folder = settings.record_folder
-    if (folder / "run.json").is_file() and not run.steps_now:
-        record = read_record(folder)
-        if _is_of(record, settings, data):
-            return record if settings.held_out else _judged_anew(record, settings, data)
+    record = None if run.steps_now else _kept_record(folder)
+    if record and _is_of(record, settings, data):
+        return record if settings.held_out else _judged_anew(record, settings, data)
     if settings.held_out:
         return _score_held_out(settings, data, run)
     if not data.testing:
@@ -147,6 +152,17 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     if facts["metrics"]:
         count_scoring(facts, runs_root() / SCORED.name)
     return read_record(folder)
+
+
+def _kept_record(folder: Path) -> Record | None:
+    """The record in ``folder``; None where there is none, or it is damaged, which is told."""
+    if not (folder / "run.json").is_file():
+        return None
+    try:
+        return read_record(folder)
+    except DDLError as error:
+        print(f"{error}: made anew")
+        return None
 
 
 def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
@@ -212,13 +228,20 @@ def _score_once(
 ) -> np.ndarray:
     """Scores of one clip, kept beside its maps until all are: what was stopped goes on there."""
     kept = path.with_suffix(_KEPT)
-    if run.folder and kept.is_file():
-        if kept.stat().st_mtime > (run.folder / checkpoints.NAME).stat().st_mtime:
-            return np.fromfile(kept, "<f4")
+    if run.folder and kept.is_file() and made_since_training(kept, run.folder):
+        scores = np.fromfile(kept, "<f4")
+        if len(scores) == len(frames) and np.isfinite(scores).all():
+            return scores
     scores = _score_to_disk(settings, run, frames, path, ignore)
     with writing(kept) as file:
         file.write(scores.astype("<f4").tobytes())
     return scores
+
+
+def made_since_training(path: Path, folder: Path) -> bool:
+    """Whether a file is younger than every checkpoint of the run in ``folder``, of which it is."""
+    trained = [file.stat().st_mtime for file in folder.glob("checkpoint*.pt")]
+    return bool(trained) and path.stat().st_mtime > max(trained)
 
 
 def _score_to_disk(
@@ -252,7 +275,8 @@ def judge_pixels(folder: Path, settings: Settings, data: Prepared) -> dict | Non
     marked = any(mask.any() for mask in data.masks.values())
     if not marked or not all(file.is_file() for file in files.values()):
         return None
-    maps = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+    remedy = f"remove {folder} and score again"
+    maps = {n: read_array(file, "error maps", remedy, mapped=True) for n, file in files.items()}
     found = region_and_track(maps, data.masks, settings.patch_size)
     return {"pixel_auroc": pixel_auroc(maps, data.masks), **found._asdict()}
 

@@ -77,6 +77,10 @@ class Settings:
     def __post_init__(self):
         for name in _TEXTS:
             self._check_text(name)
+        if not isinstance(self.ignore, str | list | None):
+            raise DDLError(
+                f"ignore is {self.ignore!r}; expected an image's path or a list of boxes"
+            )
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -267,7 +271,8 @@ def chapter_settings(namespace: Mapping) -> Settings:
 
 def _check_value(name: str, value) -> None:
     """A value set for a run must be one that a profile could hold."""
-    if value is not None and not isinstance(value, str | int | float):
+    kinds = str | int | float | (list if name == "ignore" else str)
+    if value is not None and not isinstance(value, kinds):
         raise DDLError(f"parameters: {name} is {value!r}; expected text, a number, true or false")
 
 

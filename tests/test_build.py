@@ -44,7 +44,8 @@ def write_chapter(root: Path, code: str, parameters: str = PARAMETERS, name: str
 
 
 def write_book(root: Path) -> Layout:
-    for folder in ("book/profiles", "book/results", "ddllib"):
+    folders = "book/profiles", "book/experiments", "book/results", "ddllib", "data_prep/facts"
+    for folder in folders:
         (root / folder).mkdir(parents=True)
     (root / "book" / "profiles" / "demo.yaml").write_text("epochs: 1\n")
     (root / "ddllib" / "losses.py").write_text("# a library\n")
@@ -182,6 +183,19 @@ def test_pages_follow_the_toc(two):
     assert pages(two.root) == ["book/index", "book/one", "book/two"]
 
 
+@pytest.mark.parametrize("text", ["- 1\n", "a: [\n", "root: book/index\nchapters: 3\n"])
+def test_a_broken_table_of_contents_is_told(two, text):
+    (two.root / "_toc.yml").write_text(text)
+    with pytest.raises(DDLError, match="_toc.yml"):
+        fingerprints(two)
+
+
+def test_a_chapter_that_is_no_notebook_is_told(two):
+    two.source("book/two").write_bytes(b"\xff\xfe")
+    with pytest.raises(DDLError, match="book/two.ipynb: not a notebook"):
+        fingerprints(two)
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
@@ -191,6 +205,9 @@ def test_pages_follow_the_toc(two):
         ("book/profiles/demo.yaml", "1", "2", {"book/one", "book/two"}),
         ("ddllib/losses.py", "a", "another", {"book/one", "book/two"}),
         ("book/results/run.json", "", "{}", {"book/one", "book/two"}),
+        ("book/profiles/other.yaml", "", "size: 32", {"book/one", "book/two"}),
+        ("book/experiments/small.yaml", "", "grid: {}", {"book/one", "book/two"}),
+        ("data_prep/facts/ped2.yaml", "", "clips: {}", {"book/one", "book/two"}),
         ("constraints.txt", "", "torch==2.11.0", {"book/one", "book/two"}),
         ("book/index.md", "Front", "Cover", set()),
     ],

@@ -83,6 +83,56 @@ def test_a_stopped_scoring_goes_on_with_the_next_clip(small_settings, small_data
     assert {p.suffix for p in (record.folder / "maps").iterdir()} == {".npy"}
 
 
+@pytest.mark.parametrize("wrong", ["short", "nan"])
+def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(finished, small_data, wrong):
+    settings, run, record = finished
+    name, clip = next(iter(small_data.testing.items()))
+    (record.folder / "run.json").unlink()
+    values = np.ones(3) if wrong == "short" else np.full(len(clip), np.nan)
+    (record.folder / "maps" / f"{name}.scores").write_bytes(values.astype("<f4").tobytes())
+    again = road.score(settings, small_data, run, progress=False)
+    assert np.array_equal(again.scores[name], record.scores[name])
+
+
+@pytest.mark.parametrize("file", ["scores.npz", "run.json"])
+def test_a_damaged_record_is_told_and_made_anew(finished, small_data, capsys, file):
+    settings, run, record = finished
+    (record.folder / file).write_bytes(b"{")
+    run.steps_now = 0
+    again = road.score(settings, small_data, run, progress=False)
+    assert file in capsys.readouterr().out
+    assert all(np.array_equal(again.scores[n], scores) for n, scores in record.scores.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"device": None}, "no device"),
+        ({"train_seconds": "long"}, "no train_seconds"),
+        ({"data": {}}, "no checksum of its data"),
+        ({"metrics": {"median": [1]}}, "no AUC under median"),
+        ({"settings": {"sede": 1}}, "unknown setting 'sede'"),
+        ({"history": {"step": [0], "sigma": []}}, "curves of different lengths"),
+        ({"history": {"sigma": ["x"]}}, "a curve of something else than numbers"),
+    ],
+)
+def test_a_record_that_no_run_left_is_told(finished, change, fault):
+    folder = finished[2].folder
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**facts, **change}))
+    with pytest.raises(DDLError, match=f"run.json: damaged record, {fault}"):
+        read_record(folder)
+
+
+def test_runs_that_cannot_be_kept_are_told_before_training(small_settings, small_data, monkeypatch):
+    settings = small_settings()
+    monkeypatch.setattr(road, "fit", None)  # not reached
+    settings.run_folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    settings.run_folder.parent.write_text("a file where the runs should be")
+    with pytest.raises(DDLError, match="cannot be written"):
+        road.train(settings, small_data, progress=False)
+
+
 def test_error_maps_are_on_disk_clip_by_clip(finished, small_data):
     _, _, record = finished
     for name, frames in small_data.testing.items():

@@ -56,6 +56,7 @@ def test_a_name_injected_by_papermill_must_be_known():
         ({"distinction_weight": -1.0}, "distinction_weight is -1.0"),
         ({"patch": 0}, "patch is 0; expected a whole number from 1 to 96"),
         ({"seed": 0.5}, "seed is 0.5"),
+        ({"ignore": 5}, "ignore is 5; expected an image's path or"),
     ],
 )
 def test_values_are_checked(changes, word):
