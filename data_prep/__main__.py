@@ -7,6 +7,7 @@ just videos or folders of frames (all for training, but for those that labels.cs
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from data_prep.survey import report, survey
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
 from ddllib.files import writing
-from ddllib.settings import data_root
+from ddllib.settings import data_root, find_path
 
 PICTURES = (".png", ".pdf", ".svg", ".npz")
 
@@ -148,10 +149,11 @@ def run_check(given) -> int:
 
 
 def run_advise(given) -> None:
-    advice = advise(given.source)
+    advice = advise(given.source if given.source.exists() else find_path(str(given.source)))
     print(*advice.lines(), sep="\n")
-    options = [f"-p {name} {value}" for name, value in advice.settings.items()]
-    print(f"to use it: -p profile own-camera -p data {given.source} {' '.join(options)}")
+    values = {"data": shlex.quote(str(given.source)), **advice.settings}
+    options = " ".join(f"-p {name} {value}" for name, value in values.items())
+    print(f"to use it: -p profile own-camera {options}")
 
 
 def run_record(given) -> None:

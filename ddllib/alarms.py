@@ -17,7 +17,16 @@ import numpy as np
 
 from ddllib.drift import DriftMonitor
 from ddllib.errors import DDLError
-from ddllib.events import Event, EventDetector, EventFile, best_patch, is_gap, patch_means
+from ddllib.events import (
+    Event,
+    EventDetector,
+    EventFile,
+    best_patch,
+    clock,
+    is_gap,
+    longest_gap,
+    patch_means,
+)
 from ddllib.files import write_whole
 from ddllib.thresholds import Threshold
 
@@ -53,8 +62,12 @@ class Alarms:
     ):
         self.folder, self.frame_rate, self.patch = Path(folder), frame_rate, patch
         self.smooth, self.drift, self.tell = smooth, drift, tell
-        self.detector = EventDetector(threshold.value, threshold.release, least_s, patch)
+        self.gap_s = longest_gap(frame_rate)
+        self.detector = EventDetector(
+            threshold.value, threshold.release, least_s, patch, self.gap_s
+        )
         described = {"threshold": threshold.asdict(), "least_s": least_s, "patch": patch}
+        described["frame_rate"] = frame_rate
         described["filter"] = type(smooth).__name__ if smooth else "none"
         self.file = EventFile(self.folder, {**(facts or {}), **described})
         self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
@@ -62,12 +75,13 @@ class Alarms:
         self._trace: deque = deque(maxlen=max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
         self._peak = None
+        self._told: int | None = None  # where the event began of which is told that it runs
         self._clip: _Clip | None = None
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""
         now = (scored.index, seconds)
-        if is_gap(self._last, now):
+        if is_gap(self._last, now, self.gap_s):
             self.interrupt()
         self._last = now
         mark = self._watch_scene(scored)
@@ -118,9 +132,17 @@ class Alarms:
         if ended:
             self._record(ended)
         self._film(scored)
+        self._tell_at_once()
         started = self.detector.started
         if started and started.peak == scored.index:
             self._peak = scored
+
+    def _tell_at_once(self) -> None:
+        """An alarm that is told when it is over comes too late; its row and pictures can wait."""
+        running = self.detector.running
+        if running and running.start != self._told:
+            self._told = running.start
+            self.tell(f"event {self.file.count + 1} runs since {clock(running.start_s)}")
 
     def _film(self, scored) -> None:
         started = self.detector.started
@@ -150,7 +172,7 @@ class Alarms:
             self._save_numbers(self.folder / f"{number:04d}.npz", event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(
-            f"event {number}: {event.start_s:.1f} s to {event.end_s:.1f} s, "
+            f"event {number}: {clock(event.start_s)} to {clock(event.end_s)}, "
             f"score {event.score:.4g}{suffix}"
         )
 

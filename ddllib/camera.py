@@ -111,13 +111,16 @@ def alarms(
 
     A change of the scene is judged by the background of the training footage.
     """
+    from data_prep.sources import shown
+
     rate = frame_rate(settings)
     clips = list(data.training.values())
     each = max(BACKGROUND // len(clips), 1)
     frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
     smooth = RunningMedian() if settings.protocol == "median" else None
     drift = DriftMonitor(rate, background(frames), high=chosen.release)
-    facts = {"data": settings.data, "protocol": settings.protocol}
+    facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
+    facts["source"] = shown(str(settings.watch)) if settings.watch else None
     return Alarms(
         chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, facts=facts, tell=tell
     )

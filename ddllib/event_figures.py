@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from ddllib.alarms import BOX_COLOUR, boxed, open_video, picture
 from ddllib.errors import DDLError
-from ddllib.events import Event, corner, region
+from ddllib.events import EPOCH, Event, clock, corner, region
 from ddllib.figures import ACCENT, ERROR_MAP, INK, SECOND, SHADE, to_image
 
 STRIP = 72  # pixels: height of the strip of scores below an annotated frame
@@ -33,17 +33,19 @@ def timeline(
     """
     figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
     plt.close(figure)
-    unit, name = (60, "minutes") if len(seconds) and seconds[-1] > 180 else (1, "seconds")
+    seconds = np.asarray(seconds)
+    first = seconds[0] if len(seconds) and seconds[0] > EPOCH else 0  # a live source's clock
+    lasts = seconds[-1] - first if len(seconds) else 0
+    unit, name = (60, "minutes") if lasts > 180 else (1, "seconds")
     for number, event in enumerate(events, start=1):
         colour = "#dddddd" if event.drift else SHADE
-        axis.axvspan(event.start_s / unit, event.end_s / unit, color=colour, linewidth=0)
-        axis.annotate(
-            str(number), (event.peak_s / unit, event.score), ha="center", va="bottom", color=ACCENT
-        )
-    axis.plot(np.asarray(seconds) / unit, scores, color=SECOND, linewidth=1)
+        start, end, peak = ((t - first) / unit for t in (event.start_s, event.end_s, event.peak_s))
+        axis.axvspan(start, end, color=colour, linewidth=0)
+        axis.annotate(str(number), (peak, event.score), ha="center", va="bottom", color=ACCENT)
+    axis.plot((seconds - first) / unit, scores, color=SECOND, linewidth=1)
     axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
     axis.axhline(release, color=ACCENT, linewidth=1, linestyle=":", label="release")
-    axis.set(xlabel=name, ylabel="score")
+    axis.set(xlabel=f"{name} since {clock(first)}" if first else name, ylabel="score")
     axis.margins(y=0.12)
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

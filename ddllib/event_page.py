@@ -6,8 +6,7 @@ import base64
 import html
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,8 @@ import numpy as np
 
 from ddllib.alarms import save_picture
 from ddllib.errors import DDLError
-from ddllib.events import Event, read_events
+from ddllib.events import Event, clock, read_events
+from ddllib.files import write_whole
 
 FFV1 = cv2.VideoWriter.fourcc(*"FFV1")
 RATE = 25.0  # of a clip that is only trained on, where it means nothing
@@ -27,18 +27,18 @@ _STYLE = """
 """
 
 
-def events_page(folder: Path | str, embed: bool = True, most: int = 12) -> str:
+def events_page(folder: Path | str, embed: bool = True, most: int | None = 12) -> str:
     """HTML to step through the events of a folder: for each its picture, clip and numbers.
 
     A row of cards that snaps from one to the next, with links back and forth; no script. With
     ``embed`` pictures and clips are part of the text, as a notebook or a bound book needs it;
-    without, they are found beside the page. Of more than ``most`` events those with the highest
-    scores are shown, in order of time.
+    without, they are found beside the page. Of more than ``most`` events (None: all) those with the
+    highest scores are shown, in order of time.
     """
     folder = Path(folder)
     events, facts = read_events(folder)
     if not events:
-        return "<p>No events.</p>"
+        return f"<p>No events{_why(facts)}.</p>"
     numbered = list(enumerate(events, start=1))
     shown = sorted(sorted(numbered, key=lambda pair: -pair[1].score)[:most])
     links = [None, *(number for number, _ in shown), None]
@@ -46,7 +46,7 @@ def events_page(folder: Path | str, embed: bool = True, most: int = 12) -> str:
         _card(folder, number, event, facts, before, after, embed)
         for (number, event), before, after in zip(shown, links, links[2:], strict=False)
     ]
-    left = f"<p>{len(shown)} of {len(events)} events.</p>"
+    left = f"<p>{len(shown)} of {len(events)} events{_why(facts)}.</p>"
     return f'<style>{_STYLE}</style>{left}<div class="ddl-events">{"".join(cards)}</div>'
 
 
@@ -54,14 +54,22 @@ def write_page(folder: Path | str) -> Path:
     """Leave ``index.html`` in a watched folder, to be opened in a browser; returns its path."""
     path = Path(folder) / "index.html"
     head = '<!doctype html><meta charset="utf-8"><title>Events</title>'
-    path.write_text(head + events_page(folder, embed=False), encoding="utf-8")
+    page = head + events_page(folder, embed=False, most=None)
+    write_whole(path, lambda file: file.write(page.encode()))
     return path
+
+
+def _why(facts: Mapping) -> str:
+    """By what footage and which threshold there are events, as far as it is known."""
+    source, value = facts.get("source"), facts.get("threshold", {}).get("value")
+    of = f" of {html.escape(str(source))}" if source else ""
+    return of + (f" above a score of {value:.4g}" if value else "")
 
 
 def _card(folder: Path, number: int, event: Event, facts, before, after, embed: bool) -> str:
     threshold = facts.get("threshold", {}).get("value")
     told = [
-        f"{_clock(event.start_s)} to {_clock(event.end_s)}",
+        f"{clock(event.start_s)} to {clock(event.end_s)}",
         f"score {event.score:.4g}" + (f" (threshold {threshold:.4g})" if threshold else ""),
         "still running when the footage ended" if event.open else "",
         f"the scene had changed: {event.drift}" if event.drift else "",
@@ -82,8 +90,8 @@ def _card(folder: Path, number: int, event: Event, facts, before, after, embed: 
 def _media(folder: Path, name: str, embed: bool) -> str:
     parts = []
     for suffix, kind, tag in (
-        (".jpg", "image/jpeg", '<img src="{}" alt="the frame of the peak">'),
-        (".webm", "video/webm", '<video src="{}" controls muted loop></video>'),
+        (".jpg", "image/jpeg", '<img src="{}" loading="lazy" alt="the frame of the peak">'),
+        (".webm", "video/webm", '<video src="{}" preload="none" controls muted loop></video>'),
     ):
         path = folder / (name + suffix)
         if path.is_file():
@@ -94,21 +102,22 @@ def _media(folder: Path, name: str, embed: bool) -> str:
     return "".join(parts)
 
 
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(seconds, 3600)
-    return f"{int(hours)}:{int(rest // 60):02d}:{rest % 60:04.1f}"
-
-
 def mark_normal(
-    event: Event, footage: Path | np.ndarray, folder: Path | str, name: str | None = None
+    event: Event,
+    footage: Path | str | np.ndarray,
+    folder: Path | str,
+    name: str | None = None,
+    frame_rate: float | None = None,
 ) -> Path:
     """Put what an event shows among the training footage in ``folder``: "this was normal".
 
-    ``footage`` is the video or folder of frames that was watched, or its frames, uint8
-    N x C x H x W; the event's frames are copied from it unchanged. The clip is called ``name``, by
-    default after the event's place in the footage, and lies where ``data_prep`` looks for training
-    clips: as frames, or as a video where ``folder`` holds videos. Training on it is another matter
-    (``start_from``). Returns its path. Raises ``DDLError`` where the footage ends before the event.
+    ``footage`` is the video, or the folder of videos or frames, that was watched, or its frames,
+    uint8 N x C x H x W; the event's frames are copied from it unchanged. ``frame_rate`` is that of
+    the watch, which ``events.json`` keeps: the event's frames are counted at it. The clip is called
+    ``name``, by default after the event's place in the footage, and lies where ``data_prep`` looks
+    for training clips: as frames, or as a video where ``folder`` holds videos. Training on it is
+    another matter (``start_from``). Returns its path. Raises ``DDLError`` where the footage ends
+    before the event, or was live and cannot be seen again.
     """
     folder = Path(folder)
     kept = folder / "training" if (folder / "training").is_dir() else folder
@@ -125,7 +134,7 @@ def mark_normal(
         raise DDLError(f"{path}: there already; choose another name")
     hidden = path.with_name(f".{path.name}")  # data_prep overlooks it, should it be left half done
     hidden.parent.mkdir(parents=True, exist_ok=True)
-    count = write(hidden, islice(_frames(footage), event.start, event.end + 1))
+    count = write(hidden, _frames(footage, event, frame_rate))
     missing = event.end - event.start + 1 - count
     if missing:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -148,16 +157,26 @@ def _videos() -> frozenset[str]:
     return VIDEOS
 
 
-def _frames(footage: Path | np.ndarray) -> Iterator[np.ndarray]:
-    """Frames as OpenCV writes them, H x W x 3 BGR."""
+def _frames(
+    footage: Path | str | np.ndarray, event: Event, frame_rate: float | None
+) -> Iterator[np.ndarray]:
+    """The event's frames as OpenCV writes them, H x W x 3 BGR."""
     if isinstance(footage, np.ndarray):
-        for frame in footage:
+        for frame in footage[event.start : event.end + 1]:
             yield np.ascontiguousarray(np.moveaxis(frame, 0, -1)[..., ::-1])
         return
-    from data_prep.frames import read_frames
-    from data_prep.layouts import open_clip
+    from data_prep.sources import open_source
 
-    yield from read_frames(open_clip(Path(footage), "training"))
+    if not Path(footage).exists():
+        raise DDLError(
+            f"{footage}: no footage there to copy an event from; expected a file or folder that "
+            "was watched; of a live source, keep a recording"
+        )
+    for frame in open_source(footage, None, rate=frame_rate):
+        if frame.index > event.end:
+            break
+        if frame.index >= event.start:
+            yield frame.image
 
 
 def _write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,8 @@ from ddllib.reading import read_json
 
 SHARE = 0.5  # of the peak: how far down the error map the region of an event reaches
 GAP_S = 1.0  # seconds without a frame that end an event; a dropped frame or two do not
+GAP_FRAMES = 2.5  # or so many frames of a camera slower than that
+EPOCH = 1e9  # seconds: times above are a clock's, since 1970, not those of a recording
 Box = tuple[float, float, float, float]
 
 
@@ -51,13 +54,21 @@ class EventDetector:
     the release lies above the threshold.
     """
 
-    def __init__(self, threshold: float, release: float, least_s: float = 0.0, patch: int = 8):
+    def __init__(
+        self,
+        threshold: float,
+        release: float,
+        least_s: float = 0.0,
+        patch: int = 8,
+        gap_s: float = GAP_S,
+    ):
         if not release <= threshold or least_s < 0:
             raise DDLError(
                 f"release is {release:g}, threshold {threshold:g}, least duration {least_s:g} s; "
                 "expected a release not above the threshold and a duration from 0 up"
             )
         self.threshold, self.release, self.least_s, self.patch = threshold, release, least_s, patch
+        self.gap_s = gap_s
         self._running: Event | None = None
         self._last: tuple[int, float] | None = None
         self._step = 0.0
@@ -83,10 +94,10 @@ class EventDetector:
     ) -> Event | None:
         """Take frame ``index``, its time and score; an event that it ends comes back.
 
-        ``error`` is the frame's error map, H x W. ``GAP_S`` seconds without a frame, frames or time
+        ``error`` is the frame's error map, H x W. ``gap_s`` seconds without a frame, frames or time
         that run backwards and a score that is not finite end an event. ``drift`` marks it.
         """
-        gap = is_gap(self._last, (index, seconds))
+        gap = is_gap(self._last, (index, seconds), self.gap_s)
         ended = self.reset() if gap or not np.isfinite(score) else None
         if self._last:
             self._step = seconds - self._last[1]
@@ -133,9 +144,22 @@ class EventDetector:
         return replace(event, box=region(self._map, self.patch))
 
 
-def is_gap(last: tuple[int, float] | None, now: tuple[int, float]) -> bool:
+def is_gap(last: tuple[int, float] | None, now: tuple[int, float], gap_s: float = GAP_S) -> bool:
     """Whether the footage was interrupted between two frames, each its number and seconds."""
-    return last is not None and not (last[0] < now[0] and 0 < now[1] - last[1] <= GAP_S)
+    return last is not None and not (last[0] < now[0] and 0 < now[1] - last[1] <= gap_s)
+
+
+def longest_gap(frame_rate: float) -> float:
+    """Seconds without a frame that still interrupt nothing, at so many frames per second."""
+    return max(GAP_S, GAP_FRAMES / frame_rate)
+
+
+def clock(seconds: float) -> str:
+    """A time as people read it: ``0:01:02.5`` of a recording, date and time of a live source."""
+    if seconds > EPOCH:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    hours, rest = divmod(seconds, 3600)
+    return f"{int(hours)}:{int(rest // 60):02d}:{rest % 60:04.1f}"
 
 
 def find_events(
@@ -151,7 +175,7 @@ def find_events(
 
     ``maps`` are its error maps, N x H x W, memory-mapped or not; without them there is no box.
     """
-    detector = EventDetector(threshold, release, least_s, patch)
+    detector = EventDetector(threshold, release, least_s, patch, longest_gap(frame_rate))
     found = [
         detector.push(i, i / frame_rate, float(score), None if maps is None else maps[i])
         for i, score in enumerate(scores)
@@ -246,7 +270,7 @@ class EventFile:
         content = (json.dumps(dict(facts), indent=1, sort_keys=True) + "\n").encode()
         if self.path.exists() and described.exists() and described.read_bytes() != content:
             raise DDLError(
-                f"{described}: events of another threshold or filter; expected the same; "
+                f"{described}: events of another source, threshold or filter; expected the same; "
                 "choose another folder or remove this one"
             )
         write_whole(described, lambda file: file.write(content))

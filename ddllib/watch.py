@@ -20,6 +20,7 @@ from ddllib.commands import run_command
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
+from ddllib.files import disk_faults
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
@@ -164,7 +165,8 @@ def watch(
     answer that can still be given is written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     end = getattr(source, "stop", lambda: None)
     with _claimed(folder), stop_between_steps(end) as stop:
         table = Table(folder / NAME)
@@ -233,6 +235,18 @@ class _Loop:
         self.watched.reconnections = getattr(self.source, "reconnections", 0)
 
 
+class _Page:
+    """A listener that renews the page after each event, so that a killed watch leaves one."""
+
+    def __init__(self, alarms):
+        self.alarms, self.count = alarms, alarms.file.count
+
+    def __call__(self, scored, seconds: float) -> None:
+        if self.alarms.file.count != self.count:
+            self.count = self.alarms.file.count
+            write_page(self.alarms.folder)
+
+
 def _name(source) -> str:
     return getattr(source, "name", "source")
 
@@ -286,12 +300,13 @@ def _watch_by(given: argparse.Namespace) -> int:
         run.settings,
         patch=given.patch,
         ignore=given.ignore,
+        watch=given.source,
         precision=given.precision or run.settings.precision,
         alarms_per_hour=given.alarms,
     )
     run = replace(run, settings=settings)
     data = load_prepared(given.run.resolve().parent / settings.prepared_folder.name)
-    rate = given.rate or camera.frame_rate(settings)
+    rate = camera.frame_rate(settings) if given.rate is None else given.rate
     wishes = {"patience": given.patience, "give_up": given.give_up}
     source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)
     scorer = camera.scorer(settings, data, run)
@@ -303,7 +318,8 @@ def _watch_by(given: argparse.Namespace) -> int:
     print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
     alarms = camera.alarms(settings, data, chosen, given.to)
     try:
-        return _status(watch(source, scorer, given.to, [alarms], every=given.every))
+        listeners = [alarms, _Page(alarms)]
+        return _status(watch(source, scorer, given.to, listeners, every=given.every))
     finally:
         alarms.close()
         print(f"{write_page(given.to)}: the events, to step through")

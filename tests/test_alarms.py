@@ -1,5 +1,6 @@
 """What a person gets of each event, and that watching holds no more than a few seconds."""
 
+import re
 from collections import deque
 from dataclasses import dataclass
 
@@ -74,7 +75,10 @@ def test_an_event_leaves_a_row_a_picture_a_clip_and_its_numbers(tmp_path):
     (event,), facts = read_events(tmp_path)
     assert (event.start, event.end, event.peak) == (60, 66, 62)
     assert facts["threshold"]["value"] == 0.5 and facts["filter"] == "none"
-    assert lines == ["event 1: 6.0 s to 6.6 s, score 0.9"]
+    assert lines == [
+        "event 1 runs since 0:00:06.0",
+        "event 1: 0:00:06.0 to 0:00:06.6, score 0.9",
+    ]
     clip = frames_of(tmp_path / "0001.webm")
     assert len(clip) == 20 + 6 + 20  # the ring holds the first frame of the event
     shown = cv2.imread(str(tmp_path / "0001.jpg"))
@@ -87,6 +91,14 @@ def test_an_event_leaves_a_row_a_picture_a_clip_and_its_numbers(tmp_path):
         at = np.searchsorted(numbers["seconds"], 6.2)
         assert numbers["scores"][at] == pytest.approx(0.9)
     assert not list(tmp_path.glob(".running*")) and not list(tmp_path.glob("*.part*"))
+
+
+def test_an_event_without_end_is_told_when_it_begins(tmp_path):
+    lines = []
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=lines.append)
+    for k in range(100):
+        listener(scored(k, 0.8), 1.8e9 + k / RATE)
+    assert len(lines) == 1 and re.fullmatch(r"event 1 runs since 2027-01-1\d \S{8}", lines[0])
 
 
 def test_events_are_those_of_the_filtered_scores(tmp_path):
@@ -143,6 +155,7 @@ def test_while_the_scene_has_changed_events_are_marked_and_it_is_told_once(tmp_p
             pass
 
     lines = watched(tmp_path, QUIET + LOUD + QUIET, drift=Nudged())
+    lines = [line for line in lines if "runs since" not in line]
     assert read_events(tmp_path)[0][0].drift == "moved"
     assert lines[0] == "the scene has changed at frame 63: the camera was nudged"
     assert lines[1].endswith("(the scene has changed: moved)") and len(lines) == 2

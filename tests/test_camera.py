@@ -99,7 +99,9 @@ def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     assert main([*given, "--alarms", "600"]) == 0
     before = pd.read_csv(tmp_path / "events.csv")
     assert main([*given, "--alarms", "60"]) == 1
-    assert "events of another threshold or filter" in capsys.readouterr().err
+    assert "events of another source, threshold or filter" in capsys.readouterr().err
+    given[3] = str(path.parent)  # other footage
+    assert main([*given, "--alarms", "600"]) == 1
     assert pd.read_csv(tmp_path / "events.csv").equals(before)
     assert json.loads((tmp_path / "events.json").read_text())["threshold"]["rate"] == 600
 

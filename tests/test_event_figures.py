@@ -115,6 +115,39 @@ def test_what_was_normal_is_read_as_training_footage(tmp_path, layout):
     assert np.array_equal(as_rgb(read_frames(clips["array-10-14"])), frames[10:15])
 
 
+def test_of_a_video_watched_at_a_lower_rate_the_seconds_of_the_event_are_copied(tmp_path):
+    path, video = open_video(tmp_path / "today", 20, (32, 48))
+    for level in range(0, 240, 8):  # 30 frames, 1.5 s
+        video.write(np.full((32, 48, 3), level, np.uint8))
+    video.release()
+    event = Event(0.8, 1.0, 0.9, 4, 5, 4, 0.9)  # counted at five frames per second
+    kept = mark_normal(event, path, tmp_path / "yard", frame_rate=5)
+    levels = [cv2.imread(str(file)).mean() for file in sorted(kept.iterdir())]
+    assert np.allclose(levels, [8 * 15, 8 * 19], atol=6)
+
+
+def test_a_live_source_cannot_be_seen_again(tmp_path):
+    with pytest.raises(DDLError, match="rtsp://camera/1: no footage there to copy an event from"):
+        mark_normal(EVENT, "rtsp://camera/1", tmp_path / "yard")
+
+
+def test_times_of_a_live_source_are_told_as_dates(tmp_path):
+    seconds = 1.8e9 + np.arange(20.0)
+    figure = timeline(seconds, np.zeros(20), 0.5, 0.4)
+    (axis,) = figure.axes
+    assert axis.get_xlabel().startswith("seconds since 2027-01-1") and axis.get_xlim()[1] < 30
+
+
+def test_a_page_without_events_says_what_was_asked_for(tmp_path):
+    watched(tmp_path, QUIET)
+    assert "No events above a score of 0.5" in write_page(tmp_path).read_text()
+
+
+def test_the_page_in_a_folder_hides_no_event(tmp_path):
+    watched(tmp_path, (QUIET + LOUD) * 14 + QUIET)
+    assert write_page(tmp_path).read_text().count('class="ddl-event"') == 14
+
+
 def test_footage_that_ends_before_the_event_leaves_nothing(tmp_path):
     with pytest.raises(DDLError, match="ends 3 frames before the event"):
         mark_normal(EVENT, footage(count=12), tmp_path / "yard")

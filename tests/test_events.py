@@ -10,6 +10,7 @@ from ddllib.events import (
     EventDetector,
     EventFile,
     best_patch,
+    clock,
     corner,
     count_events,
     find_events,
@@ -129,9 +130,20 @@ def test_a_line_that_was_cut_off_is_taken_away_and_the_file_goes_on(tmp_path):
     assert read_events(tmp_path)[0] == [EVENT, EVENT]
 
 
+@pytest.mark.parametrize("frame_rate", [0.2, 0.5, 1.0, 25.0])
+def test_a_slow_camera_has_events_too(frame_rate):
+    (event,) = find_events([HIGH] * 60, 0.5, 0.3, frame_rate)
+    assert (event.start, event.end, event.open) == (0, 59, True)
+
+
+def test_times_are_read_as_clocks():
+    assert clock(3723.46) == "1:02:03.5"
+    assert clock(1.8e9).startswith("2027-01-1")
+
+
 def test_events_of_another_threshold_are_not_mixed_in(tmp_path):
     EventFile(tmp_path, {"threshold": 0.5}).append(EVENT)
-    with pytest.raises(DDLError, match="another threshold"):
+    with pytest.raises(DDLError, match="another source, threshold"):
         EventFile(tmp_path, {"threshold": 0.6})
 
 
