@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,11 +18,12 @@ from torch import Tensor
 from ddllib.data import Prepared
 from ddllib.devices import resolve_device, resolve_precision
 from ddllib.errors import DDLError
-from ddllib.files import writing
+from ddllib.files import disk_faults, writing
 from ddllib.settings import AFTERWARDS, Settings, recorded
 
 NAME = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
+FRESH = "checkpoint.new.pt"  # while it is not yet the last
 DAMAGED = ".damaged"
 # A change of these does not change what the weights mean.
 _FREE = AFTERWARDS | {"patch", "ignore"}
@@ -30,6 +32,14 @@ _FREE = AFTERWARDS | {"patch", "ignore"}
 def exists(folder: Path) -> bool:
     """Whether a run in ``folder`` has left a checkpoint."""
     return any((Path(folder) / name).is_file() for name in (NAME, PREVIOUS))
+
+
+def check_place(folder: Path) -> None:
+    """Raise ``DDLError`` where a folder lies under a checkpoint's name: better before training."""
+    for name in (NAME, PREVIOUS, FRESH):
+        path = Path(folder) / name
+        if path.is_dir():
+            raise DDLError(f"{path}: is a folder; expected a checkpoint or nothing; move it away")
 
 
 def identity(settings: Settings, data: Prepared) -> dict:
@@ -50,12 +60,21 @@ def save(folder: Path, who: dict, progress: dict, *parts) -> None:
     """
     path = Path(folder) / NAME
     content = {"identity": who, **progress, "parts": [part.state_dict() for part in parts]}
-    fresh = path.with_name("checkpoint.new.pt")
+    fresh = path.with_name(FRESH)
+    _remove_halves(fresh)
     with writing(fresh) as file:
         torch.save({**content, "checksum": checksum(content)}, file)
-    if path.exists():
-        os.replace(path, path.with_name(PREVIOUS))
-    os.replace(fresh, path)
+    with disk_faults(path):
+        if path.exists():
+            os.replace(path, path.with_name(PREVIOUS))
+        os.replace(fresh, path)
+
+
+def _remove_halves(fresh: Path) -> None:
+    """Remove what processes killed while saving have left: each half is as large as a whole."""
+    for half in fresh.parent.glob(f"{fresh.name}.*.tmp"):
+        with contextlib.suppress(OSError):  # what cannot be removed stops no training
+            half.unlink()
 
 
 def checksum(content) -> str:
@@ -117,7 +136,48 @@ def _read_whole(path: Path) -> dict:
         raise DDLError(f"{path}: holds no checkpoint of this project")
     if content.pop("checksum") != checksum(content):
         raise DDLError(f"{path}: damaged (its content does not fit its checksum)")
+    fault = _fault(content)
+    if fault:
+        raise DDLError(f"{path}: damaged ({fault})")
     return content
+
+
+def _fault(content: dict) -> str | None:
+    """What is wrong with values that fit their checksum: another program may have written them."""
+    if not isinstance(content["identity"], dict):
+        return "its identity is no table"
+    parts = content["parts"]
+    if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) for p in parts):
+        return "its parts are no list of tables"
+    if not all(_is_count(parts[-1].get(name)) for name in ("epoch", "step")):
+        return "its epoch and step are no whole numbers"
+    if not _is_number(content.get("seconds")):
+        return "its seconds are no number"
+    if not _are_curves(content.get("history")):
+        return "its history is no table of equally long lists of numbers"
+    if not all(torch.isfinite(t).all() for t in _tensors(parts[:2])):
+        return "its weights are not finite"
+    return None
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value) -> bool:
+    return _is_number(value) and isinstance(value, int) and value >= 0
+
+
+def _are_curves(history) -> bool:
+    if not isinstance(history, dict) or not all(isinstance(v, list) for v in history.values()):
+        return False
+    alike = len({len(values) for values in history.values()}) == 1
+    return alike and all(_is_number(v) for values in history.values() for v in values)
+
+
+def _tensors(states: Sequence[dict]) -> list[Tensor]:
+    """The tensors of the model's state and the creator's, which are saved first."""
+    return [value for state in states for value in state.values() if isinstance(value, Tensor)]
 
 
 def differences(folder: Path, settings: Settings, data: Prepared) -> list[str]:
@@ -129,6 +189,21 @@ def differences(folder: Path, settings: Settings, data: Prepared) -> list[str]:
 def restore(folder: Path, *parts) -> dict:
     """Load the checkpoint in ``folder`` into ``parts``; returns the progress saved with it."""
     content = read(folder)
-    for part, state in zip(parts, content["parts"], strict=True):
-        part.load_state_dict(state)
+    load(folder, content["parts"], *parts)
     return content
+
+
+def load(folder: Path, states: Sequence[dict], *parts) -> None:
+    """Load states read from ``folder`` into ``parts``, as many.
+
+    Raises ``DDLError`` where they are of other parts; some parts may then be loaded already.
+    """
+    try:
+        for part, state in zip(parts, states, strict=True):
+            part.load_state_dict(state)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DDLError(
+            f"{folder}: its checkpoint does not fit this run ({reason}); remove {NAME} and "
+            f"{PREVIOUS} there and train again"
+        ) from None

@@ -4,7 +4,8 @@
 
     python -m ddllib.repeat book/results/ped2-cpu/c3dsu-ddl-seed0
 
-Everything is made anew in ``repeated`` of the runs' folder. On the machine and with the versions
+Everything is made anew in ``repeated`` of the runs' folder; what an earlier repetition finished
+there is set aside. On the machine and with the versions
 of the record, a CPU gives the same bits; what differs otherwise is listed.
 """
 
@@ -14,6 +15,9 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +25,72 @@ import torch
 
 from ddllib import road
 from ddllib.commands import run_command
+from ddllib.files import disk_faults
 from ddllib.records import Record, read_record, rounded
 from ddllib.settings import Settings, recorded, runs_root
 
 
 def settings_of(record: Record) -> Settings:
-    """The settings that a record was made with."""
-    return Settings(**recorded(record.facts["settings"]))
+    """The settings that a record was made with.
+
+    The run it began with is given by its whole path, since other runs' folders hold no such run.
+    Raises ``DDLError`` where that run is not there.
+    """
+    settings = Settings(**recorded(record.facts["settings"]))
+    start = settings.start_folder
+    return replace(settings, start_from=str(start.resolve())) if start else settings
 
 
 def repeat(record: Record, root: Path, progress: bool = True) -> Record:
     """Prepare, train and score again by a record's settings, all of it below ``root``.
 
     On a CPU as many threads work as did then, since the order of sums depends on it. An
-    interrupted repetition goes on when it is called again. Raises ``DDLError`` where the footage
-    is not there.
+    interrupted repetition goes on when it is called again; a finished one is set aside and begun
+    anew. Raises ``DDLError`` where the footage, or the run that this one began with, is not there.
     """
     threads = re.match(r"cpu, (\d+) threads", record.facts["device"])
     if threads:
         torch.set_num_threads(int(threads[1]))
-    os.environ["DDL_RUNS"] = str(root)
     settings = settings_of(record)
-    data = road.prepare(settings, progress)
-    return road.score(settings, data, road.train(settings, data, progress), progress)
+    with _runs_in(root):
+        _set_finished_aside(settings)
+        data = road.prepare(settings, progress)
+        return road.score(settings, data, road.train(settings, data, progress), progress)
+
+
+@contextmanager
+def _runs_in(root: Path) -> Iterator[None]:
+    """Runs go to ``root`` within the block, and where they went before after it."""
+    before = os.environ.get("DDL_RUNS")
+    os.environ["DDL_RUNS"] = str(root)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DDL_RUNS"]
+        else:
+            os.environ["DDL_RUNS"] = before
+
+
+def _set_finished_aside(settings: Settings) -> None:
+    """Rename what a finished repetition left, so that nothing of it is taken for the next.
+
+    The record goes last: a repetition stopped in between is still seen as finished.
+    """
+    record = settings.record_folder
+    if not (record / "run.json").is_file():
+        return
+    for folder in dict.fromkeys((settings.prepared_folder, settings.run_folder, record)):
+        if folder.exists():
+            with disk_faults(folder):
+                os.replace(folder, _free_name(folder))
+
+
+def _free_name(folder: Path) -> Path:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
+        number += 1
+    return aside
 
 
 def compare(first: Record, second: Record) -> list[str]:

@@ -86,9 +86,8 @@ def load_run(folder: Path | str) -> Run:
     names = VOCABULARY - {"start_from"}  # its weights are among those read here
     settings = Settings(**{name: value for name, value in made.items() if name in names})
     run = replace(new_run(settings), folder=folder)
-    for part, state in zip((run.model, run.creator), saved["parts"], strict=False):
-        part.load_state_dict(state)
-    run.seconds, run.history = saved["seconds"], saved["history"]
+    checkpoints.load(folder, saved["parts"][:2], run.model, run.creator)
+    _take_progress(run, saved)
     run.epoch = saved["parts"][-1]["epoch"]
     run.model.eval()
     return run
@@ -112,6 +111,8 @@ def fit(
             f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
             "expected some; prepare the data with another detector"
         )
+    if folder:
+        checkpoints.check_place(folder)
     training = _Training(run, windows, checkpoints.identity(settings, data))
     training.take_up()
     if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
@@ -139,18 +140,18 @@ class _Training:
     def take_up(self) -> None:
         """Go on from the checkpoint where there is one, else begin with another run's weights."""
         if self.run.folder and checkpoints.exists(self.run.folder):
-            saved = checkpoints.restore(self.run.folder, *self.state)
-            self.run.seconds, self.run.history = saved["seconds"], saved["history"]
+            _take_progress(self.run, checkpoints.restore(self.run.folder, *self.state))
         elif self.run.settings.start_folder:
             begin_with(self.run, self.run.settings.start_folder)
 
     def keep(self) -> None:
-        """Leave a checkpoint, but none of weights that have gone wrong."""
-        if not all(torch.isfinite(p).all() for p in self.run.model.parameters()):
-            raise DDLError(
-                f"training: the weights are not finite after step {len(self.run.history['step'])}; "
-                "the checkpoint before is kept; lower learning_rate"
-            )
+        """Leave a checkpoint, but none of weights, statistics or an l that have gone wrong."""
+        for name, part in (("the weights are", self.run.model), ("sigma's l is", self.run.creator)):
+            if not all(torch.isfinite(value).all() for value in part.state_dict().values()):
+                raise DDLError(
+                    f"training: {name} not finite after step {len(self.run.history['step'])}; the "
+                    "checkpoint before is kept; lower learning_rate or sigma_learning_rate"
+                )
         if self.run.folder:
             done = {"seconds": self.run.seconds, "history": self.run.history}
             checkpoints.save(self.run.folder, self.who, done, *self.state)
@@ -191,6 +192,17 @@ class _Training:
         bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{sigma:.3f}")
 
 
+def _take_progress(run: Run, saved: dict) -> None:
+    """Go on counting and logging where a checkpoint was left."""
+    lacking = [name for name in HISTORY if name not in saved["history"]]
+    if lacking:
+        raise DDLError(
+            f"{run.folder}: its checkpoint has no history of {lacking[0]}; remove "
+            f"{checkpoints.NAME} and {checkpoints.PREVIOUS} there and train again"
+        )
+    run.seconds, run.history = saved["seconds"], saved["history"]
+
+
 def begin_with(run: Run, folder: Path) -> None:
     """Give an untrained run the weights and l of another, to train on for other footage.
 
@@ -205,9 +217,7 @@ def begin_with(run: Run, folder: Path) -> None:
                 f"{folder}: its {name} is {saved['identity'].get(name)}, that of this run "
                 f"{settings[name]}; expected the same model; leave start_from out or set {name}"
             )
-    model, creator = saved["parts"][:2]
-    run.model.load_state_dict(model)
-    run.creator.load_state_dict(creator)
+    checkpoints.load(folder, saved["parts"][:2], run.model, run.creator)
 
 
 def new_optimiser(run: Run) -> torch.optim.Adam:

@@ -1,11 +1,13 @@
 """Checkpoints: whole or told, the one before kept, and no code run on loading one."""
 
+import math
 import random
 
 import pytest
 import torch
 
-from ddllib import DDLError, checkpoints, fit, road
+from ddllib import DDLError, checkpoints, fit, road, training
+from ddllib.training import begin_with, load_run, new_run
 
 
 class Hostile:
@@ -94,6 +96,100 @@ def test_something_else_under_its_name_is_told(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / checkpoints.NAME)
     with pytest.raises(DDLError, match="holds no checkpoint of this project"):
         checkpoints.read(tmp_path)
+
+
+def rewrite(folder, change):
+    """Both checkpoints with another content, under a checksum that fits it."""
+    for name in (checkpoints.NAME, checkpoints.PREVIOUS):
+        content = torch.load(folder / name, weights_only=True)
+        del content["checksum"]
+        change(content)
+        torch.save({**content, "checksum": checkpoints.checksum(content)}, folder / name)
+
+
+FAULTS = {
+    "identity": lambda c: c.update(identity=[1]),
+    "parts": lambda c: c.update(parts=[]),
+    "parts are no list": lambda c: c.update(parts=[1, 2]),
+    "epoch": lambda c: c["parts"][-1].update(epoch="x"),
+    "step": lambda c: c["parts"][-1].update(step=-1),
+    "seconds": lambda c: c.update(seconds="x"),
+    "history": lambda c: c.pop("history"),
+    "equally long": lambda c: c["history"]["total"].pop(),
+    "lists of numbers": lambda c: c["history"].update(total=["x"] * len(c["history"]["step"])),
+    "not finite": lambda c: c["parts"][0]["encoder.conv_1.batch_norm_1.bias"].fill_(math.nan),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_values_of_another_kind_under_a_fitting_checksum_are_told(trained, fault):
+    folder, _ = trained
+    rewrite(folder, FAULTS[fault])
+    with pytest.raises(DDLError, match=f"checkpoint.pt: damaged .*{fault}.*train again") as told:
+        load_run(folder)
+    assert "\n" not in str(told.value)
+
+
+def test_another_kind_of_values_in_the_last_one_is_as_damage_to_it(trained):
+    folder, _ = trained
+    before = (folder / checkpoints.PREVIOUS).read_bytes()
+    rewrite(folder, FAULTS["epoch"])
+    (folder / checkpoints.PREVIOUS).write_bytes(before)
+    assert last_epoch(folder) == 1 and (folder / "checkpoint.pt.damaged").is_file()
+
+
+UNFIT = {
+    "another shape": lambda c: c["parts"][0].update(
+        {"encoder.conv_1.batch_norm_1.bias": torch.zeros(99)}
+    ),
+    "a part missing": lambda c: c["parts"].__delitem__(slice(0, 4)),
+    "another l": lambda c: c["parts"][1].update(l=torch.zeros(3)),
+    "no curve": lambda c: c["history"].pop("sigma"),
+}
+
+
+@pytest.mark.parametrize("fault", UNFIT)
+def test_a_checkpoint_that_does_not_fit_the_run_ends_in_one_line(
+    trained, small_settings, small_data, fault
+):
+    folder, _ = trained
+    rewrite(folder, UNFIT[fault])
+    ways = {
+        "loading": lambda: load_run(folder),
+        "going on": lambda: fit(small_settings(), small_data, folder, progress=False),
+    }
+    if fault != "no curve":  # which a run that only begins with its weights does not take
+        ways["beginning"] = lambda: begin_with(new_run(small_settings()), folder)
+    for way in ways.values():
+        with pytest.raises(DDLError, match="its checkpoint .*train again") as told:
+            way()
+        assert str(folder) in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", [checkpoints.NAME, checkpoints.PREVIOUS])
+def test_a_folder_in_its_place_is_told_before_training(
+    small_settings, small_data, tmp_path, monkeypatch, name
+):
+    (tmp_path / name / "something").mkdir(parents=True)
+    monkeypatch.setattr(training, "train_step", None)  # not come to
+    with pytest.raises(DDLError, match=f"{name}: is a folder; .*move it away"):
+        fit(small_settings(), small_data, tmp_path, progress=False)
+
+
+def test_a_folder_come_into_its_place_meanwhile_ends_in_one_line(trained):
+    folder, _ = trained
+    (folder / checkpoints.NAME).unlink()
+    (folder / checkpoints.NAME).mkdir()
+    with pytest.raises(DDLError, match="checkpoint.pt: cannot be written"):
+        checkpoints.save(folder, {}, {})
+
+
+def test_halves_left_by_killed_processes_are_removed(trained):
+    folder, _ = trained
+    half, other = folder / "checkpoint.new.pt.123.tmp", folder / "scores.npz.123.tmp"
+    half.write_bytes(b"half"), other.write_bytes(b"another's")
+    checkpoints.save(folder, {}, {})
+    assert not half.exists() and other.exists()
 
 
 def test_a_full_disk_keeps_the_one_that_was_there(trained, monkeypatch):

@@ -64,6 +64,19 @@ os.replace = moved
 """
 
 
+# Told to stop when the given number of files is in its place.
+STOPPED = """
+import os, signal
+replace, moved = os.replace, []
+def move(*names):
+    replace(*names)
+    moved.append(names)
+    if len(moved) == {number}:
+        os.kill(os.getpid(), signal.SIGTERM)
+os.replace = move
+"""
+
+
 def start(code, runs, *arguments) -> subprocess.Popen:
     """A process that has come to its work."""
     environment = {**os.environ, "DDL_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
@@ -151,3 +164,17 @@ def test_preparation_killed_at_any_moment_ends_the_same(footage, ready, tmp_path
     process.wait()
     ending(start(PREPARE, tmp_path / "b", footage, out))
     assert contents(out) == contents(expected), f"killed after {moment:.2f} s"
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_stopped_preparation_says_so_and_goes_on(footage, tmp_path, number):
+    out, expected = tmp_path / "again", tmp_path / "undisturbed"
+    ending(start(PREPARE, tmp_path / "a", footage, expected))
+    stopped = STOPPED.replace("{number}", str(number)) + PREPARE
+    process = start(stopped, tmp_path / "b", footage, out)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 143
+    assert told.endswith(": stopped; what was finished is kept, run again to go on\n")
+    assert told.count("\n") == 1 and not (out / "manifest.json").exists()
+    ending(start(PREPARE, tmp_path / "b", footage, out))
+    assert contents(out) == contents(expected)

@@ -63,16 +63,22 @@ def test_as_sigma_goes_to_zero_the_distinction_loss_is_one(form, seed):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_restoring_gives_almost_nothing_and_copying_very_much(form):
-    x, x_a, _, mask = images()
+@given(seed=st.integers(0, 1000), channels=st.sampled_from([1, 3]))
+@settings(max_examples=20, deadline=None)
+def test_restoring_gives_almost_nothing_and_copying_very_much(form, seed, channels):
+    x, x_a, _, mask = images(seed, channels=channels)
+    # The ratio is eps to the distance, or its inverse: where that is next to 0, so is neither.
+    x_a = torch.where((x_a - x).abs() < 0.01, (x + 0.5) % 1, x_a)
     assert float(distinction_loss(x, x_a, x, mask, form)) < 1e-3
     assert float(distinction_loss(x, x_a, x_a, mask, form)) > 1e3
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_an_empty_mask_gives_zero_with_a_finite_gradient(form):
-    x, x_a, y, mask = images()
-    y.requires_grad_()
+@pytest.mark.parametrize("form", [*FORMS, "discrepancy"])
+@given(seed=st.integers(0, 1000), batch=st.integers(1, 3), copied=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_an_empty_mask_gives_zero_with_a_finite_gradient(form, seed, batch, copied):
+    x, x_a, y, mask = images(seed, batch=batch)
+    y = (x_a.clone() if copied else y).requires_grad_()  # copied: Q is 0 everywhere
     loss = distinction_loss(x, x_a, y, torch.zeros_like(mask), form)
     loss.backward()
     assert float(loss.detach()) == 0
@@ -128,6 +134,31 @@ def test_sigma_is_pulled_up_by_a_restoring_model_and_down_by_a_copying_one(resto
     loss = distinction_loss(x[:, :, 0], x_a[:, :, 0], y[:, :, 0], mask[:, :, 0])
     loss.backward()
     assert sign * float(creator.l.grad) > 0
+
+
+@given(
+    seed=st.integers(0, 1000),
+    value=st.floats(-4, 4),
+    restored=st.floats(0, 1),
+    form=st.sampled_from(FORMS),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_gradient_of_l_is_the_slope_of_the_distinction_loss(seed, value, restored, form):
+    x, noise, own, mask = images(seed)
+
+    def loss(weight):  # equations 1 and 7, of a model between restoring and copying
+        x_a = x + mask * torch.sigmoid(weight) * (noise - x)
+        y = restored * x + (1 - restored) * x_a + 0.2 * (own - 0.5)
+        return distinction_loss(x, x_a, y, mask, form)
+
+    creator = PseudoAnomalyCreator()
+    torch.nn.init.constant_(creator.l, value)
+    x_a = creator(x[:, :, None], mask[:, :, None], noise[:, :, None])[:, :, 0]
+    y = restored * x + (1 - restored) * x_a + 0.2 * (own - 0.5)
+    distinction_loss(x, x_a, y, mask, form).backward()
+    above, below = (float(loss(torch.tensor(value + step))) for step in (0.01, -0.01))
+    slope = (above - below) / 0.02
+    assert float(creator.l.grad) == pytest.approx(slope, rel=0.05, abs=2e-3)
 
 
 def test_discrepancy_is_the_distance_from_the_pseudo_anomaly_alone():

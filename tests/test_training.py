@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ddllib import DDLError, fit, training
+from ddllib import DDLError, checkpoints, fit, training
 from ddllib.devices import can_compile
 from ddllib.training import HISTORY, batch_loss, mean_distances, new_run
 from ddllib.windows import Windows
@@ -218,12 +218,46 @@ def test_footage_without_tracks_is_refused_but_for_plain_reconstruction(small_se
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
     small_settings, small_data, tmp_path, monkeypatch
 ):
-    fit(small_settings(epochs=1), small_data, tmp_path, progress=False)
-    good = (tmp_path / "checkpoint.pt").read_bytes()
-    monkeypatch.setattr(
-        training, "reconstruction_loss", lambda *_: torch.tensor(math.nan, requires_grad=True)
-    )
-    with pytest.raises(DDLError, match="not finite at step 0 .*reconstruction nan"):
-        fit(small_settings(mode="none"), small_data, tmp_path / "other", progress=False)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == good
-    assert not (tmp_path / "other").exists()
+    settings = small_settings()
+    whole = fit(settings, small_data, progress=False)
+    epoch, loss, taken = len(whole.history["step"]) // 2, training.batch_loss, []
+
+    def nan_in_the_second_epoch(*given):
+        taken.append(given)
+        terms = loss(*given)
+        wrong = terms.total * math.nan if len(taken) > epoch + 1 else terms.total
+        return terms._replace(total=wrong, distinction=wrong)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "batch_loss", nan_in_the_second_epoch)
+        sigma = f"{whole.history['sigma'][epoch + 1]:.4g}"
+        step = f"at step {epoch + 1} "
+        with pytest.raises(DDLError, match=f"{step}.*distinction nan.*, sigma {sigma}.; lower"):
+            fit(settings, small_data, tmp_path / "run", progress=False)
+    kept = checkpoints.read(tmp_path / "run")
+    assert kept["parts"][-1]["epoch"] == 1 and len(kept["history"]["step"]) == epoch
+    resumed = fit(settings, small_data, tmp_path / "run", progress=False)
+    assert resumed.steps_now == epoch and torch.equal(weights(resumed), weights(whole))
+
+
+def test_no_checkpoint_is_left_of_an_l_that_is_not_finite(small_settings, small_data, tmp_path):
+    wild = small_settings(sigma_learning_rate=1e300)
+    with pytest.raises(DDLError, match="sigma's l is not finite .*lower .*sigma_learning_rate"):
+        fit(wild, small_data, tmp_path, progress=False)
+    assert not checkpoints.exists(tmp_path)
+
+
+def test_a_checkpoint_before_stays_where_statistics_are_not_finite(
+    small_settings, small_data, tmp_path, monkeypatch
+):
+    step = training.train_step
+
+    def spoilt_in_the_second_epoch(run, *given):
+        if checkpoints.exists(tmp_path):
+            run.model.encoder.conv_1.batch_norm_1.running_mean.fill_(math.inf)
+        return step(run, *given)
+
+    monkeypatch.setattr(training, "train_step", spoilt_in_the_second_epoch)
+    with pytest.raises(DDLError, match="the weights are not finite .*checkpoint before is kept"):
+        fit(small_settings(), small_data, tmp_path, progress=False)
+    assert checkpoints.read(tmp_path)["parts"][-1]["epoch"] == 1
