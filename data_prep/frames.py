@@ -23,6 +23,12 @@ GREY_TOLERANCE = 2  # grey levels; a video codec may part equal channels by roun
 USUAL_RATE = 25.0  # frames per second, where neither the footage nor its owner tells
 
 
+def is_rate(value) -> bool:
+    """Whether a value can be frames per second: a finite number above 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value > 0
+
+
 class Timed(NamedTuple):
     """One frame of a clip: its number from 0, its time from the clip's start, and its pixels.
 

@@ -254,6 +254,14 @@ def plain_clips(root: Path) -> dict[str, dict[str, Clip]]:
     }
 
 
+def _leads_somewhere(entry: os.DirEntry) -> bool:
+    """To a file or a folder; a link that leads to itself is an error of its own."""
+    try:
+        return entry.is_file() or entry.is_dir()
+    except OSError:
+        return False
+
+
 def visible(folder: Path) -> list[Path]:
     """Entries of a folder without hidden ones (`._001.tif` of macOS is no frame).
 
@@ -268,7 +276,7 @@ def visible(folder: Path) -> list[Path]:
             raise DDLError(f"{folder}: the name {ascii(entry.name)} is not UTF-8; rename it")
         if not entry.name.isprintable():
             raise DDLError(f"{folder}: the name {entry.name!r} has control characters; rename it")
-        if not entry.is_file() and not entry.is_dir():  # reading a pipe would never end
+        if not _leads_somewhere(entry):  # reading a pipe would never end
             raise DDLError(f"{entry.path}: a broken link, a pipe or a device; remove it")
     return [folder / entry.name for entry in found]
 

@@ -130,7 +130,7 @@ def check_request(
         )
     if channels not in (None, 1, 3):
         raise DDLError(f"channels: {channels!r}; expected 1 or 3")
-    if frame_rate is not None and not frame_rate > 0:
+    if frame_rate is not None and not fr.is_rate(frame_rate):
         raise DDLError(f"frame_rate: {frame_rate!r}; expected frames per second above 0, or None")
     if isinstance(splits, str) or "training" not in splits or set(splits) - set(SPLITS):
         raise DDLError(f"splits: {splits!r}; expected ('training',) or ('training', 'testing')")

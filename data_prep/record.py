@@ -1,5 +1,6 @@
 """Normal footage from a live source, kept as videos that preparation reads."""
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ def record(
     most five minutes long; a gap of the source begins another. A video has its name only once it
     is whole. `wishes`: see `sources.open_source`. Raises DDLError for a source that is not live.
     """
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise DDLError(f"minutes: {seconds / 60:g}; expected a number above 0, such as 60")
     source = open_source(address, None, rate=rate, **wishes)
     if not isinstance(source, Stream):
         raise DDLError(f"{source.name}: is kept already; give a webcam's number or an address")

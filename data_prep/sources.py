@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 from data_prep import layouts
-from data_prep.frames import Pace, read_timed, time_of, to_working_size
+from data_prep.frames import Pace, is_rate, read_timed, time_of, to_working_size
 from ddllib.errors import DDLError
 
 BACKLOG = 8  # frames; a pause of a second at 8 frames per second costs none
@@ -99,7 +99,7 @@ def open_source(
     wish = Wish(size, **wishes)
     if wish.channels not in (1, 3):
         raise DDLError(f"channels: {wish.channels!r}; expected 1 or 3")
-    if wish.rate is not None and wish.rate <= 0:
+    if wish.rate is not None and not is_rate(wish.rate):
         raise DDLError(f"rate is {wish.rate!r}; expected frames per second above 0, or None")
     if wish.rate:
         wish = replace(wish, longest_step=max(wish.longest_step, 2.5 / wish.rate))

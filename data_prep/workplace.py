@@ -84,7 +84,7 @@ def is_whole(record: Path, array: Path, key: str) -> bool:
     try:
         known = json.loads(record.read_text("utf-8"))
         return known["key"] == key and file_checksum(array) == known["sha256"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -304,7 +304,7 @@ def test_a_clip_with_a_very_long_name(footage, tmp_path, length):
     assert "File name too long" in told and "shorter names" in told
 
 
-@pytest.mark.parametrize("kind", ["pipe", "broken link", "device", "endless"])
+@pytest.mark.parametrize("kind", ["pipe", "broken link", "device", "endless", "itself"])
 @pytest.mark.parametrize(
     "place", ["training/frames/01/003.png", "testing/masks/01/003.png", "x.mat"]
 )
@@ -314,7 +314,11 @@ def test_what_is_no_file_is_not_read(footage, tmp_path, kind, place):
     if kind == "pipe":
         os.mkfifo(path)
     else:
-        path.symlink_to({"broken link": "nowhere", "device": "/dev/null"}.get(kind, "/dev/zero"))
+        path.symlink_to(
+            {"broken link": "nowhere", "device": "/dev/null", "itself": path.name}.get(
+                kind, "/dev/zero"
+            )
+        )
     assert f"{place}: a broken link, a pipe or a device" in prepared(footage, tmp_path)
 
 

@@ -14,6 +14,7 @@ from conftest_server import as_jpeg, camera, pictures
 
 from data_prep import prepare, sources
 from data_prep.frames import Pace, to_working_size
+from data_prep.record import record
 from data_prep.sources import BACKLOG, open_source, shown
 from ddllib import DDLError
 
@@ -421,3 +422,17 @@ def test_an_empty_folder_and_a_broken_file_are_told(tmp_path):
     (tmp_path / "a.avi").write_bytes(b"no video")
     with pytest.raises(DDLError, match="a.avi: OpenCV cannot open this video"):
         list(open_source(tmp_path, SIZE))
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), "5", True])
+def test_a_rate_that_is_none_is_told(tmp_path, rate):
+    with pytest.raises(DDLError, match="rate is .*; expected frames per second above 0"):
+        open_source(tmp_path, 32, rate=rate)
+    with pytest.raises(DDLError, match="frame_rate: .*; expected frames per second above 0"):
+        prepare(tmp_path, tmp_path / "out", 32, frame_rate=rate, progress=False)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_no_end_of_a_recording_is_told(tmp_path, minutes):
+    with pytest.raises(DDLError, match="minutes: .*; expected a number above 0"):
+        next(record("0", tmp_path, 60 * minutes, 10))
