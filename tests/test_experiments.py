@@ -51,8 +51,9 @@ def test_all_variants_meet_all_points_and_a_seed_comes_after_the_one_before(tmp_
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.yaml")])
 def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
     trials = read_experiment(name)
-    assert len({t.settings.run_folder for t in trials}) == len(trials) >= 3
-    small = trials[0].settings.size < 256  # what two cores can repeat is repeated
+    assert len({t.settings.run_folder for t in trials}) == len(trials) >= 2
+    pictures = name.endswith("pilot")  # and no figures, which alone need seeds
+    small = trials[0].settings.size < 256 and not pictures  # two cores can repeat it
     assert len({t.settings.seed for t in trials}) >= (3 if small else 1)
 
 

@@ -48,7 +48,8 @@ def test_a_disk_that_is_full_before_the_first_byte(footage, disk, capsys):
 
 def test_a_disk_that_fills_up_while_a_record_is_written(disk):
     folder = disk.folder / "profile" / "run"
-    facts = {"settings": {"seed": 0}, "metrics": {}, "data": {}, "history": {}}
+    facts = {"settings": {"seed": 0}, "metrics": {}, "history": {}}
+    facts |= {"data": {"digest": "d"}, "device": "cpu, 1 threads", "train_seconds": 1.0}
     scores = {"01": np.random.default_rng(0).random(9000)}
     write_record(folder, facts, scores, {}, {})
     larger = {"01": np.random.default_rng(1).random(900_000)}

@@ -321,7 +321,8 @@ def test_manifests_of_another_form(ready):
 
 def test_records(tmp_path):
     folder = tmp_path / "profile" / "run"
-    facts = {"settings": {"seed": 0}, "metrics": {}, "data": {}, "history": {"total": [0.1]}}
+    facts = {"settings": {"seed": 0}, "metrics": {}, "history": {"total": [0.1]}}
+    facts |= {"data": {"digest": "d"}, "device": "cpu, 1 threads", "train_seconds": 1.0}
     arrays = {"01": np.linspace(0, 1, 9)}
     write_record(folder, facts, arrays, {"01": np.zeros(9, np.uint8)}, {"01-index": np.array(3)})
     valid = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -458,7 +458,8 @@ def test_a_box_table_of_other_footage_is_told(ready, row, fault):
 
 def a_record(tmp_path):
     folder = tmp_path / "profile" / "run"
-    facts = {"settings": {"seed": 0}, "metrics": {}, "data": {}, "history": {}}
+    facts = {"settings": {"seed": 0}, "metrics": {}, "history": {}}
+    facts |= {"data": {"digest": "d"}, "device": "cpu, 1 threads", "train_seconds": 1.0}
     scores, labels = {"01": np.linspace(0, 1, 9)}, {"01": np.zeros(9, np.uint8)}
     write_record(folder, facts, scores, labels, {"01-index": np.array(3)})
     assert read_record(folder).facts == facts
