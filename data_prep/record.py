@@ -22,7 +22,8 @@ def record(
 
     Videos are Motion JPEG at the source's own size, named by the time of their first frame, at
     most five minutes long; a gap of the source begins another. A video has its name only once it
-    is whole. `wishes`: see `sources.open_source`. Raises DDLError for a source that is not live.
+    is whole. `wishes`: see `sources.open_source`. Raises DDLError for a source that is not
+    live, and for `seconds` that are not a finite number above 0.
     """
     if not (math.isfinite(seconds) and seconds > 0):
         raise DDLError(f"minutes: {seconds / 60:g}; expected a number above 0, such as 60")

@@ -25,7 +25,6 @@ import torch
 
 from ddllib import road
 from ddllib.commands import run_command
-from ddllib.files import disk_faults
 from ddllib.records import Record, read_record, rounded
 from ddllib.settings import Settings, recorded, runs_root
 
@@ -82,15 +81,7 @@ def _set_finished_aside(settings: Settings) -> None:
         return
     for folder in dict.fromkeys((settings.prepared_folder, settings.run_folder, record)):
         if folder.exists():
-            with disk_faults(folder):
-                os.replace(folder, _free_name(folder))
-
-
-def _free_name(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    return aside
+            road.set_aside(folder)
 
 
 def compare(first: Record, second: Record) -> list[str]:

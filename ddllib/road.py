@@ -83,7 +83,7 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
         if checkpoints.exists(folder):
             differing = checkpoints.differences(folder, settings, data)
             if differing:
-                aside = _set_aside(folder)
+                aside = set_aside(folder)
                 print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
         run = fit(settings, data, folder, progress)
     state = "trained" if run.steps_now else "reused, nothing to train"
@@ -113,11 +113,16 @@ def _check_tests(data: Prepared, window: int) -> None:
             )
 
 
-def _set_aside(folder: Path) -> Path:
+def set_aside(folder: Path) -> Path:
+    """Rename a folder to ``<name>.old-<n>``, the first that is free; returns its new path.
+
+    Raises ``DDLError`` where the disk does not allow it.
+    """
     number = 1
     while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
         number += 1
-    os.replace(folder, aside)
+    with disk_faults(folder):
+        os.replace(folder, aside)
     return aside
 
 
