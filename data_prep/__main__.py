@@ -6,6 +6,7 @@ just videos or folders of frames (all for training, but for those that labels.cs
 """
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import cv2
 
 from data_prep import datasets
-from data_prep.advise import RATE, advise
+from data_prep.advise import RATE, advise, write_profile
 from data_prep.detectors import DETECTORS
 from data_prep.layouts import SPLITS
 from data_prep.manifest import to_json, verify, write_atomically
@@ -70,6 +71,7 @@ def add_advise(commands) -> None:
     look = commands.add_parser("advise", help="propose settings for footage of your own")
     look.set_defaults(run=run_advise)
     look.add_argument("source", type=Path, help="folder of normal footage, or one video")
+    look.add_argument("--profile", metavar="NAME", help="keep it as book/profiles/NAME.yaml")
 
 
 def add_record(commands) -> None:
@@ -151,9 +153,21 @@ def run_check(given) -> int:
 def run_advise(given) -> None:
     advice = advise(given.source if given.source.exists() else find_path(str(given.source)))
     print(*advice.lines(), sep="\n")
+    if given.profile:
+        print(f"{write_profile(given.profile, named(given.source), advice)}: written")
+        print(f"to use it: -p profile {given.profile}")
+        return
     values = {"data": shlex.quote(str(given.source)), **advice.settings}
     options = " ".join(f"-p {name} {value}" for name, value in values.items())
     print(f"to use it: -p profile own-camera {options}")
+
+
+def named(source: Path) -> str:
+    """Footage as a profile names it: as it was given if that leads there from anywhere."""
+    with contextlib.suppress(DDLError):
+        if not source.exists() or find_path(str(source)).samefile(source):
+            return str(source)
+    return str(source.resolve())
 
 
 def run_record(given) -> None:

@@ -1,6 +1,9 @@
-"""Settings for footage of one's own, proposed from what is in it."""
+"""Settings for footage of one's own, proposed from what is in it, and kept as a profile."""
 
+import json
 import math
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +17,8 @@ from data_prep.detectors.weights import PACKAGES, find_local, installed
 from data_prep.frames import frame_size, open_video, time_of
 from data_prep.layouts import Clip, Footage, find_footage
 from ddllib.errors import DDLError
+from ddllib.files import write_whole
+from ddllib.settings import PROFILES, load_profile
 
 RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
 CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
@@ -46,6 +51,34 @@ class Advice:
         """A line for each proposal and each remark."""
         told = [f"{p.name}: {p.value} - {p.reason}" for p in self.proposals]
         return [*told, *(f"note: {remark}" for remark in self.remarks)]
+
+
+def write_profile(name: str, source: str | Path, advice: Advice) -> Path:
+    """Keep what is proposed as the profile `name`, each value below its reason; returns its path.
+
+    It is `own-camera` for this footage: chapters and commands then need no other parameter. Raises
+    DDLError for a name that is taken or is no name of a file.
+    """
+    path = PROFILES / f"{name}.yaml"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise DDLError(f"profile {name!r}: expected letters, digits, - and _, such as yard")
+    if path.exists():
+        raise DDLError(f"{path}: there already; choose another name, or remove it")
+    usual = load_profile("own-camera").asdict()
+    kept = ("dataset", "latent_dim", "epochs", "threshold_share", "alarms_per_hour")
+    lines = [f"# Footage of one's own, as `python -m data_prep advise --profile {name}` proposed."]
+    lines += [_line("profile", name), _line("data", str(source))]
+    lines += [_line(word, usual[word]) for word in kept]
+    for proposal in advice.proposals:
+        lines += textwrap.wrap(proposal.reason, 96, initial_indent="# ", subsequent_indent="# ")
+        lines.append(_line(proposal.name, proposal.value))
+    content = "\n".join(lines).encode() + b"\n"
+    write_whole(path, lambda file: file.write(content))
+    return path
+
+
+def _line(name: str, value) -> str:
+    return f"{name}: {json.dumps(value)}"  # JSON is YAML, whatever the text
 
 
 def advise(source: str | Path) -> Advice:

@@ -130,8 +130,8 @@ def read_image(path: Path, flags: int) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise DDLError(
-            f"{path}: truncated or not an image; expected a whole "
-            f"{path.suffix[1:].upper()} file, fetch it again"
+            f"{path}: truncated or not an image of 8 or 16 bits a channel; expected a whole "
+            f"{path.suffix[1:].upper()} file, fetch it again or convert it"
         )
     return image
 

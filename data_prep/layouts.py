@@ -26,7 +26,10 @@ from ddllib.errors import DDLError
 
 SPLITS = ("training", "testing")
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-VIDEOS = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv"})
+VIDEOS = frozenset(
+    {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv"}
+    | {".ts", ".mts", ".m2ts", ".flv", ".3gp", ".ogv", ".vob", ".asf"}
+)
 # The folder of each split by layout; a root that holds one of them has that layout.
 FOLDERS = {
     "common": {"training": "training", "testing": "testing"},
@@ -246,8 +249,8 @@ def plain_clips(root: Path) -> dict[str, dict[str, Clip]]:
     clips = find_clips(root, "training")
     if not clips and any(p.suffix.lower() in IMAGES for p in visible(root)):
         clips = {root.resolve().name: open_clip(root, "training")}
-    labels = root / "labels.csv"
-    labelled = clips_named(labels) if labels.is_file() else set()
+    labels = table_at(root)
+    labelled = clips_named(labels) if labels else set()
     return {
         "training": {n: c for n, c in clips.items() if n not in labelled},
         "testing": {n: replace(c, split="testing") for n, c in clips.items() if n in labelled},
@@ -371,6 +374,14 @@ def check_mask_names(masks: Sequence[Path], clip: Clip) -> None:
     )
 
 
+def table_at(place: Path) -> Path | None:
+    """The labels.csv of a folder, None where it has none; DDLError for a folder of that name."""
+    table = place / "labels.csv"
+    if table.is_dir():
+        raise DDLError(f"{table}: a folder; expected a table of labels; rename it")
+    return table if table.is_file() else None
+
+
 def find_labels(given: Path, root: Path, testing: Path) -> dict[str, Path]:
     """Every labelling of the test clips, by the name of the file or folder that holds it.
 
@@ -379,8 +390,7 @@ def find_labels(given: Path, root: Path, testing: Path) -> dict[str, Path]:
     places = dict.fromkeys((given, root))
     found = [p for place in places for p in visible(place) if p.suffix.lower() in (".mat", ".npy")]
     found += [p for p in visible(testing) if p.suffix == ".m"]
-    tables = dict.fromkeys(place / "labels.csv" for place in (*places, testing))
-    found += [p for p in tables if p.is_file()]
+    found += filter(None, map(table_at, dict.fromkeys((*places, testing))))
     found += [p for p in (testing / "test_frame_mask",) if p.is_dir()]
     labels: dict[str, Path] = {}
     for path in sorted(found, key=lambda p: natural_key(p.name)):

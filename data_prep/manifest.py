@@ -56,14 +56,20 @@ def source_checksum(root: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def checksums(manifest: dict) -> dict[str, str]:
-    """SHA-256 of every file of a prepared folder, by path relative to it."""
-    arrays = {
-        f"{split}/{name}.npy": record["sha256"]
+def checksums(out: Path, manifest: dict) -> dict[str, str]:
+    """SHA-256 of every file of the prepared folder `out`, by path relative to it.
+
+    Raises DDLError where its manifest lacks one.
+    """
+    known = {
+        f"{split}/{name}.npy": record.get("sha256")
         for split, records in manifest["clips"].items()
         for name, record in records.items()
-    }
-    return {**arrays, **manifest["sha256"]}
+    } | manifest.get("sha256", {"tracks.csv": None})
+    for path, checksum in known.items():
+        if not isinstance(checksum, str) or ".." in Path(path).parts or Path(path).is_absolute():
+            raise DDLError(f"{out / 'manifest.json'}: no checksum of {path}; prepare again")
+    return known
 
 
 def versions() -> dict[str, str]:
@@ -84,13 +90,7 @@ def verify(out: str | Path) -> dict:
     """
     out = Path(out)
     manifest = read_manifest(out / "manifest.json")
-    try:
-        expected = checksums(manifest)
-    except (KeyError, TypeError) as error:
-        raise DDLError(
-            f"{out / 'manifest.json'}: not a manifest of prepared data; run prepare again"
-        ) from error
-    for name, checksum in expected.items():
+    for name, checksum in checksums(out, manifest).items():
         if not (out / name).is_file():
             raise DDLError(f"{out / name}: missing, though the manifest lists it; prepare again")
         if file_checksum(out / name) != checksum:

@@ -9,7 +9,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from data_prep.manifest import FORMAT, checksums, file_checksum, to_json, write_atomically
+from ddllib.data import read_manifest
 from ddllib.errors import DDLError
+from ddllib.reading import read_array
 
 PARTS = ("training", "testing", "labels", "masks", "tracks.csv")
 
@@ -18,23 +20,34 @@ def read_finished(out: Path, fingerprint: str) -> dict | None:
     """The manifest of an earlier run of the same request if all its arrays are there."""
     manifest = read_earlier(out)
     same = manifest and manifest.get("fingerprint") == fingerprint
-    return manifest if same and all((out / f).is_file() for f in checksums(manifest)) else None
+    whole = same and all((out / path).is_file() for path in checksums(out, manifest))
+    return manifest if whole else None
 
 
 def read_earlier(out: Path) -> dict | None:
-    """The manifest of an earlier preparation in this form, whatever it was asked for."""
+    """The manifest of an earlier preparation in this form, whatever it was asked for.
+
+    None where there is none, or one that no preparation has written: all is then made anew.
+    """
     try:
-        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
-        return manifest if manifest["format"] == FORMAT and manifest["clips"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = read_manifest(out / "manifest.json")
+        checksums(out, manifest)
+    except DDLError:
         return None
+    return manifest if manifest.get("format") == FORMAT and manifest["clips"] else None
 
 
 def check_target(source: Path, out: Path) -> None:
     """Prepared data replaces only prepared data, never footage or a stranger's folder."""
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise DDLError(f"{out}: holds the footage itself; give another folder for prepared data")
-    ours = is_ours(out / "manifest.json") or (out / ".partial" / "records").is_dir()
+    manifest = out / "manifest.json"
+    ours = is_ours(manifest) or (out / ".partial" / "records").is_dir()
+    if not ours and manifest.exists():
+        raise DDLError(
+            f"{manifest}: damaged, or not of a preparation; remove {out} if it held prepared data, "
+            "else give another folder"
+        )
     if not ours and any((out / part).exists() for part in PARTS):
         raise DDLError(
             f"{out}: holds files that preparation would replace but did not write; "
@@ -46,7 +59,7 @@ def is_ours(path: Path) -> bool:
     """Whether a manifest was written by a preparation, of this form or an earlier one."""
     try:
         return {"format", "fingerprint"} <= json.loads(path.read_text("utf-8")).keys()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
@@ -93,12 +106,25 @@ def reuse(out: Path, work: Path, keys: Mapping[str, Mapping[str, str]]) -> None:
     for split, clips in (read_earlier(out) or {"clips": {}})["clips"].items():
         for name, record in clips.items():
             array, target = out / split / f"{name}.npy", work / split / f"{name}.npy"
-            if keys[split].get(name) != record["key"] or target.exists() or not array.is_file():
+            wanted = name in keys[split] and keys[split][name] == record.get("key")
+            if not wanted or target.exists() or not _describes(record, array):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             link(array, target)
-            if file_checksum(target) == record["sha256"]:
-                write_atomically(record_file(work, split, name), to_json(record))
+            write_atomically(record_file(work, split, name), to_json(record))
+
+
+def _describes(record: Mapping, array: Path) -> bool:
+    """Whether an array is there, is the one recorded, and has the frames that its record tells."""
+    if not array.is_file() or file_checksum(array) != record["sha256"]:
+        return False
+    try:
+        frames = len(read_array(array, "frames", "", mapped=True))
+    except (DDLError, TypeError):  # TypeError: a single value has no length
+        return False
+    read, kept = record.get("read", frames), record.get("kept")
+    counts = kept is None or (isinstance(kept, list) and len(kept) == frames)
+    return record["frames"] == frames and isinstance(read, int) and read >= frames and counts
 
 
 def link(array: Path, target: Path) -> None:

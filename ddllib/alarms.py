@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ddllib.drift import DriftMonitor
-from ddllib.errors import DDLError
 from ddllib.events import (
     Event,
     EventDetector,
@@ -27,22 +24,21 @@ from ddllib.events import (
     longest_gap,
     patch_means,
 )
-from ddllib.files import write_whole
+from ddllib.evidence import Evidence
+from ddllib.pictures import enlarged, open_video, picture
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
 LONGEST_S = 60.0  # a clip is no longer, whatever the event
 TRACE_S = 30.0  # seconds of which patch means are kept
-SIDE = 288  # pixels: small frames are enlarged to about this side
-BOX_COLOUR = (60, 60, 230)  # blue, green, red
 
 
 class Alarms:
     """A listener ``(scored, seconds)`` that finds events and leaves each one's evidence.
 
     ``folder`` gets ``events.csv`` and ``events.json`` (``EventFile``) and for each event, named by
-    its number, ``<n>.jpg`` (the peak's frame with the box), ``<n>.webm`` (``<n>.avi`` where OpenCV
-    writes no WebM; see ``open_video``) and ``<n>.npz`` (what ``event_figures.explain`` shows).
+    its number, ``<n>.webm`` (``<n>.avi`` where OpenCV writes no WebM; see ``pictures.open_video``)
+    and what explains it (``evidence.Evidence``).
     ``smooth`` is the filter over time that the threshold was chosen with, such as
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
     has changed. ``tell`` is called with one line for each event and each drift.
@@ -168,19 +164,17 @@ class Alarms:
         if self._clip:
             self._clip.number = number
         if self._peak is not None:
-            save_picture(self.folder / f"{number:04d}.jpg", boxed(self._peak.frame, event.box))
-            self._save_numbers(self.folder / f"{number:04d}.npz", event)
+            self._leave_evidence(number, event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(
             f"event {number}: {clock(event.start_s)} to {clock(event.end_s)}, "
             f"score {event.score:.4g}{suffix}"
         )
 
-    def _save_numbers(self, path: Path, event: Event) -> None:
-        """What explains the event; the file is whole or absent."""
+    def _leave_evidence(self, number: int, event: Event) -> None:
         peak, place = self._peak, best_patch(self._peak.map, self.patch)
         grid, row, column = place
-        numbers = dict(
+        evidence = Evidence(
             frame=peak.frame,
             reconstruction=peak.reconstruction,
             map=np.asarray(peak.map, np.float32),
@@ -190,7 +184,7 @@ class Alarms:
             scores=np.array([value for _, value, _ in self._trace]),
             region=np.array([float(g[grid][row, column]) for _, _, g in self._trace]),
         )
-        write_whole(path, lambda file: np.savez_compressed(file, **numbers))
+        evidence.leave(self.folder, number, event.box, self.detector.threshold)
 
 
 class _Clip:
@@ -222,64 +216,3 @@ class _Clip:
     def discard(self) -> None:
         self._video.release()
         self.path.unlink(missing_ok=True)
-
-
-def enlarged(shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width at which small frames are shown: a whole number of times their own."""
-    times = max(round(SIDE / max(shape)), 1)
-    return shape[0] * times, shape[1] * times
-
-
-def picture(frame: np.ndarray) -> np.ndarray:
-    """uint8 C x H x W (RGB or grey) to H' x W' x 3 BGR at the size it is shown."""
-    image = np.moveaxis(np.broadcast_to(frame, (3, *frame.shape[1:])), 0, -1)[..., ::-1]
-    height, width = enlarged(frame.shape[1:])
-    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def boxed(frame: np.ndarray, box: tuple[float, float, float, float] | None) -> np.ndarray:
-    """The picture of a frame with a relative box drawn into it, H' x W' x 3 BGR."""
-    image = picture(frame)
-    if box is not None:
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = np.multiply(box, [width, height, width, height]).round().astype(int)
-        cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), BOX_COLOUR, 2)
-    return image
-
-
-def save_picture(path: Path, image: np.ndarray) -> None:
-    """Write a BGR picture in the form that the name ends in, whole or not at all."""
-    encoded = cv2.imencode(path.suffix, image)[1].tobytes()
-    write_whole(path, lambda file: file.write(encoded))
-
-
-def open_video(
-    stem: Path, frame_rate: float, shape: tuple[int, int]
-) -> tuple[Path, cv2.VideoWriter]:
-    """A video to write BGR frames of ``shape`` to, and its path: WebM, which browsers play.
-
-    Where this OpenCV cannot write VP8, Motion JPEG in AVI, which browsers do not play. Raises
-    ``DDLError`` where it can write neither.
-    """
-    for code, suffix in (("VP80", ".webm"), ("MJPG", ".avi")):
-        path = stem.with_name(stem.name + suffix)
-        with _silent():
-            video = cv2.VideoWriter(
-                str(path), cv2.VideoWriter.fourcc(*code), frame_rate, shape[::-1]
-            )
-        if video.isOpened():
-            return path, video
-    raise DDLError(f"{stem}: OpenCV writes neither WebM nor AVI there; expected a writable folder")
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """OpenCV writes past Python that WebM has no tag for VP8, which does no harm."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

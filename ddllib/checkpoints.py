@@ -61,20 +61,12 @@ def save(folder: Path, who: dict, progress: dict, *parts) -> None:
     path = Path(folder) / NAME
     content = {"identity": who, **progress, "parts": [part.state_dict() for part in parts]}
     fresh = path.with_name(FRESH)
-    _remove_halves(fresh)
     with writing(fresh) as file:
         torch.save({**content, "checksum": checksum(content)}, file)
     with disk_faults(path):
         if path.exists():
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(fresh, path)
-
-
-def _remove_halves(fresh: Path) -> None:
-    """Remove what processes killed while saving have left: each half is as large as a whole."""
-    for half in fresh.parent.glob(f"{fresh.name}.*.tmp"):
-        with contextlib.suppress(OSError):  # what cannot be removed stops no training
-            half.unlink()
 
 
 def checksum(content) -> str:
@@ -193,6 +185,14 @@ def restore(folder: Path, *parts) -> dict:
     return content
 
 
+def _check_moments(optimiser: torch.optim.Optimizer) -> None:
+    """Raise ``ValueError`` for moments unlike their parameters; PyTorch takes them as they are."""
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                raise ValueError(f"{name} of {tuple(value.shape)} for {tuple(parameter.shape)}")
+
+
 def load(folder: Path, states: Sequence[dict], *parts) -> None:
     """Load states read from ``folder`` into ``parts``, as many.
 
@@ -201,6 +201,8 @@ def load(folder: Path, states: Sequence[dict], *parts) -> None:
     try:
         for part, state in zip(parts, states, strict=True):
             part.load_state_dict(state)
+            if isinstance(part, torch.optim.Optimizer):
+                _check_moments(part)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DDLError(

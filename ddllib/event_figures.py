@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ddllib.alarms import BOX_COLOUR, boxed, open_video, picture
 from ddllib.errors import DDLError
 from ddllib.events import EPOCH, Event, clock, corner, region
+from ddllib.evidence import read_evidence
 from ddllib.figures import ACCENT, ERROR_MAP, INK, SECOND, SHADE, to_image
+from ddllib.pictures import BOX_COLOUR, boxed, heat, open_video
 
 STRIP = 72  # pixels: height of the strip of scores below an annotated frame
 STRIP_S = 20.0  # seconds of scores that it shows
@@ -58,11 +58,7 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
     score, and over time the score of the picture beside the mean error of that very patch. Raises
     ``DDLError`` where the event left no numbers.
     """
-    path = Path(folder) / f"{number:04d}.npz"
-    if not path.is_file():
-        raise DDLError(f"{path}: not there; expected what an event leaves; watch the footage again")
-    with np.load(path, allow_pickle=False) as kept:
-        numbers = {name: kept[name] for name in kept.files}
+    left = read_evidence(folder, number)
     figure, axes = plt.subplot_mosaic(
         [["frame", "rebuilt", "error"], ["trace"] * 3],
         figsize=(8, 4.6),
@@ -70,23 +66,22 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         layout="constrained",
     )
     plt.close(figure)
-    error, grid = numbers["map"], tuple(int(k) for k in numbers["place"])
-    patch = int(numbers["patch"])
-    pictures = {"frame": to_image(numbers["frame"]), "rebuilt": to_image(numbers["reconstruction"])}
+    error, patch = left.map, int(left.patch)
+    pictures = {"frame": to_image(left.frame), "rebuilt": to_image(left.reconstruction)}
     for name, title in (("frame", "frame"), ("rebuilt", "reconstruction")):
         axes[name].imshow(pictures[name])
         axes[name].set_title(title)
     shown = axes["error"].imshow(error, cmap=ERROR_MAP, vmin=0)
     axes["error"].set_title("error")
     figure.colorbar(shown, ax=[axes[name] for name in ("frame", "rebuilt", "error")], shrink=0.8)
-    row, column = corner(grid, patch)
+    row, column = corner(tuple(int(k) for k in left.place), patch)
     for name in ("frame", "rebuilt", "error"):
         axes[name].set_axis_off()
         place = (column - 0.5, row - 0.5)
         axes[name].add_patch(Rectangle(place, patch, patch, fill=False, edgecolor=ACCENT, lw=1.5))
     axis = axes["trace"]
-    axis.plot(numbers["seconds"], numbers["scores"], color=INK, linewidth=1.4, label="score")
-    axis.plot(numbers["seconds"], numbers["region"], color=SECOND, linewidth=1, label="this patch")
+    axis.plot(left.seconds, left.scores, color=INK, linewidth=1.4, label="score")
+    axis.plot(left.seconds, left.region, color=SECOND, linewidth=1, label="this patch")
     axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
     axis.set(xlabel="seconds", ylabel="mean error")
     axis.legend(frameon=False, loc="best")
@@ -108,15 +103,15 @@ def annotated_video(
     ``frames`` (uint8 C x H x W) and ``maps`` (H x W) are taken one at a time, so a clip of any
     length will do; ``scores`` has N values. During an event each frame bears the box of what is
     strange in it (``events.region``, with its ``patch``). Returns the path, ``stem`` with the
-    suffix of ``alarms.open_video``.
+    suffix of ``pictures.open_video``.
     """
     top = 1.5 * max(float(np.max(scores)), threshold)
     video, path, stem = None, None, Path(stem)
     for index, (frame, error) in enumerate(zip(frames, maps, strict=True)):
         during = any(event.start <= index <= event.end for event in events)
-        seen, heat = boxed(frame, region(error, patch) if during else None), _heat(error, top)
+        seen, strange = boxed(frame, region(error, patch) if during else None), heat(error, top)
         strip = _strip(scores, index, threshold, top, seen.shape[1] * 2, frame_rate)
-        image = np.vstack([np.hstack([seen, heat]), strip])
+        image = np.vstack([np.hstack([seen, strange]), strip])
         if video is None:
             path, video = open_video(stem, frame_rate, image.shape[:2])
         video.write(image)
@@ -124,12 +119,6 @@ def annotated_video(
         raise DDLError(f"{stem}: no frames to show; expected a clip")
     video.release()
     return path
-
-
-def _heat(error: np.ndarray, top: float) -> np.ndarray:
-    scaled = np.clip(np.asarray(error, np.float32) / top * 255, 0, 255).astype(np.uint8)
-    large = picture(scaled[None])[..., 0]
-    return cv2.applyColorMap(np.ascontiguousarray(large), cv2.COLORMAP_MAGMA)
 
 
 def _strip(scores, index: int, threshold: float, top: float, width: int, frame_rate: float):

@@ -12,19 +12,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ddllib.alarms import save_picture
 from ddllib.errors import DDLError
 from ddllib.events import Event, clock, read_events
 from ddllib.files import write_whole
+from ddllib.pictures import save_picture
 
 FFV1 = cv2.VideoWriter.fourcc(*"FFV1")
 RATE = 25.0  # of a clip that is only trained on, where it means nothing
 _STYLE = """
 .ddl-events { display: flex; overflow-x: auto; scroll-snap-type: x mandatory; gap: 1em; }
 .ddl-event { flex: 0 0 100%; scroll-snap-align: start; box-sizing: border-box; }
-.ddl-event img, .ddl-event video { height: 240px; max-width: 48%; object-fit: contain;
-  vertical-align: top; display: inline-block; }
+.ddl-event figure { display: inline-block; margin: 0 .5em .5em 0; max-width: 48%; }
+.ddl-event figure.wide { max-width: 98%; }
+.ddl-event img, .ddl-event video { height: 240px; max-width: 100%; object-fit: contain; }
+.ddl-event figure.wide img { height: auto; background: #fafafa; }
+.ddl-event figcaption { font-size: 85%; }
 """
+_IMAGE = '<img src="{}" loading="lazy" alt="">'
+_VIDEO = '<video src="{}" preload="none" controls muted loop></video>'
+_MEDIA = (  # a file's suffix, its kind, how it is shown, and what is told of it
+    (".jpg", "image/jpeg", _IMAGE, "the frame of the peak"),
+    (".webm", "video/webm", _VIDEO, "the event"),
+    ("-rebuilt.jpg", "image/jpeg", _IMAGE, "what the model made of the frame"),
+    ("-error.jpg", "image/jpeg", _IMAGE, "where they differ"),
+    (".svg", "image/svg+xml", _IMAGE, "score (dark), this patch (blue), threshold (red)"),
+)
 
 
 def events_page(folder: Path | str, embed: bool = True, most: int | None = 12) -> str:
@@ -89,14 +101,15 @@ def _card(folder: Path, number: int, event: Event, facts, before, after, embed: 
 
 def _media(folder: Path, name: str, embed: bool) -> str:
     parts = []
-    for suffix, kind, tag in (
-        (".jpg", "image/jpeg", '<img src="{}" loading="lazy" alt="the frame of the peak">'),
-        (".webm", "video/webm", '<video src="{}" preload="none" controls muted loop></video>'),
-    ):
+    for suffix, kind, tag, told in _MEDIA:
         path = folder / (name + suffix)
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode() if embed else ""
-            parts.append(tag.format(f"data:{kind};base64,{data}" if embed else path.name))
+            source = f"data:{kind};base64,{data}" if embed else path.name
+            wide = ' class="wide"' if suffix == ".svg" else ""
+            parts.append(
+                f"<figure{wide}>{tag.format(source)}<figcaption>{told}</figcaption></figure>"
+            )
     if (folder / f"{name}.avi").is_file():  # no browser plays it
         parts.append(f"<p>clip: {name}.avi</p>")
     return "".join(parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import glob
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,13 +27,15 @@ def writing(path: Path | str) -> Iterator[BinaryIO]:
     """A binary file under a temporary name beside ``path``; in its place only once it is whole.
 
     It has reached the disk before it takes the place of an earlier file, so that neither a power
-    cut nor a full disk costs both. Missing folders are made. Raises ``DDLError``, and leaves the
+    cut nor a full disk costs both. Missing folders are made, and what a process that was killed
+    here has left half written is removed. Raises ``DDLError``, and leaves the
     earlier file as it was and nothing beside it, where the disk does not take the new one.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_halves(path)
         try:
             with open(part, "wb", buffering=1 << 20) as file:
                 yield file
@@ -41,6 +45,25 @@ def writing(path: Path | str) -> Iterator[BinaryIO]:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _remove_halves(path: Path) -> None:
+    """Remove halves of a file whose writers are gone; each may be as large as a whole."""
+    for half in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        writer = half.name.removesuffix(".tmp").rpartition(".")[2]
+        if writer.isdecimal() and not _is_running(int(writer)):
+            with contextlib.suppress(OSError):  # what cannot be removed keeps nobody from writing
+                half.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def write_whole(path: Path | str, writer: Callable[[BinaryIO], object]) -> None:

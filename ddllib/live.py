@@ -1,16 +1,17 @@
-"""In JupyterLab: scores of a watched folder with a slider for the threshold; in print, a figure."""
+"""In JupyterLab: a slider for the threshold over watched scores, buttons for what was normal."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddllib.errors import DDLError
 from ddllib.event_figures import timeline
-from ddllib.events import Event, EventDetector
+from ddllib.events import Event, EventDetector, clock
 from ddllib.thresholds import Threshold, release_of
 
 STEPS = 200
@@ -24,9 +25,45 @@ def threshold_view(read: Read, chosen: Threshold, least_s: float = 0.5):
     ``read`` gives the scores so far, already filtered; a button asks it again. Where no one can
     move a slider, as in a bound book, the figure at the chosen threshold comes back instead.
     """
-    if "JPY_SESSION_NAME" not in os.environ or not find_spec("ipywidgets"):
+    if not in_lab():
         return view(*read(), chosen.value, chosen.quiet, least_s)[0]
     return _widget(read, chosen, least_s)
+
+
+def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
+    """In JupyterLab a button for each event, "this was normal", which calls ``mark`` with it.
+
+    ``mark`` is ``event_page.mark_normal`` with the footage and the training folder filled in; where
+    the clip went, or why it could not, is told beside the button. None where nobody can press one.
+    """
+    if not in_lab() or not events:
+        return None
+    import ipywidgets
+
+    return ipywidgets.VBox([_mark_row(n, event, mark) for n, event in enumerate(events, start=1)])
+
+
+def _mark_row(number: int, event: Event, mark: Callable[[Event], object]):
+    import ipywidgets
+
+    when = f"event {number}, {clock(event.start_s)}: this was normal"
+    button = ipywidgets.Button(description=when, layout={"width": "24em"})
+    told = ipywidgets.Label()
+
+    def pressed(_) -> None:
+        try:
+            told.value = f"kept as {mark(event)}"
+            button.disabled = True
+        except (DDLError, OSError) as error:
+            told.value = str(error)
+
+    button.on_click(pressed)
+    return ipywidgets.HBox([button, told])
+
+
+def in_lab() -> bool:
+    """Whether somebody can press a button: a kernel of JupyterLab, with ipywidgets installed."""
+    return "JPY_SESSION_NAME" in os.environ and find_spec("ipywidgets") is not None
 
 
 def view(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -212,7 +213,8 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
     """
     made = recorded(record.facts["settings"])
     same = all(made[k] == v for k, v in settings.asdict().items() if k not in AFTERWARDS)
-    return same and record.facts["data"]["digest"] == data.digest
+    ignored = record.facts.get("ignored") == ignored_pixels(settings, data)
+    return same and ignored and record.facts["data"]["digest"] == data.digest
 
 
 def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:
@@ -323,9 +325,16 @@ def _facts(settings: Settings, data: Prepared, run: Run, seconds: float) -> dict
         "train_seconds": run.seconds,
         "score_seconds": seconds,
         "data": data_facts(data),
+        "ignored": ignored_pixels(settings, data),
         "environment": environment(),
         "history": run.history,
     }
+
+
+def ignored_pixels(settings: Settings, data: Prepared) -> str | None:
+    """A checksum of the pixels that count nothing: an image may change under its name."""
+    mask = load_ignore(settings.ignore, data.size)
+    return None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest()[:16]
 
 
 def data_facts(data: Prepared) -> dict:

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -161,7 +161,10 @@ class Settings:
         if self.start_from is None:
             return None
         place = runs_root() / self.start_from
-        return place if place.is_dir() else find_path(self.start_from)
+        place = place if place.is_dir() else find_path(self.start_from)
+        if not place.is_dir():
+            raise DDLError(f"start_from: {place} is a file; expected the folder of a trained run")
+        return place
 
     @property
     def prepared_folder(self) -> Path:
@@ -255,11 +258,14 @@ def chapter_settings(namespace: Mapping) -> Settings:
     """The settings of a chapter: its profile, and over it every parameter set in the notebook.
 
     ``namespace`` is the notebook's ``globals()``. Parameters left at None keep the profile's
-    value; a parameter injected by papermill under a name that is not known raises ``DDLError``.
+    value; a parameter injected by papermill under a name that is not known raises ``DDLError``,
+    and so does a value that no profile could hold.
     """
-    injected = _injected(namespace.get("In", ()))
+    cells = namespace.get("In", ())
+    injected = _assigned([cell for cell in cells if cell.startswith("# Parameters\n")][-1:])
     check_names(injected, "parameters")
-    for name in injected:
+    written = _assigned([cell for cell in cells if "profile" in _assigned([cell])][-1:])
+    for name in injected | (written & VOCABULARY):
         _check_value(name, namespace.get(name))
     given = {
         name: namespace[name]
@@ -276,11 +282,18 @@ def _check_value(name: str, value) -> None:
         raise DDLError(f"parameters: {name} is {value!r}; expected text, a number, true or false")
 
 
-def _injected(cells) -> set[str]:
-    """Names assigned in the last cell that papermill wrote (it begins with its comment)."""
-    injected = [cell for cell in cells if cell.startswith("# Parameters\n")][-1:]
-    assigned = [n for cell in injected for n in ast.parse(cell).body if isinstance(n, ast.Assign)]
-    return {t.id for node in assigned for t in node.targets if isinstance(t, ast.Name)}
+def _assigned(cells: Sequence[str]) -> set[str]:
+    """Names that cells assign at their top level; a cell that is not Python alone has none.
+
+    Papermill's parameters stand in a cell that begins with ``# Parameters``, those of the reader in
+    one that assigns ``profile``.
+    """
+    found = set()
+    for cell in cells:
+        with contextlib.suppress(SyntaxError, ValueError):  # %magic, or a null byte
+            nodes = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+            found |= {t.id for n in nodes for t in n.targets if isinstance(t, ast.Name)}
+    return found
 
 
 def _root(variable: str, default: str) -> Path:

@@ -19,6 +19,7 @@ from ddllib.errors import DDLError
 from ddllib.events import count_events, find_events
 
 Unit = Literal["alarms per hour", "share of frames"]
+Method = Literal["counted", "extreme value"]
 RELEASE = 0.75  # of the way from the usual score up to the threshold
 CONFIDENCE = 0.9
 STRETCHES = 16  # few clips are cut into about so many stretches
@@ -119,13 +120,15 @@ def choose_threshold(
     frame_rate: float = 25.0,
     least_s: float = 0.0,
     over: float | None = None,
+    method: Method | None = None,
 ) -> Threshold:
     """The threshold that normal footage passes at ``rate``, with the interval for other footage.
 
     ``scores`` are N for each clip of normal footage that was not trained on, filtered as they will
     be when watching. ``rate`` is alarms per hour, each at least ``least_s`` seconds long, or a
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
-    much as was given. Raises ``DDLError`` for scores that are not finite, a clip without frames
+    much as was given. ``method`` None counts where there is enough to count, and extrapolates else.
+    Raises ``DDLError`` for scores that are not finite, a clip without frames
     and a rate that cannot be meant.
     """
     clips = _checked(scores, rate, unit, frame_rate)
@@ -136,9 +139,11 @@ def choose_threshold(
     over = seconds / 3600 if over is None else over
     # Alarms come one at a time, frames above a threshold in clusters as large as their dispersion.
     held = rate * counts.total / (1 if unit == "alarms per hour" else counts.spread(rate))
-    value, method = float(counts.candidates[counts.lowest(rate)]), "counted"
-    if held < ENOUGH:
-        value, method = extrapolate(parts, quiet, rate, unit, frame_rate, least_s), "extreme value"
+    method = method or ("extreme value" if held < ENOUGH else "counted")
+    if method == "counted":
+        value = float(counts.candidates[counts.lowest(rate)])
+    else:
+        value = extrapolate(parts, quiet, rate, unit, frame_rate, least_s)
     future = over if unit == "alarms per hour" else over * 3600 * frame_rate
     low, high = interval(counts, rate, future)
     return Threshold(

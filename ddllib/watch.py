@@ -124,10 +124,11 @@ def mend(path: Path) -> int:
 def _is_row(line: bytes) -> bool:
     try:
         segment, frame, time_s, score = line.split(b",")
-        int(segment), int(frame), float(time_s), float(score)
+        counts = int(segment), int(frame)
+        float(time_s), float(score)
     except ValueError:
         return False
-    return True
+    return all(0 <= count < 1 << 63 for count in counts)
 
 
 def read_scores(folder: Path | str) -> pd.DataFrame:

@@ -148,6 +148,13 @@ UNFIT = {
 }
 
 
+def test_moments_of_another_shape_are_told_before_a_step(trained, small_settings, small_data):
+    folder, _ = trained
+    rewrite(folder, lambda c: c["parts"][2]["state"][0].update(exp_avg=torch.zeros(3)))
+    with pytest.raises(DDLError, match=r"does not fit this run \(exp_avg of \(3,\)"):
+        fit(small_settings(), small_data, folder, progress=False)
+
+
 @pytest.mark.parametrize("fault", UNFIT)
 def test_a_checkpoint_that_does_not_fit_the_run_ends_in_one_line(
     trained, small_settings, small_data, fault
@@ -186,7 +193,7 @@ def test_a_folder_come_into_its_place_meanwhile_ends_in_one_line(trained):
 
 def test_halves_left_by_killed_processes_are_removed(trained):
     folder, _ = trained
-    half, other = folder / "checkpoint.new.pt.123.tmp", folder / "scores.npz.123.tmp"
+    half, other = folder / "checkpoint.new.pt.99999999.tmp", folder / "x.99999999.tmp"
     half.write_bytes(b"half"), other.write_bytes(b"another's")
     checkpoints.save(folder, {}, {})
     assert not half.exists() and other.exists()

@@ -1,5 +1,8 @@
 """Figures, video, page and marks of events, made of what a watch leaves."""
 
+from dataclasses import replace
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -8,11 +11,11 @@ from test_alarms import LOUD, PATCH, QUIET, RATE, scored, watched
 from data_prep.frames import read_frames
 from data_prep.layouts import find_footage
 from ddllib import live
-from ddllib.alarms import open_video
 from ddllib.errors import DDLError
 from ddllib.event_figures import annotated_video, explain, timeline
 from ddllib.event_page import events_page, mark_normal, write_page
 from ddllib.events import Event, find_events, read_events
+from ddllib.pictures import open_video
 from ddllib.thresholds import Threshold
 
 SCORES = QUIET + LOUD + QUIET + LOUD + QUIET
@@ -47,6 +50,26 @@ def test_an_alarm_is_explained_by_its_frame_its_error_and_its_patch_over_time(fo
         explain(folder, 3, threshold=0.5)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"place": np.zeros(2)},
+        {"map": np.zeros(3)},
+        {"scores": np.zeros(1)},
+        {"frame": np.array(["x"])},
+        {"patch": np.array(None)},
+        {"region": None},
+    ],
+)
+def test_what_no_event_has_left_is_told_in_one_line(folder, tmp_path, change):
+    with np.load(folder / "0002.npz") as kept:
+        numbers = {**kept, **change}
+    parts = {name: value for name, value in numbers.items() if value is not None}
+    np.savez(tmp_path / "0001.npz", **parts)
+    with pytest.raises(DDLError, match="0001.npz: not what an event leaves"):
+        explain(tmp_path, 1, threshold=0.5)
+
+
 def test_the_annotated_video_holds_every_frame_and_marks_the_event(tmp_path):
     moments = [scored(k, value) for k, value in enumerate(QUIET[:20] + LOUD + QUIET[:20])]
     values = [m.score for m in moments]
@@ -70,7 +93,8 @@ def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
     page = events_page(folder)
     assert page.count('class="ddl-event"') == 2
     assert 'href="#event-2">next' in page and 'href="#event-1">back' in page
-    assert page.count("data:image/jpeg;base64,") == page.count("data:video/webm;base64,") == 2
+    assert page.count("data:image/jpeg;base64,") == 6  # frame, reconstruction, error map
+    assert page.count("data:video/webm;base64,") == page.count("data:image/svg+xml;base64,") == 2
     assert "http" not in page and "<script" not in page
 
 
@@ -82,7 +106,9 @@ def test_of_many_events_the_strongest_are_shown(tmp_path):
 
 def test_the_page_in_the_folder_names_files_that_are_there(folder):
     page = write_page(folder).read_text()
-    assert 'src="0001.webm"' in page and 'src="0002.jpg"' in page and "base64" not in page
+    for name in ("0001.webm", "0002.jpg", "0002-rebuilt.jpg", "0001-error.jpg", "0002.svg"):
+        assert f'src="{name}"' in page and (folder / name).stat().st_size
+    assert "base64" not in page
 
 
 def footage(seed=0, count=30):
@@ -187,3 +213,21 @@ def test_events_of_the_view_are_those_of_the_watch(folder):
     found = live.events_of(seconds, scores, 0.5, 0.3, 0.5)
     kept, _ = read_events(folder)
     assert [(e.start, e.end) for e in found] == [(e.start, e.end) for e in kept]
+
+
+def test_in_the_lab_a_button_sends_an_event_to_the_training_footage(monkeypatch, tmp_path):
+    pytest.importorskip("ipywidgets")
+    mark = partial(mark_normal, footage=footage(), folder=tmp_path / "yard")
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert live.normal_marks([EVENT], mark) is None
+    monkeypatch.setenv("JPY_SESSION_NAME", "lab")
+    assert live.normal_marks([], mark) is None
+    late = replace(EVENT, start=40, end=50)
+    rows = live.normal_marks([EVENT, late], mark).children
+    for row in rows:
+        button, _ = row.children
+        button.click()
+    (button, told), (failed, why) = (row.children for row in rows)
+    assert button.disabled and told.value.endswith("array-10-14")
+    assert not failed.disabled and "before the event" in why.value
+    assert list(find_footage(tmp_path / "yard").clips["training"]) == ["array-10-14"]

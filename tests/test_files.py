@@ -1,5 +1,9 @@
 """Files are whole or absent, and a disk's fault is one line."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +65,14 @@ def test_a_read_only_place_asks_for_another(tmp_path):
         disk_faults(tmp_path),
     ):
         raise OSError(30, "Read-only file system")
+
+
+def test_halves_of_writers_that_are_gone_are_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    halves = [tmp_path / f"a.json.{pid}.tmp" for pid in (gone.pid, os.getppid(), "x")]
+    other = tmp_path / f"b.json.{gone.pid}.tmp"
+    for half in (*halves, other):
+        half.touch()
+    write_whole(tmp_path / "a.json", lambda file: file.write(b"{}"))
+    assert [half.exists() for half in halves] == [False, True, True] and other.exists()

@@ -405,6 +405,44 @@ def test_a_manifest_that_does_not_fit_is_told(ready, change, fault):
         refusal_or_changed(ready[0])
 
 
+def tampered(path, change):
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(clips=[1]),
+        lambda m: m["clips"].update(training={"01": 3}),
+        lambda m: m["clips"]["training"]["01"].pop("sha256"),
+        lambda m: m["clips"]["training"]["01"].pop("key"),
+        lambda m: m["clips"]["training"]["01"].update(frames=FRAMES - 1),
+        lambda m: m["clips"]["testing"]["01"].update(kept=[0], read="x"),
+        lambda m: m.pop("sha256"),
+        lambda m: m.update(sha256={"../../x": "0"}),
+        lambda m: m.update(sha256={"tracks.csv": 3}),
+    ],
+)
+def test_of_a_tampered_manifest_nothing_is_believed(footage, ready, change):
+    """The same preparation, asked for again, is made anew where the old one cannot be trusted."""
+    out, whole = ready
+    tampered(out / "manifest.json", change)
+    tampered(out / "manifest.json", lambda m: m.update(fingerprint="another"))
+    made = prepare(footage, out, SIZE, progress=False)
+    assert made == whole and load_prepared(out).training["01"].shape == (FRAMES, 1, *SIZE)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"format": 2}'])
+def test_a_damaged_manifest_is_named_and_nothing_is_replaced(footage, ready, text):
+    out, _ = ready
+    (out / "manifest.json").write_text(text)
+    told = refusal(prepare, footage, out, SIZE, progress=False)
+    assert "manifest.json: damaged, or not of a preparation" in told
+    assert (out / "training" / "01.npy").is_file()
+
+
 def refusal_or_changed(folder):
     """`verify` too ends in one line, if in anything."""
     assert main(["verify", str(folder)]) in (0, 1)

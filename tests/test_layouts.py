@@ -298,3 +298,18 @@ def test_clips_without_leading_zeros_keep_the_order_of_their_labels(tmp_path):
     assert {n: np.flatnonzero(v).tolist() for n, v in labels.items()} == {
         f"{k + 1}": [k] for k in range(12)
     }
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".flv", ".mkv", ".3gp"])
+def test_a_videos_suffix_may_be_any_that_cameras_write(tmp_path, suffix):
+    (tmp_path / f"a{suffix}").write_bytes(b"\0")
+    assert list(layouts.find_footage(tmp_path).clips["training"]) == ["a"]
+
+
+@pytest.mark.parametrize("place", [".", "testing"])
+def test_a_folder_under_the_name_of_the_labels_is_told(tmp_path, place):
+    for split in ("training", "testing"):
+        write_frames(tmp_path / split / "frames" / "01", walk())
+    (tmp_path / place / "labels.csv").mkdir()
+    with pytest.raises(DDLError, match="labels.csv: a folder; expected a table"):
+        layouts.find_footage(tmp_path)

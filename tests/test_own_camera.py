@@ -1,5 +1,7 @@
 """Footage of one's own: rates, single videos, regions to ignore, ends for thresholds, advice."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -7,13 +9,15 @@ import pytest
 from conftest_footage import FRAMES, HEIGHT, WIDTH, walk, write_frames, write_video
 from conftest_server import camera, pictures
 
+from data_prep import advise as advise_module
 from data_prep import prepare
 from data_prep.__main__ import main
 from data_prep.advise import advise
 from data_prep.manifest import verify
 from data_prep.record import record
 from data_prep.sources import open_source
-from ddllib import DDLError, load_profile
+from ddllib import DDLError, load_profile, road
+from ddllib import settings as settings_module
 from ddllib.data import load_prepared
 from ddllib.heldout import threshold_parts
 from ddllib.ignore import load_ignore
@@ -249,3 +253,38 @@ def test_a_camera_is_recorded_as_footage(tmp_path, capsys):
     assert open_source(tmp_path / "kept", None).__iter__().__next__().image.shape == (48, 64, 3)
     with pytest.raises(DDLError, match="is kept already"):
         list(record(str(made[0]), tmp_path, 1, 10))
+
+
+def test_a_mask_changed_under_its_name_is_scored_anew(small_data, small_settings, tmp_path):
+    mask, settings = np.zeros((32, 32), np.uint8), None
+    found = []
+    for rows in (8, 16, 16):
+        mask[:rows] = 255
+        cv2.imwrite(str(tmp_path / "mask.png"), mask)
+        settings = small_settings(ignore=str(tmp_path / "mask.png"))
+        found.append(score(settings, small_data, road.train(settings, small_data, False), False))
+    first, second, third = ([r.scores[n] for n in sorted(r.scores)] for r in found)
+    assert not np.array_equal(first, second) and np.array_equal(second, third)
+    assert found[0].facts["ignored"] != found[1].facts["ignored"] == found[2].facts["ignored"]
+
+
+def test_what_is_advised_can_be_kept_as_a_profile(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(settings_module, "PROFILES", profiles_with(tmp_path / "profiles"))
+    monkeypatch.setattr(advise_module, "PROFILES", tmp_path / "profiles")
+    write_fast(tmp_path / "my yard" / "a.avi", 30)
+    command = ["advise", str(tmp_path / "my yard"), "--profile", "yard"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "yard.yaml: written" in out and "-p profile yard" in out
+    settings = load_profile("yard")
+    advised = advise(tmp_path / "my yard").settings
+    assert {name: getattr(settings, name) for name in advised} == advised
+    assert settings.data == str(tmp_path / "my yard") and settings.dataset == "own"
+    assert settings.threshold_share > 0 and settings.run_folder.name == "c3dsu-ddl-seed0"
+    assert main(command) == 1 and "there already" in capsys.readouterr().err
+    assert main([*command[:-1], "../yard"]) == 1 and "expected letters" in capsys.readouterr().err
+
+
+def profiles_with(folder):
+    shutil.copytree(settings_module.PROFILES, folder)
+    return folder

@@ -41,6 +41,22 @@ def test_a_name_injected_by_papermill_must_be_known():
         chapter_settings({"profile": "tiny", "sede": 1, "In": cells})
 
 
+def test_a_value_written_by_hand_must_be_one_that_a_profile_could_hold():
+    cell = 'profile = "tiny"\nepochs = None\nsize = (96, 96)\n'
+    cells = ["%matplotlib inline", "size = 96", cell, "model = Model()", "x = 1"]
+    with pytest.raises(DDLError, match=r"parameters: size is \(96, 96\); expected text, a number"):
+        chapter_settings({"profile": "tiny", "size": (96, 96), "In": cells})
+    named_alike = {"profile": "tiny", "size": 32, "model": object(), "In": cells}
+    assert chapter_settings(named_alike).size == 32
+
+
+def test_a_run_to_start_from_is_a_folder(tmp_path):
+    (tmp_path / "weights.pt").touch()
+    settings = load_profile("tiny", start_from=str(tmp_path / "weights.pt"))
+    with pytest.raises(DDLError, match="start_from: .*weights.pt is a file; expected the folder"):
+        _ = settings.start_folder
+
+
 @pytest.mark.parametrize(
     "changes, word",
     [

@@ -134,6 +134,8 @@ def test_the_study_splits_whole_clips_and_counts_what_held():
     row = threshold_study.study(clips, "share of frames", 0.05, RATE, splits=10)
     assert 0 <= row["independent"]["covered"] < row["stated"]["covered"] <= 1
     assert row["independent"]["width"] < row["stated"]["width"]
+    assert row["ways"]["counted"][1] == pytest.approx(0.05, abs=0.03)
+    assert set(row["ways"]) == {"counted", "extreme value"}
 
 
 def test_normal_stretches_leave_out_every_abnormal_frame():

@@ -278,3 +278,9 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
     expected = np.concatenate([score_clip(run.model, part, PATCH) for part in parts])
     assert np.allclose(read_scores(tmp_path)["score"], expected, atol=1e-5)
     assert report.segments == 2 and len(seen) == 1
+
+
+def test_rows_that_no_table_of_numbers_holds_are_left_out(tmp_path):
+    rows = f"{10**30},0,0.0,0.1", "0,-3,0.0,0.1", "0,0,0.0,0.5"
+    (tmp_path / "scores.csv").write_text("\n".join((HEADER, *rows, "")))
+    assert read_scores(tmp_path)["score"].tolist() == [0.5]

@@ -1,0 +1,94 @@
+"""What explains an event: the peak's frame, its reconstruction, where they differ, and when."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from ddllib.errors import DDLError
+from ddllib.events import Box
+from ddllib.files import write_whole
+from ddllib.pictures import boxed, heat, picture, save_picture
+from ddllib.reading import read_arrays
+
+WIDE, HIGH = 600, 120  # of the drawn trace, in its own units
+DIMENSIONS = {
+    "frame": 3, "reconstruction": 3, "map": 2, "place": 1, "patch": 0,
+    "seconds": 1, "scores": 1, "region": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is kept of one event.
+
+    ``frame`` and ``reconstruction`` are uint8, C0 x H x W and C x H x W, ``map`` the error, H x W
+    float32. ``place`` (grid, row, column; see ``events.best_patch``) is the patch of side ``patch``
+    in pixels that gave the score. The last N frames up to the event's end have ``seconds``,
+    filtered ``scores``, and in ``region`` the mean error of that very patch.
+    """
+
+    frame: np.ndarray
+    reconstruction: np.ndarray
+    map: np.ndarray
+    place: np.ndarray
+    patch: np.ndarray
+    seconds: np.ndarray
+    scores: np.ndarray
+    region: np.ndarray
+
+    def leave(self, folder: Path, number: int, box: Box | None, threshold: float) -> None:
+        """Write it into ``folder`` under the event's number; each file is whole or absent.
+
+        ``<n>.jpg`` is the frame with the box, ``<n>-rebuilt.jpg`` the reconstruction,
+        ``<n>-error.jpg`` the map, ``<n>.svg`` the scores over time, ``<n>.npz`` everything.
+        """
+        stem = f"{number:04d}"
+        save_picture(folder / f"{stem}.jpg", boxed(self.frame, box))
+        save_picture(folder / f"{stem}-rebuilt.jpg", picture(self.reconstruction))
+        save_picture(folder / f"{stem}-error.jpg", heat(self.map, float(self.map.max())))
+        trace = self.trace(threshold).encode()
+        write_whole(folder / f"{stem}.svg", lambda file: file.write(trace))
+        numbers = asdict(self)
+        write_whole(folder / f"{stem}.npz", lambda file: np.savez_compressed(file, **numbers))
+
+    def trace(self, threshold: float) -> str:
+        """The scores (dark), the patch's error (blue) and the threshold (red) as an SVG."""
+        top = 1.1 * max(threshold, *self.scores, *self.region)
+        span = float(np.ptp(self.seconds)) or 1.0
+        x = (self.seconds - self.seconds[0]) / span * WIDE
+        lines = [
+            _line(x, HIGH * (1 - self.region / top), "#4c72b0", 1),
+            _line(x, HIGH * (1 - self.scores / top), "#222222", 1.6),
+            _line(np.array([0, WIDE]), np.full(2, HIGH * (1 - threshold / top)), "#c44e52", 1),
+        ]
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" '
+            f'width="{WIDE}" height="{HIGH}">{"".join(lines)}</svg>'
+        )
+
+
+def _line(x: np.ndarray, y: np.ndarray, colour: str, width: float) -> str:
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
+
+
+def read_evidence(folder: Path | str, number: int) -> Evidence:
+    """What event ``number`` of a watched folder left.
+
+    Raises ``DDLError`` where it left nothing, or the file is of another form.
+    """
+    path = Path(folder) / f"{number:04d}.npz"
+    expected, remedy = "what an event leaves", "watch the footage again"
+    numbers = read_arrays(path, expected, remedy)
+    for name, count in DIMENSIONS.items():
+        values = numbers.get(name)
+        if values is None or values.ndim != count or values.dtype.kind not in "uif":
+            raise DDLError(f"{path}: not {expected} ({name}); {remedy}")
+    evidence = Evidence(**{field.name: numbers[field.name] for field in fields(Evidence)})
+    lengths = {len(part) for part in (evidence.seconds, evidence.scores, evidence.region)}
+    if len(evidence.place) != 3 or len(lengths) != 1:
+        raise DDLError(f"{path}: not {expected} (parts of other lengths); {remedy}")
+    return evidence
