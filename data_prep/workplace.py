@@ -43,15 +43,11 @@ def check_target(source: Path, out: Path) -> None:
         raise DDLError(f"{out}: holds the footage itself; give another folder for prepared data")
     manifest = out / "manifest.json"
     ours = is_ours(manifest) or (out / ".partial" / "records").is_dir()
-    if not ours and manifest.exists():
-        raise DDLError(
-            f"{manifest}: damaged, or not of a preparation; remove {out} if it held prepared data, "
-            "else give another folder"
-        )
-    if not ours and any((out / part).exists() for part in PARTS):
+    if not ours and any((out / part).exists() for part in (*PARTS, manifest.name)):
+        damaged = ", or remove this one if manifest.json was damaged" * manifest.exists()
         raise DDLError(
             f"{out}: holds files that preparation would replace but did not write; "
-            "give an empty folder"
+            f"give an empty folder{damaged}"
         )
 
 

@@ -439,7 +439,7 @@ def test_a_damaged_manifest_is_named_and_nothing_is_replaced(footage, ready, tex
     out, _ = ready
     (out / "manifest.json").write_text(text)
     told = refusal(prepare, footage, out, SIZE, progress=False)
-    assert "manifest.json: damaged, or not of a preparation" in told
+    assert "give an empty folder, or remove this one if manifest.json was damaged" in told
     assert (out / "training" / "01.npy").is_file()
 
 
