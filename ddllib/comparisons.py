@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ddllib.chapter import percent
 from ddllib.experiments import Trial
@@ -172,6 +173,33 @@ def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
         }
         rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
     return pd.DataFrame(rows)
+
+
+def foretold(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
+    """Held-out AUC beside the AUC on test clips, both in [0, 1], of every run that has both.
+
+    Columns ``variant``, ``seed``, ``held_out`` and ``tests``; a row for each run.
+    """
+    columns, rows = ["variant", "seed", "held_out", "tests"], []
+    for trial in trials:
+        record = trial.record()
+        if record is not None and record.metrics:
+            own = mean_held_out(record.facts["held_out"][protocol])
+            rows.append((trial.variant, trial.settings.seed, own, record.auc(protocol)))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def foretelling(pairs: pd.DataFrame) -> str:
+    """How well the held-out AUC orders runs as their test AUC does, in a sentence."""
+    if len(pairs) < 3:
+        return f"{len(pairs)} runs were scored on both: too few to say more"
+    order = stats.spearmanr(pairs["held_out"], pairs["tests"]).statistic
+    best = pairs.loc[pairs["held_out"].idxmax()]
+    return (
+        f"{len(pairs)} runs: rank correlation {order:.2f}; the run that is best by held-out clips, "
+        f"{best['variant']}, has {percent(best['tests'])} on test clips, of which the best has "
+        f"{percent(pairs['tests'].max())}"
+    )
 
 
 def _held_out(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, float]]:

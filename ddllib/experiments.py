@@ -3,10 +3,13 @@
     python -m ddllib.experiments list
     python -m ddllib.experiments run table2 [--workers 2]
     python -m ddllib.experiments publish table2
+    python -m ddllib.experiments test what-matters
 
 An experiment is a file of ``book/experiments``: a profile, what is fixed over it, named variants
 (one change each) and a grid of values; its runs are all variants times all points of the grid.
-Finished runs are skipped, interrupted ones go on, and several workers share the cores.
+Finished runs are skipped, interrupted ones go on, and several workers share the cores. ``test`` is
+for runs that were judged by held-out clips: once the choice is made, it scores the test clips with
+each, to see how well the held-out AUC foretold theirs.
 """
 
 from __future__ import annotations
@@ -23,12 +26,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddllib import road
+from ddllib import checkpoints, road
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
 from ddllib.reading import read_yaml
 from ddllib.records import Record, publish, read_record
 from ddllib.settings import RESULTS, ROOT, Settings, check_names, load_profile
+from ddllib.training import load_run
 
 FOLDER = ROOT / "book" / "experiments"
 MOST = 10_000  # runs of one experiment
@@ -158,19 +162,33 @@ def _run_apart(
     return process.returncode != 0
 
 
+def test_trial(trial: Trial) -> Record | None:
+    """The record of a held-out run with its test clips scored too; None where the run is gone."""
+    record, settings = trial.record(), trial.settings
+    if record is None or not settings.held_out or not checkpoints.exists(settings.run_folder):
+        return record
+    data = road.prepare(settings, progress=False)
+    return road.score_afterwards(settings, data, load_run(settings.run_folder), record)
+
+
+test_trial.__test__ = False  # for pytest: it is no test
+
+
 def summary(record: Record) -> str:
     """One line: what was run and how it came out, in percent."""
+    outcome = ""
     if "held_out" in record.facts:
         aucs = record.facts["held_out"]["median"]
         outcome = "held out " + ", ".join(f"{k} {100 * v:.1f}" for k, v in aucs.items())
-    else:
-        outcome = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in record.metrics.items())
+    if record.metrics:
+        tests = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in record.metrics.items())
+        outcome = f"{outcome}; test clips {tests}" if outcome else tests
     return f"{record.name}: {outcome}; {record.facts['train_seconds'] / 60:.0f} min"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ddllib.experiments", description=__doc__)
-    parser.add_argument("do", choices=["list", "run", "one", "publish"])
+    parser.add_argument("do", choices=["list", "run", "one", "publish", "test"])
     parser.add_argument("name", nargs="?", help="a file of book/experiments, or a path to another")
     parser.add_argument("index", nargs="?", type=int, help="which run, for one")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time (default 1)")
@@ -180,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _do(given: argparse.Namespace) -> int:
     names = [given.name] if given.name else sorted(p.stem for p in FOLDER.glob("*.yaml"))
-    if given.do in ("run", "one") and not given.name:
+    if given.do in ("run", "one", "test") and not given.name:
         raise DDLError(f"which experiment? one of {', '.join(names)}")
     if given.workers < 1:
         raise DDLError(f"--workers is {given.workers}; expected 1 or more")
@@ -194,7 +212,7 @@ def _do(given: argparse.Namespace) -> int:
         return 0
     for name in names:
         for trial in read_experiment(name):
-            record = trial.record()
+            record = test_trial(trial) if given.do == "test" else trial.record()
             if record and given.do == "publish":
                 record = publish(record)
             state = summary(record) if record else f"{trial.settings.run_folder.name}: not run"

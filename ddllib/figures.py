@@ -312,6 +312,16 @@ def speed_bars(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
+def scatter(pairs, x: str, y: str, names: tuple[str, str]) -> Figure:
+    """Columns ``x`` and ``y`` of a table, fractions, against each other in percent, by variant."""
+    figure, axis = _axes(figsize=(6.5, 3.4))
+    for variant, rows in pairs.groupby("variant", sort=False):
+        axis.plot(100 * rows[x], 100 * rows[y], "o", markersize=5, label=variant)
+    axis.set(xlabel=f"{names[0]}, %", ylabel=f"{names[1]}, %")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return figure
+
+
 def auc_bars(values: Mapping[str, float], limits: Mapping[str, float] | None = None) -> Figure:
     """AUC in percent by name, with an optional limit marked for some of them."""
     figure, axis = _axes(figsize=(6, 0.4 * len(values) + 0.8))

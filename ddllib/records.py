@@ -132,6 +132,7 @@ def publish(record: Record) -> Record:
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
         facts["metrics"] = evaluate_all(record.scores, record.labels)
+    if facts["metrics"] or "held_out" not in facts:
         count_scoring(facts, SCORED)
     shown = record.shown if facts["settings"]["seed"] == 0 else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name

@@ -13,6 +13,8 @@ from ddllib.comparisons import (
     difference_row,
     difference_table,
     effect_table,
+    foretelling,
+    foretold,
     kinds_table,
     mean_and_spread,
     mode_table,
@@ -101,6 +103,18 @@ def test_effects_are_paired_with_the_unchanged_variant():
     assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
     assert rows.loc["norms", "seeds"] == "2"
     assert rows.loc["wide", "held-out AUC"] == "not run"
+
+
+def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
+    runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
+    pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
+    assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
+    assert "4 runs: rank correlation 0.80; " in foretelling(pairs)
+    assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
+    assert "too few" in foretelling(pairs[:2])
+
+
+PAIRS = [(0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.88)]  # held-out, test
 
 
 def test_kinds_are_averaged_over_seeds():

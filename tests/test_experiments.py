@@ -11,7 +11,9 @@ from ddllib import DDLError, comparisons, evaluate, experiments, records, road
 from ddllib.chapter import percent
 from ddllib.experiments import FOLDER, Trial, read_experiment, run_trial
 from ddllib.records import count_scoring, publish, settings_scored
+from ddllib.scoring import score_clip
 from ddllib.settings import Settings
+from ddllib.training import load_run
 
 EXPERIMENT = """
 profile: tiny
@@ -51,7 +53,7 @@ def test_all_variants_meet_all_points_and_a_seed_comes_after_the_one_before(tmp_
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.glob("*.yaml")])
 def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
     trials = read_experiment(name)
-    assert len({t.settings.run_folder for t in trials}) == len(trials) >= 2
+    assert len({t.settings.record_folder for t in trials}) == len(trials) >= 2
     pictures = name.endswith("pilot")  # and no figures, which alone need seeds
     small = trials[0].settings.size < 256 and not pictures  # two cores can repeat it
     assert len({t.settings.seed for t in trials}) >= (3 if small else 1)
@@ -112,6 +114,28 @@ def test_held_out_runs_are_not_counted_as_scored(small_settings, small_data, res
     published = publish(road.score(settings, small_data, run, progress=False))
     assert "held_out" in published.facts and not (results / "scored.csv").exists()
     assert not (settings.profile_folder.parent / "scored.csv").exists()
+
+
+def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, results, monkeypatch):
+    settings = small_settings(held_out=1)
+    monkeypatch.setattr(road, "prepare", lambda settings, progress: small_data)
+    trial = Trial("", settings)
+    assert experiments.test_trial(trial) is None  # not run
+    run = road.train(settings, small_data, progress=False)
+    before = road.score(settings, small_data, run, progress=False)
+    after = experiments.test_trial(trial)
+    expected = {
+        name: score_clip(run.model, frames, settings.patch_size)
+        for name, frames in small_data.testing.items()
+    }
+    assert after.auc("raw") == evaluate(expected, small_data.labels, "raw").auc
+    assert after.facts["held_out"] == before.facts["held_out"]
+    assert after.scores.keys() == before.scores.keys() and not before.metrics
+    assert publish(after).metrics == after.metrics and "test clips raw" in experiments.summary(
+        after
+    )
+    assert "held_out=1" in (results / "scored.csv").read_text()
+    assert road.score(settings, small_data, load_run(run.folder), progress=False).metrics
 
 
 def test_what_is_done_to_scores_makes_no_new_setting(tmp_path):
