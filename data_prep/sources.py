@@ -17,6 +17,8 @@ is read by a thread of its own, whatever the reader of the frames does meanwhile
 User names, passwords and whatever follows a "?" in an address never appear in a message.
 """
 
+import bisect
+import hashlib
 import os
 import re
 import sys
@@ -37,6 +39,7 @@ from ddllib.errors import DDLError
 BACKLOG = 8  # frames; a pause of a second at 8 frames per second costs none
 SCHEMES = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "udp", "srt", "tcp"})
 LIVE_SCHEMES = SCHEMES - {"http", "https"}  # the others may also serve a file
+BEGINNING = 1 << 16  # bytes of a file by which it is known again
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before connecting again
 
 
@@ -156,11 +159,37 @@ class Recording:
         self.name = path.name or str(path)
         self.wish = wish
         self.clips = [replace(clip, rate=wish.rate) for clip in clips_at(path)]
+        self._starts: list[float] = []  # of the clips read so far, seconds
         self._stopped = threading.Event()
+
+    @property
+    def identity(self) -> str:
+        """The same for the same footage at the same rate, also in another process.
+
+        Of each clip the beginning counts, so that a file that grows stays the same footage.
+        """
+        digest = hashlib.sha256(f"{self.wish.rate}".encode())
+        for clip in self.clips:
+            digest.update(f"{clip.files[0].resolve()}\0".encode())
+            with open(clip.files[0], "rb") as file:
+                digest.update(file.read(BEGINNING))
+        return digest.hexdigest()
+
+    def where(self, time_s: float) -> tuple[str, float] | None:
+        """The clip that a time lies in, by its name, and the seconds from its beginning on.
+
+        None where there is but one clip.
+        """
+        if len(self.clips) == 1 or not self._starts:
+            return None
+        index = max(bisect.bisect_right(self._starts, time_s) - 1, 0)
+        return self.clips[index].path.name, time_s - self._starts[index]
 
     def __iter__(self) -> Iterator[Frame]:
         index, start, wish = 0, 0.0, self.wish
+        self._starts.clear()
         for clip in self.clips:
+            self._starts.append(start)
             gap, time_s, step = True, start, 0.0
             for timed in read_timed(clip):
                 if self._stopped.is_set():
@@ -189,8 +218,11 @@ class _Waiting:
 class Stream:
     """The frames of a webcam or an address, read by a thread of its own.
 
-    `dropped` and `reconnections` count what has happened so far.
+    `dropped` and `reconnections` count what has happened so far. Nobody can watch it again: it has
+    no `identity`, and no clips to tell `where` an event lies.
     """
+
+    identity = None
 
     def __init__(self, address: str, wish: Wish, live: bool | None = None):
         self.name = shown(address)
@@ -217,6 +249,9 @@ class Stream:
             thread.join(timeout=1)  # it may wait for the network; then it ends by itself later
         if self._fault:
             raise self._fault
+
+    def where(self, time_s: float) -> None:
+        """Nowhere but in time."""
 
     def stop(self) -> None:
         """End the iteration soon; may be called from a signal handler."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ddllib.events import (
     is_gap,
     longest_gap,
     patch_means,
+    when,
 )
 from ddllib.evidence import Evidence
 from ddllib.pictures import enlarged, open_video, picture
@@ -41,7 +43,8 @@ class Alarms:
     and what explains it (``evidence.Evidence``).
     ``smooth`` is the filter over time that the threshold was chosen with, such as
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
-    has changed. ``tell`` is called with one line for each event and each drift.
+    has changed; ``where`` gives the clip that a time lies in (``data_prep.sources``). ``tell`` is
+    called with one line for each event and each drift.
     """
 
     def __init__(
@@ -54,10 +57,11 @@ class Alarms:
         smooth=None,
         drift: DriftMonitor | None = None,
         facts: Mapping | None = None,
+        where: Callable[[float], tuple[str, float] | None] | None = None,
         tell: Callable[[str], None] = print,
     ):
         self.folder, self.frame_rate, self.patch = Path(folder), frame_rate, patch
-        self.smooth, self.drift, self.tell = smooth, drift, tell
+        self.smooth, self.drift, self.where, self.tell = smooth, drift, where, tell
         self.gap_s = longest_gap(frame_rate)
         self.detector = EventDetector(
             threshold.value, threshold.release, least_s, patch, self.gap_s
@@ -160,16 +164,16 @@ class Alarms:
     def _record(self, event: Event | None) -> None:
         if event is None:
             return
+        place = self.where(event.start_s) if self.where else None
+        if place:
+            event = replace(event, clip=place[0], clip_s=place[1])
         number = self.file.append(event)
         if self._clip:
             self._clip.number = number
         if self._peak is not None:
             self._leave_evidence(number, event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
-        self.tell(
-            f"event {number}: {clock(event.start_s)} to {clock(event.end_s)}, "
-            f"score {event.score:.4g}{suffix}"
-        )
+        self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
 
     def _leave_evidence(self, number: int, event: Event) -> None:
         peak, place = self._peak, best_patch(self._peak.map, self.patch)

@@ -106,9 +106,11 @@ def alarms(
     chosen: Threshold,
     folder: Path | str,
     tell: Callable[[str], None] = print,
+    where: Callable[[float], tuple[str, float] | None] | None = None,
 ) -> Alarms:
     """What listens to a watch and leaves its events in ``folder``, filtered as the threshold was.
 
+    ``where`` is the source's, to tell in which of several clips an event lies.
     A change of the scene is judged by the background of the training footage.
     """
     from data_prep.sources import shown
@@ -121,9 +123,8 @@ def alarms(
     drift = DriftMonitor(rate, background(frames), high=chosen.release)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
-    return Alarms(
-        chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, facts=facts, tell=tell
-    )
+    options = {"facts": facts, "where": where, "tell": tell}
+    return Alarms(chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, **options)
 
 
 def watch_folder(settings: Settings) -> Path:

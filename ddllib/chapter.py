@@ -131,6 +131,7 @@ def event_table(events: Sequence[Event]) -> pd.DataFrame:
     rows = [
         {
             "event": number,
+            **({"clip": event.clip, "in it, s": f"{event.clip_s:.1f}"} if event.clip else {}),
             "start, s": f"{event.start_s:.1f}",
             "end, s": f"{event.end_s:.1f}",
             "peak, s": f"{event.peak_s:.1f}",

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ddllib.errors import DDLError
-from ddllib.events import Event, clock, read_events
+from ddllib.events import Event, read_events, when
 from ddllib.files import write_whole
 from ddllib.pictures import save_picture
 
@@ -81,7 +81,7 @@ def _why(facts: Mapping) -> str:
 def _card(folder: Path, number: int, event: Event, facts, before, after, embed: bool) -> str:
     threshold = facts.get("threshold", {}).get("value")
     told = [
-        f"{clock(event.start_s)} to {clock(event.end_s)}",
+        when(event),
         f"score {event.score:.4g}" + (f" (threshold {threshold:.4g})" if threshold else ""),
         "still running when the footage ended" if event.open else "",
         f"the scene had changed: {event.drift}" if event.drift else "",

@@ -32,6 +32,7 @@ class Event:
     ``score`` is the peak's. ``box`` is (x0, y0, x1, y1), relative to the picture, in [0, 1], of
     what is strange at the peak (``region``), None without an error map. ``open`` says that the
     footage ended before the event did; ``drift`` why it is not to be trusted, else it is empty.
+    Where several clips were watched, ``clip`` names the one and ``clip_s`` is the start in it.
     """
 
     start_s: float
@@ -44,6 +45,8 @@ class Event:
     box: Box | None = None
     open: bool = False
     drift: str = ""
+    clip: str = ""
+    clip_s: float = 0.0
 
 
 class EventDetector:
@@ -162,6 +165,13 @@ def clock(seconds: float) -> str:
     return f"{int(hours)}:{int(rest // 60):02d}:{rest % 60:04.1f}"
 
 
+def when(event: Event) -> str:
+    """From when to when an event lasted; of several clips, in which."""
+    shift = event.start_s - event.clip_s if event.clip else 0.0
+    span = f"{clock(event.start_s - shift)} to {clock(event.end_s - shift)}"
+    return f"{event.clip} {span}" if event.clip else span
+
+
 def find_events(
     scores: np.ndarray,
     threshold: float,
@@ -250,7 +260,7 @@ def region(error: np.ndarray, patch: int, share: float = SHARE) -> Box:
 
 COLUMNS = (
     "event", "start_s", "end_s", "peak_s", "start", "end", "peak", "score",
-    "x0", "y0", "x1", "y1", "open", "drift",
+    "x0", "y0", "x1", "y1", "open", "drift", "clip", "clip_s",
 )  # fmt: skip
 
 
@@ -291,7 +301,13 @@ class EventFile:
         if self.path.exists():
             content = self.path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
-        whole = whole or (",".join(COLUMNS) + "\n").encode()
+        header = (",".join(COLUMNS) + "\n").encode()
+        whole = whole or header
+        if not whole.startswith(header):
+            raise DDLError(
+                f"{self.path}: a table with other columns; expected {','.join(COLUMNS)}; choose "
+                "another folder or remove this one"
+            )
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.write(whole)
             file.truncate()
@@ -303,7 +319,8 @@ def _row(number: int, event: Event) -> list:
     times = [f"{value:.3f}" for value in (event.start_s, event.end_s, event.peak_s)]
     frames = [event.start, event.end, event.peak]
     score = f"{event.score:.6g}"
-    return [number, *times, *frames, score, *box, int(event.open), event.drift]
+    clip = [event.clip, f"{event.clip_s:.3f}" if event.clip else ""]
+    return [number, *times, *frames, score, *box, int(event.open), event.drift, *clip]
 
 
 def read_events(folder: Path | str) -> tuple[list[Event], dict]:
@@ -334,4 +351,6 @@ def _parsed(rows: Iterable[Mapping[str, str]]) -> Iterator[Event]:
             box,
             bool(int(row["open"])),
             row["drift"],
+            row.get("clip") or "",  # absent from tables written before there was one
+            float(row.get("clip_s") or 0),
         )

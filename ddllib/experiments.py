@@ -162,16 +162,13 @@ def _run_apart(
     return process.returncode != 0
 
 
-def test_trial(trial: Trial) -> Record | None:
+def tested(trial: Trial) -> Record | None:
     """The record of a held-out run with its test clips scored too; None where the run is gone."""
     record, settings = trial.record(), trial.settings
     if record is None or not settings.held_out or not checkpoints.exists(settings.run_folder):
         return record
     data = road.prepare(settings, progress=False)
     return road.score_afterwards(settings, data, load_run(settings.run_folder), record)
-
-
-test_trial.__test__ = False  # for pytest: it is no test
 
 
 def summary(record: Record) -> str:
@@ -212,7 +209,7 @@ def _do(given: argparse.Namespace) -> int:
         return 0
     for name in names:
         for trial in read_experiment(name):
-            record = test_trial(trial) if given.do == "test" else trial.record()
+            record = tested(trial) if given.do == "test" else trial.record()
             if record and given.do == "publish":
                 record = publish(record)
             state = summary(record) if record else f"{trial.settings.run_folder.name}: not run"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ddllib.errors import DDLError
 from ddllib.event_figures import timeline
-from ddllib.events import Event, EventDetector, clock
+from ddllib.events import Event, EventDetector, when
 from ddllib.thresholds import Threshold, release_of
 
 STEPS = 200
@@ -46,8 +46,8 @@ def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
 def _mark_row(number: int, event: Event, mark: Callable[[Event], object]):
     import ipywidgets
 
-    when = f"event {number}, {clock(event.start_s)}: this was normal"
-    button = ipywidgets.Button(description=when, layout={"width": "24em"})
+    text = f"event {number}, {when(event)}: this was normal"
+    button = ipywidgets.Button(description=text, layout={"width": "auto"})
     told = ipywidgets.Label()
 
     def pressed(_) -> None:

@@ -20,11 +20,12 @@ from ddllib.commands import run_command
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
-from ddllib.files import disk_faults
+from ddllib.files import disk_faults, write_whole
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
 NAME = "scores.csv"
+SOURCE = "source.txt"  # beside it: which recording was watched last, to go on with it
 HEADER = "segment,frame,time_s,score"
 REMEMBERED = 10_000  # delays that the report is made of, the newest
 TAIL = 1 << 16  # bytes at a table's end that are looked at for its last whole row
@@ -163,7 +164,8 @@ def watch(
     time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
     ``interrupt`` is told of gaps by it. About every ``every``
     seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it cleanly: every
-    answer that can still be given is written.
+    answer that can still be given is written. A recording that was watched into the folder before
+    (its ``identity``) is gone on with behind its last scored frame.
     """
     folder = Path(folder)
     with disk_faults(folder):
@@ -171,8 +173,12 @@ def watch(
     end = getattr(source, "stop", lambda: None)
     with _claimed(folder), stop_between_steps(end) as stop:
         table = Table(folder / NAME)
+        behind = _scored_before(folder, source)
+        if behind >= 0:
+            tell(f"{_name(source)}: frames up to {behind} were scored before; going on behind them")
         try:
-            watched = _Loop(source, scorer, table, tuple(listeners)).run(every, tell, stop)
+            loop = _Loop(source, scorer, table, tuple(listeners), behind)
+            watched = loop.run(every, tell, stop)
         finally:
             table.close()
         watched.stopped = stop.signal
@@ -180,9 +186,21 @@ def watch(
     return watched
 
 
+def _scored_before(folder: Path, source) -> int:
+    """The last frame scored of this very recording, -1 where it is watched for the first time."""
+    note, identity = folder / SOURCE, getattr(source, "identity", None)
+    known = note.read_text("utf-8", "replace") if note.is_file() else None
+    if identity is not None and known == identity:
+        frames = read_scores(folder)["frame"]
+        return int(frames.iloc[-1]) if len(frames) else -1
+    write_whole(note, lambda file: file.write((identity or "").encode()))
+    return -1
+
+
 class _Loop:
-    def __init__(self, source, scorer: StreamScorer, table: Table, listeners: tuple):
+    def __init__(self, source, scorer: StreamScorer, table: Table, listeners: tuple, behind: int):
         self.source, self.scorer, self.table, self.listeners = source, scorer, table, listeners
+        self.behind = behind  # frames up to this one were scored before
         self.unanswered: deque = deque()  # frames pushed, without their images
         self.watched = Watched()
 
@@ -190,6 +208,10 @@ class _Loop:
         started = told = time.monotonic()
         self.scorer.reset()
         for frame in self.source:
+            if frame.index <= self.behind:
+                if stop:
+                    break
+                continue
             if frame.gap and self.watched.frames:
                 self.end_piece()
                 for listener in self.listeners:
@@ -317,7 +339,7 @@ def _watch_by(given: argparse.Namespace) -> int:
         return _status(watch(source, scorer, given.to, every=given.every))
     chosen = camera.threshold(settings, data, run)
     print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
-    alarms = camera.alarms(settings, data, chosen, given.to)
+    alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
     try:
         listeners = [alarms, _Page(alarms)]
         return _status(watch(source, scorer, given.to, listeners, every=given.every))

@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.sources import open_source
 from ddllib import alarms
 from ddllib.alarms import Alarms
 from ddllib.drift import Drift
+from ddllib.errors import DDLError
+from ddllib.event_page import write_page
 from ddllib.events import read_events
+from ddllib.pictures import open_video
 from ddllib.thresholds import Threshold
 
 RATE, SIDE, PATCH = 10.0, 32, 8
@@ -65,6 +69,35 @@ def frames_of(path):
     while (answer := video.read())[0]:
         found.append(answer[1])
     return found
+
+
+def test_of_several_clips_an_event_names_its_own(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("monday", "tuesday"):
+        path, video = open_video(tmp_path / "in" / name, RATE, (SIDE, SIDE))
+        for _ in range(60):
+            video.write(np.zeros((SIDE, SIDE, 3), np.uint8))
+        video.release()
+    source = open_source(tmp_path / "in", SIDE)
+    seconds = [frame.time_s for frame in source]
+    lines, scores = [], QUIET + [0.1] * 10 + LOUD + QUIET[:43]
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, where=source.where, tell=lines.append)
+    for k, (at, score) in enumerate(zip(seconds, scores, strict=True)):
+        listener(scored(k, score), at)
+    listener.close()
+    (event,), _ = read_events(tmp_path)
+    assert event.clip == "tuesday.webm" and event.clip_s == pytest.approx(1.0, abs=0.01)
+    assert event.start_s == pytest.approx(7.0, abs=0.01)
+    assert lines[1].startswith("event 1: tuesday.webm 0:00:01.0 to 0:00:01.6, score")
+    assert "tuesday.webm 0:00:01.0" in write_page(tmp_path).read_text()
+    assert open_source(path, SIDE).where(0.5) is None
+
+
+def test_a_table_of_events_with_other_columns_is_left_alone(tmp_path):
+    (tmp_path / "events.csv").write_text("event,start_s\n1,2.0\n")
+    with pytest.raises(DDLError, match="events.csv: a table with other columns"):
+        watched(tmp_path, [])
+    assert (tmp_path / "events.csv").read_text() == "event,start_s\n1,2.0\n"
 
 
 QUIET, LOUD = [0.1] * 60, [0.7, 0.8, 0.9, 0.8, 0.7, 0.7, 0.6]

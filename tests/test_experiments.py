@@ -120,10 +120,10 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     settings = small_settings(held_out=1)
     monkeypatch.setattr(road, "prepare", lambda settings, progress: small_data)
     trial = Trial("", settings)
-    assert experiments.test_trial(trial) is None  # not run
+    assert experiments.tested(trial) is None  # not run
     run = road.train(settings, small_data, progress=False)
     before = road.score(settings, small_data, run, progress=False)
-    after = experiments.test_trial(trial)
+    after = experiments.tested(trial)
     expected = {
         name: score_clip(run.model, frames, settings.patch_size)
         for name, frames in small_data.testing.items()

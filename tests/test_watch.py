@@ -88,6 +88,44 @@ def test_a_second_watch_goes_on_behind_the_first_in_a_new_segment(tmp_path):
     assert table["segment"].is_monotonic_increasing and len(set(table["segment"])) == 2
 
 
+class Again:
+    """A recording of a few frames that is known again by its identity."""
+
+    name, dropped, reconnections = "again", 0, 0
+
+    def __init__(self, frames, identity="a"):
+        self.frames, self.identity = frames, identity
+
+    def __iter__(self):
+        return iter(self.frames)
+
+
+def test_a_recording_is_gone_on_with_behind_its_last_scored_frame(tmp_path):
+    model, clip, told = a_model(), a_clip(frames=12), []
+
+    def seen(count, identity="a"):
+        source = Again(frames_of(clip)[:count], identity)
+        return watch(source, StreamScorer(model, PATCH), tmp_path, tell=told.append).scored
+
+    assert seen(7) == 7 and seen(12) == 5 and seen(12) == 0
+    assert "again: frames up to 6 were scored before; going on behind them" in told
+    table = read_scores(tmp_path)
+    assert table["frame"].tolist() == list(range(12))
+    expected = np.concatenate([score_clip(model, part, PATCH) for part in (clip[:7], clip[7:])])
+    assert np.allclose(table["score"], expected, atol=1e-5)
+    assert seen(12, "another") == 12 and seen(12, None) == 12
+
+
+def test_the_same_footage_is_known_again_and_no_other(tmp_path):
+    for name in "ab":
+        write_video(tmp_path / f"{name}.avi", pictures(4 + ord(name) % 2))
+    a, again, slower, b = (
+        open_source(tmp_path / f"{name}.avi", 32, rate=rate).identity
+        for name, rate in (("a", None), ("a", None), ("a", 5), ("b", None))
+    )
+    assert a == again and len({a, slower, b}) == 3
+
+
 @pytest.mark.parametrize(
     "torn, rows",
     [
