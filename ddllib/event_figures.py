@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,14 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ddllib.errors import DDLError
-from ddllib.events import EPOCH, Event, clock, corner, region
+from ddllib.events import EPOCH, Event, clock, corner
 from ddllib.evidence import read_evidence
 from ddllib.figures import ACCENT, ERROR_MAP, INK, SECOND, SHADE, to_image
-from ddllib.pictures import BOX_COLOUR, boxed, heat, open_video
-
-STRIP = 72  # pixels: height of the strip of scores below an annotated frame
-STRIP_S = 20.0  # seconds of scores that it shows
 
 
 def timeline(
@@ -86,50 +81,3 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
     axis.set(xlabel="seconds", ylabel="mean error")
     axis.legend(frameon=False, loc="best")
     return figure
-
-
-def annotated_video(
-    frames: Iterable[np.ndarray],
-    maps: Iterable[np.ndarray],
-    scores: np.ndarray,
-    stem: Path | str,
-    threshold: float,
-    events: Sequence[Event],
-    frame_rate: float,
-    patch: int,
-) -> Path:
-    """A video of a whole clip: the frame, its error map beside it, a strip of scores below.
-
-    ``frames`` (uint8 C x H x W) and ``maps`` (H x W) are taken one at a time, so a clip of any
-    length will do; ``scores`` has N values. During an event each frame bears the box of what is
-    strange in it (``events.region``, with its ``patch``). Returns the path, ``stem`` with the
-    suffix of ``pictures.open_video``.
-    """
-    top = 1.5 * max(float(np.max(scores)), threshold)
-    video, path, stem = None, None, Path(stem)
-    for index, (frame, error) in enumerate(zip(frames, maps, strict=True)):
-        during = any(event.start <= index <= event.end for event in events)
-        seen, strange = boxed(frame, region(error, patch) if during else None), heat(error, top)
-        strip = _strip(scores, index, threshold, top, seen.shape[1] * 2, frame_rate)
-        image = np.vstack([np.hstack([seen, strange]), strip])
-        if video is None:
-            path, video = open_video(stem, frame_rate, image.shape[:2])
-        video.write(image)
-    if video is None:
-        raise DDLError(f"{stem}: no frames to show; expected a clip")
-    video.release()
-    return path
-
-
-def _strip(scores, index: int, threshold: float, top: float, width: int, frame_rate: float):
-    """The scores of the seconds before a frame, newest at the right; red above the threshold."""
-    strip = np.full((STRIP, width, 3), 255, np.uint8)
-    steps = np.linspace(-STRIP_S * frame_rate, 0, width)
-    columns = np.flatnonzero(steps + index >= 0)
-    values = np.asarray(scores)[(steps[columns] + index).round().astype(int)]
-    rows = np.clip((1 - values / top) * (STRIP - 1), 0, STRIP - 1).astype(int)
-    for column, row, value in zip(columns, rows, values, strict=True):
-        strip[row:, column] = BOX_COLOUR if value > threshold else (200, 170, 130)
-    line = int((1 - threshold / top) * (STRIP - 1))
-    strip[line, :] = (40, 40, 40)
-    return strip

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
+from ddllib.annotated import AnnotatedVideo
 from ddllib.commands import run_command
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
@@ -298,6 +299,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", type=Path, required=True, help="folder for scores and events")
     parser.add_argument("--alarms", type=float, default=1.0, help="false ones an hour (default 1)")
     parser.add_argument("--no-alarms", action="store_true", help="only scores, no events")
+    video = "also a video of all that is watched, with error maps and scores"
+    parser.add_argument("--video", action="store_true", help=video)
     parser.add_argument("--ignore", help="an image, white where nothing counts")
     parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
@@ -340,12 +343,18 @@ def _watch_by(given: argparse.Namespace) -> int:
     chosen = camera.threshold(settings, data, run)
     print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
     alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
+    listeners = [alarms, _Page(alarms)]
+    if given.video:
+        stem = given.to / time.strftime("annotated-%Y-%m-%d-%H%M%S")
+        listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
     try:
-        listeners = [alarms, _Page(alarms)]
         return _status(watch(source, scorer, given.to, listeners, every=given.every))
     finally:
         alarms.close()
         print(f"{write_page(given.to)}: the events, to step through")
+        if given.video:
+            listeners[-1].close()
+            print(f"{listeners[-1].path or stem}: the video")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def walkway(tmp_path_factory):
 def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
     given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600"]) == 0
+    assert main([*given, "--alarms", "600", "--video"]) == 0
     told = capsys.readouterr().out
     assert "threshold" in told and "alarms per hour" in told and "event 1: " in told
     scores, (events, facts) = read_scores(tmp_path), read_events(tmp_path)
@@ -55,6 +55,7 @@ def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     number = f"{1 + events.index(block[0]):04d}"
     assert {".jpg", ".npz"} <= {p.suffix for p in tmp_path.glob(f"{number}.*")}
     assert number in (tmp_path / "index.html").read_text()
+    assert len(list(tmp_path.glob("annotated-*"))) == 1 and "the video" in told
 
 
 def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
@@ -96,7 +97,7 @@ def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path):
 def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
     given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600"]) == 0
+    assert main([*given, "--alarms", "600", "--video"]) == 0
     before = pd.read_csv(tmp_path / "events.csv")
     assert main([*given, "--alarms", "60"]) == 1
     assert "events of another source, threshold or filter" in capsys.readouterr().err

@@ -6,13 +6,14 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
-from test_alarms import LOUD, PATCH, QUIET, RATE, scored, watched
+from test_alarms import LOUD, PATCH, QUIET, RATE, frames_of, scored, watched
 
 from data_prep.frames import read_frames
 from data_prep.layouts import find_footage
 from ddllib import live
+from ddllib.annotated import AnnotatedVideo
 from ddllib.errors import DDLError
-from ddllib.event_figures import annotated_video, explain, timeline
+from ddllib.event_figures import explain, timeline
 from ddllib.event_page import events_page, mark_normal, write_page
 from ddllib.events import Event, find_events, read_events
 from ddllib.pictures import open_video
@@ -70,23 +71,22 @@ def test_what_no_event_has_left_is_told_in_one_line(folder, tmp_path, change):
         explain(tmp_path, 1, threshold=0.5)
 
 
-def test_the_annotated_video_holds_every_frame_and_marks_the_event(tmp_path):
+def test_the_annotated_video_holds_every_frame_and_marks_what_is_strange(tmp_path):
     moments = [scored(k, value) for k, value in enumerate(QUIET[:20] + LOUD + QUIET[:20])]
-    values = [m.score for m in moments]
-    events = find_events(values, 0.5, 0.3, RATE, maps=[m.map for m in moments], patch=PATCH)
-    frames, maps = (m.frame for m in moments), (m.map for m in moments)
-    path = annotated_video(frames, maps, values, tmp_path / "all", 0.5, events, RATE, PATCH)
-    video, seen = cv2.VideoCapture(str(path)), []
-    while (answer := video.read())[0]:
-        seen.append(answer[1].astype(int))
+    video = AnnotatedVideo(tmp_path / "all", 0.5, RATE, PATCH)
+    assert video.path is None
+    for moment in moments:
+        video(moment, moment.index / RATE)
+    video.close()
+    seen = [frame.astype(int) for frame in frames_of(video.path)]
     assert len(seen) == len(moments)
     height, width = seen[0].shape[:2]
     assert width == 2 * 288 and height > 288
     redness = [np.mean(f[:288, :288, 2] - f[:288, :288, 0]) for f in seen]
-    inside = slice(events[0].start, events[0].end + 1)
-    assert min(redness[inside]) > max(redness[: events[0].start]) + 1
-    with pytest.raises(DDLError, match="no frames"):
-        annotated_video([], [], [1.0], tmp_path / "none", 0.5, [], RATE, PATCH)
+    assert min(redness[20 : 20 + len(LOUD)]) > max(redness[:20]) + 1
+    newest = [f[292:, -4:, 0].min() < 120 for f in seen]  # a red bar has little blue
+    assert newest[20 : 20 + len(LOUD)] == [True] * len(LOUD)
+    video.close()  # twice does no harm
 
 
 def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
