@@ -29,7 +29,7 @@ _STYLE = """
 .ddl-event figcaption { font-size: 85%; }
 """
 _IMAGE = '<img src="{}" loading="lazy" alt="">'
-_VIDEO = '<video src="{}" preload="none" controls muted loop></video>'
+_VIDEO = '<video src="{}" preload="metadata" controls muted loop></video>'
 _MEDIA = (  # a file's suffix, its kind, how it is shown, and what is told of it
     (".jpg", "image/jpeg", _IMAGE, "the frame of the peak"),
     (".webm", "video/webm", _VIDEO, "the event"),
@@ -58,7 +58,8 @@ def events_page(folder: Path | str, embed: bool = True, most: int | None = 12) -
         _card(folder, number, event, facts, before, after, embed)
         for (number, event), before, after in zip(shown, links, links[2:], strict=False)
     ]
-    left = f"<p>{len(shown)} of {len(events)} events{_why(facts)}.</p>"
+    all_of_them = " ".join(f'<a href="#event-{number}">{number}</a>' for number, _ in shown)
+    left = f"<p>{len(shown)} of {len(events)} events{_why(facts)}: {all_of_them}</p>"
     return f'<style>{_STYLE}</style>{left}<div class="ddl-events">{"".join(cards)}</div>'
 
 
@@ -66,6 +67,7 @@ def write_page(folder: Path | str) -> Path:
     """Leave ``index.html`` in a watched folder, to be opened in a browser; returns its path."""
     path = Path(folder) / "index.html"
     head = '<!doctype html><meta charset="utf-8"><title>Events</title>'
+    head += "<style>body { font: 16px/1.4 sans-serif; margin: 1em 2em; }</style>"
     page = head + events_page(folder, embed=False, most=None)
     write_whole(path, lambda file: file.write(page.encode()))
     return path
