@@ -212,7 +212,7 @@ def _do(given: argparse.Namespace) -> int:
             record = tested(trial) if given.do == "test" else trial.record()
             if record and given.do == "publish":
                 record = publish(record)
-            state = summary(record) if record else f"{trial.settings.run_folder.name}: not run"
+            state = summary(record) if record else f"{trial.settings.record_folder.name}: not run"
             print(f"{name}, {trial.variant}: {state}" if trial.variant else f"{name}: {state}")
     return 0
 

@@ -97,7 +97,6 @@ def delays(watched: Watched, rate: float) -> dict:
     return {
         "median": watched.delay(),
         "p95": watched.delay(0.95),
-        "longest": float(values.max()),
         "part_s": PART_S,
         "parts": [float(np.median(values[k : k + part])) for k in range(0, len(values), part)],
     }
@@ -187,9 +186,8 @@ def lines(report: Mapping) -> list[str]:
     told = [
         f"{report['scored']} of {report['sent']} frames scored at {report['rate']:g} per second; "
         f"{report['dropped']} dropped",
-        f"delay: median {delay['median']:.3f} s, 95 % within {delay['p95']:.3f} s, longest "
-        f"{delay['longest']:.3f} s; in the first half minute {parts[0]:.3f} s, in the last "
-        f"{parts[-1]:.3f} s",
+        f"delay: median {delay['median']:.3f} s, 95 % within {delay['p95']:.3f} s; in the first "
+        f"half minute {parts[0]:.3f} s, in the last {parts[-1]:.3f} s",
         f"largest difference from the scores of the same frames at rest: "
         f"{report['largest_difference']:.1g} ({report['precision']})",
     ]
