@@ -183,9 +183,10 @@ def foretold(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     columns, rows = ["variant", "seed", "held_out", "tests"], []
     for trial in trials:
         record = trial.record()
-        if record is not None and record.metrics:
+        if record is not None and record.tests:
             own = mean_held_out(record.facts["held_out"][protocol])
-            rows.append((trial.variant, trial.settings.seed, own, record.auc(protocol)))
+            there = record.tests[protocol]["auc"]
+            rows.append((trial.variant, trial.settings.seed, own, there))
     return pd.DataFrame(rows, columns=columns)
 
 

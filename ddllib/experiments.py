@@ -173,12 +173,12 @@ def tested(trial: Trial) -> Record | None:
 
 def summary(record: Record) -> str:
     """One line: what was run and how it came out, in percent."""
-    outcome = ""
+    metrics, outcome = record.metrics or record.tests, ""
     if "held_out" in record.facts:
         aucs = record.facts["held_out"]["median"]
         outcome = "held out " + ", ".join(f"{k} {100 * v:.1f}" for k, v in aucs.items())
-    if record.metrics:
-        tests = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in record.metrics.items())
+    if metrics:
+        tests = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in metrics.items())
         outcome = f"{outcome}; test clips {tests}" if outcome else tests
     return f"{record.name}: {outcome}; {record.facts['train_seconds'] / 60:.0f} min"
 

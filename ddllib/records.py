@@ -60,6 +60,11 @@ class Record:
         """Every protocol's evaluation by name; empty where the test clips allow no AUC."""
         return self.facts["metrics"]
 
+    @property
+    def tests(self) -> dict:
+        """Evaluations of the test clips by a run judged by held-out ones, if it scored them too."""
+        return self.facts.get("tests", {})
+
     def auc(self, protocol: str) -> float:
         """The recorded micro AUC under ``protocol``, in [0, 1]."""
         return self.metrics[protocol]["auc"]
@@ -100,7 +105,9 @@ def _fault(facts: Mapping) -> str | None:
         return f"unknown setting {unknown[0]!r} (another version's?)"
     if not isinstance(facts["data"].get("digest"), str):
         return "no checksum of its data"
-    for name, metrics in facts["metrics"].items():
+    if not isinstance(facts.get("tests", {}), dict):
+        return "tests are no table"
+    for name, metrics in [*facts["metrics"].items(), *facts.get("tests", {}).items()]:
         if not isinstance(metrics, dict) or not isinstance(metrics.get("auc"), float | int):
             return f"no AUC under {name}"
     curves = facts["history"].values()
@@ -132,7 +139,7 @@ def publish(record: Record) -> Record:
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
         facts["metrics"] = evaluate_all(record.scores, record.labels)
-    if facts["metrics"] or "held_out" not in facts:
+    if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
     shown = record.shown if facts["settings"]["seed"] == 0 else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name

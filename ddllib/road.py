@@ -189,17 +189,17 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
 def score_afterwards(settings: Settings, data: Prepared, run: Run, record: Record) -> Record:
     """The test clips scored by a run that was judged by held-out ones, after the choice was made.
 
-    The record's ``metrics`` then say how the test clips came out; its scores and labels stay those
-    of the held-out clips. The settings are counted among those that were scored on test clips.
+    The record then has ``tests``, what ``metrics`` are elsewhere. The settings are counted among
+    those that were scored on test clips.
     """
-    if record.metrics or not data.labels:
+    if record.tests or not data.labels:
         return record
     ignore, patch = load_ignore(settings.ignore, data.size), settings.patch_size
     scores = {
         name: score_clip(run.model, frames, patch, run.precision, ignore=ignore)
         for name, frames in data.testing.items()
     }
-    facts = {**record.facts, "metrics": evaluate_all(scores, data.labels)}
+    facts = {**record.facts, "tests": evaluate_all(scores, data.labels)}
     write_record(record.folder, facts, record.scores, record.labels, record.shown)
     count_scoring(facts, runs_root() / SCORED.name)
     return read_record(record.folder)

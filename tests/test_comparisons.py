@@ -32,6 +32,7 @@ def a_record(auc, seed=0, held_out=None, **changes):
     facts = {"settings": settings.asdict(), "metrics": metrics}
     if held_out is not None:
         facts["held_out"] = {"median": dict.fromkeys(KINDS, held_out)}
+        facts["tests"] = metrics
     return Record(Path("tiny") / settings.run_folder.name, facts, {}, {}, {})
 
 

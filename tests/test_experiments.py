@@ -128,14 +128,15 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
         name: score_clip(run.model, frames, settings.patch_size)
         for name, frames in small_data.testing.items()
     }
-    assert after.auc("raw") == evaluate(expected, small_data.labels, "raw").auc
+    found = after.tests["raw"]["auc"]
+    assert found == evaluate(expected, small_data.labels, "raw").auc and not after.metrics
     assert after.facts["held_out"] == before.facts["held_out"]
     assert after.scores.keys() == before.scores.keys() and not before.metrics
     assert publish(after).metrics == after.metrics and "test clips raw" in experiments.summary(
         after
     )
     assert "held_out=1" in (results / "scored.csv").read_text()
-    assert road.score(settings, small_data, load_run(run.folder), progress=False).metrics
+    assert road.score(settings, small_data, load_run(run.folder), progress=False).tests
 
 
 def test_what_is_done_to_scores_makes_no_new_setting(tmp_path):
