@@ -47,11 +47,16 @@ class Trial:
     settings: Settings
 
     def record(self) -> Record | None:
-        """Its record, from the runs or from what is published; None where it was not run."""
+        """Its record, from the runs or from what is published; None where it was not run.
+
+        A record under its name but of other values, from before its profile changed, is not its.
+        """
         name = self.settings.record_folder.name
         for folder in (self.settings.record_folder, RESULTS / self.settings.profile / name):
             if (folder / "run.json").is_file():
-                return read_record(folder)
+                record = read_record(folder)
+                if record.made_by(self.settings):
+                    return record
         return None
 
 

@@ -65,6 +65,11 @@ class Record:
         """Evaluations of the test clips by a run judged by held-out ones, if it scored them too."""
         return self.facts.get("tests", {})
 
+    def made_by(self, settings: Settings) -> bool:
+        """Whether it was made by these settings, as far as they shape weights and scores."""
+        made = recorded(self.facts["settings"])
+        return all(made[k] == v for k, v in settings.asdict().items() if k not in AFTERWARDS)
+
     def auc(self, protocol: str) -> float:
         """The recorded micro AUC under ``protocol``, in [0, 1]."""
         return self.metrics[protocol]["auc"]

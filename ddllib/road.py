@@ -25,7 +25,7 @@ from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.reading import read_array
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
-from ddllib.settings import AFTERWARDS, Settings, find_path, recorded, runs_root
+from ddllib.settings import Settings, find_path, runs_root
 from ddllib.training import Run, fit
 
 _KEPT = ".scores"  # of one clip, while others are still to be scored
@@ -230,10 +230,9 @@ def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:
 
     A record for another patch lies beside its run and is not set aside with it.
     """
-    made = recorded(record.facts["settings"])
-    same = all(made[k] == v for k, v in settings.asdict().items() if k not in AFTERWARDS)
     ignored = record.facts.get("ignored") == ignored_pixels(settings, data)
-    return same and ignored and record.facts["data"]["digest"] == data.digest
+    same = record.made_by(settings) and ignored
+    return same and record.facts["data"]["digest"] == data.digest
 
 
 def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:

@@ -1,6 +1,7 @@
 """Experiments: what they run, that nothing is run twice, and what is published of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,17 @@ def test_a_record_is_found_among_runs_and_results(small_settings, small_data, re
     for path in record.folder.glob("*.*"):
         path.unlink()
     assert trial.record().folder == published.folder == results / "tiny" / record.folder.name
+
+
+def test_a_record_from_before_its_profile_changed_is_another_runs(
+    small_settings, small_data, results, monkeypatch
+):
+    trial = Trial("", small_settings())
+    run = road.train(trial.settings, small_data, progress=False)
+    road.score(trial.settings, small_data, run, progress=False)
+    changed = Trial("", replace(trial.settings, epochs=3))
+    monkeypatch.setattr(type(changed.settings), "record_folder", trial.settings.record_folder)
+    assert trial.record() is not None and changed.record() is None
 
 
 def test_published_records_say_the_same_and_are_counted_once(small_settings, small_data, results):
