@@ -142,6 +142,7 @@ class Alarms:
         running = self.detector.running
         if running and running.start != self._told:
             self._told = running.start
+            self.file.begin(running)
             self.tell(f"event {self.file.count + 1} runs since {clock(running.start_s)}")
 
     def _film(self, scored) -> None:

@@ -264,13 +264,17 @@ COLUMNS = (
 )  # fmt: skip
 
 
+_FAULTS = (KeyError, TypeError, ValueError, OverflowError, csv.Error)  # of a table's rows
+
+
 class EventFile:
     """``events.csv`` in a folder, one line for each event as it ends; times in seconds.
 
     ``events.json`` beside it keeps ``facts``: which filter and which threshold made the events.
     Every line is on the disk before the next one is asked for. A folder that holds events of the
     same facts is gone on with, and a line that was cut off is taken away; events of other facts
-    raise ``DDLError``.
+    raise ``DDLError``. An event that was told to have begun (``begin``) when the process was killed
+    gets its line when the folder is gone on with, marked open.
     """
 
     def __init__(self, folder: Path | str, facts: Mapping):
@@ -285,6 +289,28 @@ class EventFile:
             )
         write_whole(described, lambda file: file.write(content))
         self.count = self._mended()
+        self._begun = self.path.with_name("running.json")
+        self._take_up()
+
+    def begin(self, event: Event) -> None:
+        """Remember an event that has begun and is not over."""
+        row = dict(zip(COLUMNS, map(str, _row(self.count + 1, event)), strict=True))
+        write_whole(self._begun, lambda file: file.write(json.dumps(row).encode()))
+
+    def _take_up(self) -> None:
+        """Write the event during which an earlier process was killed, unless it still did so."""
+        if not self._begun.is_file():
+            return
+        try:
+            row = read_json(self._begun, "an event", "remove it")
+            (event,) = _parsed([row])
+        except (DDLError, *_FAULTS):  # another hand's; there is nothing to save
+            self._begun.unlink()
+            return
+        known = read_events(self.path.parent)[0]
+        if not known or known[-1].start_s != event.start_s:
+            self.append(replace(event, open=True))
+        self._begun.unlink(missing_ok=True)
 
     def append(self, event: Event) -> int:
         """Write one event; returns its number, from 1."""
@@ -293,6 +319,7 @@ class EventFile:
             csv.writer(file, lineterminator="\n").writerow(_row(self.count, event))
             file.flush()
             os.fsync(file.fileno())
+        self._begun.unlink(missing_ok=True)
         return self.count
 
     def _mended(self) -> int:
@@ -334,7 +361,7 @@ def read_events(folder: Path | str) -> tuple[list[Event], dict]:
             events = list(_parsed(csv.DictReader(file)))
     except FileNotFoundError:
         raise DDLError(f"{path}: not there; expected events; watch footage") from None
-    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+    except _FAULTS as error:
         raise DDLError(
             f"{path}: no table of events ({error}); expected {','.join(COLUMNS)}; watch again"
         ) from None

@@ -1,5 +1,7 @@
 """Scores to events: hysteresis, least duration, gaps, the region, the file that survives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,32 @@ def test_a_line_that_was_cut_off_is_taken_away_and_the_file_goes_on(tmp_path):
         file.write("2,0.9,1.")
     assert EventFile(tmp_path, {}).append(EVENT) == 2
     assert read_events(tmp_path)[0] == [EVENT, EVENT]
+
+
+def test_an_event_during_which_the_process_was_killed_has_a_line_after_all(tmp_path):
+    file = EventFile(tmp_path, {})
+    file.append(EVENT)
+    late = replace(EVENT, start=20, start_s=2.0, end=22, end_s=2.2, drift="")
+    file.begin(late)
+    assert EventFile(tmp_path, {}).count == 2 == EventFile(tmp_path, {}).count
+    assert read_events(tmp_path)[0] == [EVENT, replace(late, open=True)]
+
+
+def test_an_event_that_ended_is_not_written_twice(tmp_path):
+    file = EventFile(tmp_path, {})
+    file.begin(EVENT)
+    begun = (tmp_path / "running.json").read_bytes()
+    file.append(EVENT)
+    assert not (tmp_path / "running.json").exists()
+    (tmp_path / "running.json").write_bytes(begun)  # killed just before it was removed
+    assert EventFile(tmp_path, {}).count == 1 and not (tmp_path / "running.json").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"start_s": "x"}', "[" * 100_000])
+def test_a_begun_event_of_another_hand_is_left_out(tmp_path, text):
+    EventFile(tmp_path, {}).append(EVENT)
+    (tmp_path / "running.json").write_text(text)
+    assert EventFile(tmp_path, {}).count == 1 and not (tmp_path / "running.json").exists()
 
 
 @pytest.mark.parametrize("frame_rate", [0.2, 0.5, 1.0, 25.0])
