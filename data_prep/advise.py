@@ -62,6 +62,8 @@ def write_profile(name: str, source: str | Path, advice: Advice) -> Path:
     path = PROFILES / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise DDLError(f"profile {name!r}: expected letters, digits, - and _, such as yard")
+    if not str(source).isprintable():
+        raise DDLError(f"{ascii(str(source))}: a name that no profile can hold; rename it")
     if path.exists():
         raise DDLError(f"{path}: there already; choose another name, or remove it")
     usual = load_profile("own-camera").asdict()
@@ -78,7 +80,7 @@ def write_profile(name: str, source: str | Path, advice: Advice) -> Path:
 
 
 def _line(name: str, value) -> str:
-    return f"{name}: {json.dumps(value)}"  # JSON is YAML, whatever the text
+    return f"{name}: {json.dumps(value, ensure_ascii=False)}"  # JSON is YAML, whatever the text
 
 
 def advise(source: str | Path) -> Advice:

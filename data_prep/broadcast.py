@@ -13,6 +13,7 @@ import cv2
 
 from data_prep.frames import read_frames
 from data_prep.layouts import Clip
+from ddllib.errors import DDLError
 
 QUALITY = 95  # of the JPEGs, per cent
 READY_S = 60  # seconds within which the process has to be there
@@ -32,12 +33,19 @@ def broadcast(clips: Sequence[Clip], rate: float) -> Iterator[str]:
     process.start()
     try:
         theirs.close()
-        if not ours.poll(READY_S):
-            raise TimeoutError(f"no camera after {READY_S} s")
-        yield f"http://127.0.0.1:{ours.recv()}/video"
+        yield f"http://127.0.0.1:{_port(ours)}/video"
     finally:
         process.terminate()
         process.join()
+
+
+def _port(pipe) -> int:
+    try:
+        if pipe.poll(READY_S):
+            return pipe.recv()
+    except EOFError:  # it has died
+        pass
+    raise DDLError("the local camera did not start; free some memory and try again")
 
 
 def _serve(clips: list[Clip], rate: float, port) -> None:

@@ -65,7 +65,7 @@ def checksums(out: Path, manifest: dict) -> dict[str, str]:
         f"{split}/{name}.npy": record.get("sha256")
         for split, records in manifest["clips"].items()
         for name, record in records.items()
-    } | manifest.get("sha256", {"tracks.csv": None})
+    } | {"tracks.csv": None, **manifest.get("sha256", {})}
     for path, checksum in known.items():
         if not isinstance(checksum, str) or ".." in Path(path).parts or Path(path).is_absolute():
             raise DDLError(f"{out / 'manifest.json'}: no checksum of {path}; prepare again")

@@ -104,7 +104,7 @@ def prepare(
         progress=progress,
     )
     plan = describe(found, request, scene)
-    manifest = read_finished(out, plan["fingerprint"])
+    manifest = read_finished(out, plan)
     if manifest is None:
         check_target(found.footage.root, out)
         try:

@@ -163,17 +163,18 @@ class Recording:
         self._stopped = threading.Event()
 
     @property
-    def identity(self) -> str:
-        """The same for the same footage at the same rate, also in another process.
+    def identity(self) -> list[str]:
+        """A checksum for each clip: the same for the same footage at the same rate and size.
 
-        Of each clip the beginning counts, so that a file that grows stays the same footage.
+        Of a clip its place and its beginning count, so that a file that grows stays the same.
         """
-        digest = hashlib.sha256(f"{self.wish.rate}".encode())
+        checksums = []
         for clip in self.clips:
-            digest.update(f"{clip.files[0].resolve()}\0".encode())
             with open(clip.files[0], "rb") as file:
-                digest.update(file.read(BEGINNING))
-        return digest.hexdigest()
+                beginning = file.read(BEGINNING)
+            wanted = f"{clip.files[0].resolve()} {self.wish.rate} {self.wish.size}\0"
+            checksums.append(hashlib.sha256(wanted.encode() + beginning).hexdigest())
+        return checksums
 
     def where(self, time_s: float) -> tuple[str, float] | None:
         """The clip that a time lies in, by its name, and the seconds from its beginning on.

@@ -16,12 +16,20 @@ from ddllib.reading import read_array
 PARTS = ("training", "testing", "labels", "masks", "tracks.csv")
 
 
-def read_finished(out: Path, fingerprint: str) -> dict | None:
-    """The manifest of an earlier run of the same request if all its arrays are there."""
+def read_finished(out: Path, plan: Mapping) -> dict | None:
+    """The manifest of an earlier run of the same request if all its arrays are there.
+
+    Arrays are not read again (`verify` does that), but their lengths are looked at.
+    """
     manifest = read_earlier(out)
-    same = manifest and manifest.get("fingerprint") == fingerprint
+    same = manifest and all(manifest.get(name) == value for name, value in plan.items())
     whole = same and all((out / path).is_file() for path in checksums(out, manifest))
-    return manifest if whole else None
+    fits = whole and all(
+        _describes(record, out / split / f"{name}.npy")
+        for split, clips in manifest["clips"].items()
+        for name, record in clips.items()
+    )
+    return manifest if fits else None
 
 
 def read_earlier(out: Path) -> dict | None:
@@ -105,22 +113,30 @@ def reuse(out: Path, work: Path, keys: Mapping[str, Mapping[str, str]]) -> None:
             wanted = name in keys[split] and keys[split][name] == record.get("key")
             if not wanted or target.exists() or not _describes(record, array):
                 continue
+            if file_checksum(array) != record["sha256"]:
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             link(array, target)
             write_atomically(record_file(work, split, name), to_json(record))
 
 
 def _describes(record: Mapping, array: Path) -> bool:
-    """Whether an array is there, is the one recorded, and has the frames that its record tells."""
-    if not array.is_file() or file_checksum(array) != record["sha256"]:
-        return False
+    """Whether an array is there and has the frames that its record tells of."""
     try:
         frames = len(read_array(array, "frames", "", mapped=True))
     except (DDLError, TypeError):  # TypeError: a single value has no length
         return False
     read, kept = record.get("read", frames), record.get("kept")
-    counts = kept is None or (isinstance(kept, list) and len(kept) == frames)
-    return record["frames"] == frames and isinstance(read, int) and read >= frames and counts
+    if record["frames"] != frames or not isinstance(read, int) or read < frames:
+        return False
+    return kept is None or _are_numbers(kept, frames, read)
+
+
+def _are_numbers(kept, count: int, end: int) -> bool:
+    """Whether these are `count` frame numbers below `end`, each larger than the one before."""
+    if not isinstance(kept, list) or len(kept) != count or any(type(k) is not int for k in kept):
+        return False
+    return all(a < b for a, b in zip([-1, *kept], [*kept, end], strict=True))
 
 
 def link(array: Path, target: Path) -> None:

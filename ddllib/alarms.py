@@ -20,7 +20,6 @@ from ddllib.events import (
     EventDetector,
     EventFile,
     best_patch,
-    clock,
     is_gap,
     longest_gap,
     patch_means,
@@ -32,6 +31,7 @@ from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
 LONGEST_S = 60.0  # a clip is no longer, whatever the event
+KEEP_S = 1.0  # seconds of a running event that a killed process may lose
 TRACE_S = 30.0  # seconds of which patch means are kept
 
 
@@ -76,7 +76,13 @@ class Alarms:
         self._last: tuple[int, float] | None = None
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
+        self._kept = 0.0  # seconds up to which it is on the disk
         self._clip: _Clip | None = None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the folder's events are those of an earlier part of this watch."""
+        return self.file.gone_on
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""
@@ -140,10 +146,16 @@ class Alarms:
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late; its row and pictures can wait."""
         running = self.detector.running
-        if running and running.start != self._told:
-            self._told = running.start
+        if not running:
+            return
+        if running.start != self._told:
+            self._told, self._kept = running.start, running.end_s
+            running = self._placed(running)
             self.file.begin(running)
-            self.tell(f"event {self.file.count + 1} runs since {clock(running.start_s)}")
+            self.tell(f"event {self.file.count + 1} runs since {when(running, end=False)}")
+        elif running.end_s - self._kept >= KEEP_S:
+            self._kept = running.end_s
+            self.file.begin(self._placed(running))
 
     def _film(self, scored) -> None:
         started = self.detector.started
@@ -165,9 +177,7 @@ class Alarms:
     def _record(self, event: Event | None) -> None:
         if event is None:
             return
-        place = self.where(event.start_s) if self.where else None
-        if place:
-            event = replace(event, clip=place[0], clip_s=place[1])
+        event = self._placed(event)
         number = self.file.append(event)
         if self._clip:
             self._clip.number = number
@@ -175,6 +185,10 @@ class Alarms:
             self._leave_evidence(number, event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
+
+    def _placed(self, event: Event) -> Event:
+        place = self.where(event.start_s) if self.where else None
+        return replace(event, clip=place[0], clip_s=place[1]) if place else event
 
     def _leave_evidence(self, number: int, event: Event) -> None:
         peak, place = self._peak, best_patch(self._peak.map, self.patch)

@@ -135,6 +135,8 @@ def mark_normal(
     before the event, or was live and cannot be seen again.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise DDLError(f"{folder}: one video; expected a folder; move it into one to add to it")
     kept = folder / "training" if (folder / "training").is_dir() else folder
     if not folder.exists() or not any(folder.iterdir()):
         kept = folder / "training"

@@ -165,10 +165,11 @@ def clock(seconds: float) -> str:
     return f"{int(hours)}:{int(rest // 60):02d}:{rest % 60:04.1f}"
 
 
-def when(event: Event) -> str:
-    """From when to when an event lasted; of several clips, in which."""
+def when(event: Event, end: bool = True) -> str:
+    """From when to when an event lasted, or only from when; of several clips, in which."""
     shift = event.start_s - event.clip_s if event.clip else 0.0
-    span = f"{clock(event.start_s - shift)} to {clock(event.end_s - shift)}"
+    span = clock(event.start_s - shift)
+    span += f" to {clock(event.end_s - shift)}" if end else ""
     return f"{event.clip} {span}" if event.clip else span
 
 
@@ -288,6 +289,7 @@ class EventFile:
                 "choose another folder or remove this one"
             )
         write_whole(described, lambda file: file.write(content))
+        self.gone_on = self.path.exists()  # an earlier watch has left events here, or none
         self.count = self._mended()
         self._begun = self.path.with_name("running.json")
         self._take_up()

@@ -167,13 +167,24 @@ def _run_apart(
     return process.returncode != 0
 
 
-def tested(trial: Trial) -> Record | None:
-    """The record of a held-out run with its test clips scored too; None where the run is gone."""
-    record, settings = trial.record(), trial.settings
-    if record is None or not settings.held_out or not checkpoints.exists(settings.run_folder):
+def tested(trial: Trial) -> Record:
+    """The record of a held-out run with its test clips scored too.
+
+    Raises ``DDLError`` where the run was not judged by held-out clips, or is no longer here.
+    """
+    record, settings, folder = trial.record(), trial.settings, trial.settings.run_folder
+    if record is None or not settings.held_out:
+        raise DDLError(f"{folder.name}: not tested: no run judged by held-out clips")
+    if record.tests:
         return record
-    data = road.prepare(settings, progress=False)
-    return road.score_afterwards(settings, data, load_run(settings.run_folder), record)
+    if record.folder != settings.record_folder or not checkpoints.exists(folder):
+        raise DDLError(f"{folder.name}: not tested: its checkpoint is not here; run it again")
+    data, run = road.prepare(settings, progress=False), load_run(folder)
+    differing = checkpoints.differences(folder, settings, data)
+    if differing or run.epoch < settings.epochs or record.facts["data"]["digest"] != data.digest:
+        why = f"another {', '.join(differing)}" if differing else "other data, or half trained"
+        raise DDLError(f"{folder.name}: not tested: its checkpoint is of {why}; run it again")
+    return road.score_afterwards(settings, data, run, record)
 
 
 def summary(record: Record) -> str:
@@ -186,6 +197,14 @@ def summary(record: Record) -> str:
         tests = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in metrics.items())
         outcome = f"{outcome}; test clips {tests}" if outcome else tests
     return f"{record.name}: {outcome}; {record.facts['train_seconds'] / 60:.0f} min"
+
+
+def _tested_or_told(trial: Trial) -> Record | None:
+    try:
+        return tested(trial)
+    except DDLError as error:
+        print(error, file=sys.stderr)
+        return trial.record()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -214,7 +233,7 @@ def _do(given: argparse.Namespace) -> int:
         return 0
     for name in names:
         for trial in read_experiment(name):
-            record = tested(trial) if given.do == "test" else trial.record()
+            record = _tested_or_told(trial) if given.do == "test" else trial.record()
             if record and given.do == "publish":
                 record = publish(record)
             state = summary(record) if record else f"{trial.settings.record_folder.name}: not run"

@@ -315,8 +315,11 @@ def speed_bars(rows: Sequence[Mapping]) -> Figure:
 def scatter(pairs, x: str, y: str, names: tuple[str, str]) -> Figure:
     """Columns ``x`` and ``y`` of a table, fractions, against each other in percent, by variant."""
     figure, axis = _axes(figsize=(6.5, 3.4))
-    for variant, rows in pairs.groupby("variant", sort=False):
-        axis.plot(100 * rows[x], 100 * rows[y], "o", markersize=5, label=variant)
+    variants = pairs.groupby("variant", sort=False)
+    colours = sns.color_palette("husl", len(variants))
+    for k, (variant, rows) in enumerate(variants):
+        look = {"marker": "osD^v"[k % 5], "color": colours[k], "markersize": 5}
+        axis.plot(100 * rows[x], 100 * rows[y], linestyle="", label=variant, **look)
     axis.set(xlabel=f"{names[0]}, %", ylabel=f"{names[1]}, %")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     return figure

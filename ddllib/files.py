@@ -6,6 +6,7 @@ import contextlib
 import errno
 import glob
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 from ddllib.errors import DDLError
 
+STILL_S = 60.0  # seconds; a younger half may be that of another machine on a shared disk
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or choose another folder"),
     errno.EFBIG: "raise the limit on the size of files, or choose another folder",
@@ -51,8 +53,9 @@ def _remove_halves(path: Path) -> None:
     """Remove halves of a file whose writers are gone; each may be as large as a whole."""
     for half in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
         writer = half.name.removesuffix(".tmp").rpartition(".")[2]
-        if writer.isdecimal() and not _is_running(int(writer)):
-            with contextlib.suppress(OSError):  # what cannot be removed keeps nobody from writing
+        with contextlib.suppress(OSError):  # what cannot be removed keeps nobody from writing
+            still = time.time() - half.stat().st_mtime > STILL_S
+            if still and writer.isdecimal() and not _is_running(int(writer)):
                 half.unlink()
 
 

@@ -252,7 +252,7 @@ def _score_once(
     settings: Settings, run: Run, frames: np.ndarray, path: Path, ignore: np.ndarray | None
 ) -> np.ndarray:
     """Scores of one clip, kept beside its maps until all are: what was stopped goes on there."""
-    kept = path.with_suffix(_KEPT)
+    kept = path.with_suffix(f".{_checksum(ignore)}{_KEPT}" if ignore is not None else _KEPT)
     if run.folder and kept.is_file() and made_since_training(kept, run.folder):
         scores = np.fromfile(kept, "<f4")
         if len(scores) == len(frames) and np.isfinite(scores).all():
@@ -352,7 +352,11 @@ def _facts(settings: Settings, data: Prepared, run: Run, seconds: float) -> dict
 def ignored_pixels(settings: Settings, data: Prepared) -> str | None:
     """A checksum of the pixels that count nothing: an image may change under its name."""
     mask = load_ignore(settings.ignore, data.size)
-    return None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest()[:16]
+    return None if mask is None else _checksum(mask)
+
+
+def _checksum(mask: np.ndarray) -> str:
+    return hashlib.sha256(mask.tobytes()).hexdigest()[:16]
 
 
 def data_facts(data: Prepared) -> dict:

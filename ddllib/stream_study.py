@@ -30,10 +30,11 @@ from ddllib.errors import DDLError
 from ddllib.events import against_labels, read_events
 from ddllib.files import write_whole
 from ddllib.records import environment
+from ddllib.score_table import read_scores
 from ddllib.scoring import score_clip
 from ddllib.settings import ROOT, Settings, load_profile, runs_root
 from ddllib.training import Run
-from ddllib.watch import Watched, read_scores, watch
+from ddllib.watch import REMEMBERED, Watched, watch
 
 JOINED = 4  # clips to a video
 PART_S = 30.0  # the delay is told for parts of so many seconds
@@ -107,7 +108,11 @@ def trained(footage, rate: float) -> tuple[Settings, Prepared, Run]:
 
     Scores are computed in float32, in which those of a stream can be compared.
     """
-    folder = runs_root() / "stream-study" / footage.root.resolve().name
+    from data_prep.manifest import source_checksum
+
+    files = [path for clip in footage.clips["training"].values() for path in clip.files]
+    key = f"{footage.root.resolve().name}-{source_checksum(footage.root, files)[:8]}-{rate:g}"
+    folder = runs_root() / "stream-study" / key
     place = join(list(footage.clips["training"].values()), folder, rate)
     settings = load_profile("own-camera", data=os.path.relpath(place, ROOT))
     data = road.prepare(settings)
@@ -141,6 +146,9 @@ def measure(footage: Path, rate: float) -> dict:
     tests = list(found.footage.clips["testing"].values())
     if not tests or None in found.lengths["testing"].values():
         raise DDLError(f"{footage}: expected test clips of known length, to send them")
+    sent = sum(found.lengths["testing"].values())
+    if sent > REMEMBERED:
+        raise DDLError(f"{footage}: {sent} test frames; expected at most {REMEMBERED}; take fewer")
     settings, data, run = trained(found.footage, rate)
     chosen = camera.threshold(settings, data, run)
     folder = camera.watch_folder(settings)
@@ -152,12 +160,13 @@ def measure(footage: Path, rate: float) -> dict:
         scorer = camera.scorer(settings, data, run)
         watched = watch(source, scorer, folder, [alarms])
         alarms.close()
+    if watched.stopped:
+        raise DDLError("stopped before its end: nothing is recorded; run it again")
     events, facts = read_events(folder)
     scores = read_scores(folder)["score"].to_numpy()
     rest = at_rest(source.pieces(), run, settings.patch_size)
     labels = labels_of(found)
     met = against_labels(events, labels) if labels is not None else None
-    sent = sum(found.lengths["testing"].values())
     whole = watched.frames == sent  # else frames and labels are not of one count
     return {
         "footage": found.name,

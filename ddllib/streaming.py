@@ -6,6 +6,7 @@ frame is encoded once and kept as long as a window can hold it.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -68,6 +69,16 @@ class StreamScorer:
         self._shape: tuple[int, ...] | None = None
         self._window: deque[tuple[np.ndarray, Tensor, list[Tensor]]] = deque(maxlen=model.temporal)
         self._last: Scored | None = None
+
+    @property
+    def identity(self) -> str:
+        """A checksum of all that shapes a score: weights, patch, precision and what is ignored."""
+        digest = hashlib.sha256(f"{self.patch} {next(self.model.parameters()).dtype}".encode())
+        for name, value in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(b"" if self.ignore is None else np.packbits(self.ignore).tobytes())
+        return digest.hexdigest()
 
     @property
     def delay(self) -> int:

@@ -131,6 +131,8 @@ def choose_threshold(
     Raises ``DDLError`` for scores that are not finite, a clip without frames
     and a rate that cannot be meant.
     """
+    if method is not None and method not in get_args(Method):
+        raise DDLError(f"method is {method!r}; expected one of {', '.join(get_args(Method))}")
     clips = _checked(scores, rate, unit, frame_rate)
     quiet = float(np.median(np.concatenate(clips)))
     parts = stretches(clips)
@@ -154,7 +156,7 @@ def choose_threshold(
         low,
         high if unit == "alarms per hour" else min(high, 1.0),
         method,
-        _warning(held, seconds, len(parts)),
+        _warning(held, seconds, len(parts), method),
         quiet,
         seconds / 3600,
         over,
@@ -186,12 +188,13 @@ def _checked(scores: Mapping, rate: float, unit: str, frame_rate: float) -> list
     return [np.asarray(scores[name], np.float64) for name in sorted(scores)]
 
 
-def _warning(held: float, seconds: float, parts: int) -> str | None:
+def _warning(held: float, seconds: float, parts: int, method: Method) -> str | None:
     if held < ENOUGH:
+        how = "extrapolated" if method == "extreme value" else "counted all the same"
         return (
             f"{seconds / 60:.3g} min of normal footage hold {held:.2g} independent alarms at this "
             f"rate; expected {ENOUGH}: record {seconds / 60 * ENOUGH / held:.2g} min or ask for a "
-            "higher rate; the threshold is extrapolated"
+            f"higher rate; the threshold is {how}"
         )
     if parts < 2 * SEEN:
         return (

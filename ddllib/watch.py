@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
@@ -21,15 +20,12 @@ from ddllib.commands import run_command
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
-from ddllib.files import disk_faults, write_whole
+from ddllib.files import disk_faults
+from ddllib.score_table import NAME, Table, scored_before
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
-NAME = "scores.csv"
-SOURCE = "source.txt"  # beside it: which recording was watched last, to go on with it
-HEADER = "segment,frame,time_s,score"
 REMEMBERED = 10_000  # delays that the report is made of, the newest
-TAIL = 1 << 16  # bytes at a table's end that are looked at for its last whole row
 
 Listener = Callable[[Scored, float], None]
 
@@ -68,87 +64,6 @@ class Watched:
         )
 
 
-class Table:
-    """``scores.csv``: a row for each scored frame, handed to the system as soon as it is known.
-
-    A row is written whole by one call, so a process killed at any moment loses no row and leaves
-    at most its last one torn; ``Table`` cuts that one off and goes on with a new segment. Columns:
-    the segment (no window spans two), the frame's number and time as its source gave them, and the
-    raw score. Raises ``DDLError`` for a file that is no such table.
-    """
-
-    def __init__(self, path: Path):
-        self.segment = mend(path) + 1
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        if os.fstat(self._file).st_size == 0:
-            os.write(self._file, f"{HEADER}\n".encode())
-
-    def add(self, index: int, time_s: float, score: float) -> None:
-        """Append one row; nine digits give a float32 score back exactly."""
-        row = f"{self.segment},{index},{time_s:.3f},{score:.9g}\n".encode()
-        if os.write(self._file, row) != len(row):
-            raise OSError("the disk is full; make room and start again")
-
-    def sync(self) -> None:
-        """Wait until the rows are on the disk, to outlive a power cut, too."""
-        os.fsync(self._file)
-
-    def close(self) -> None:
-        self.sync()
-        os.close(self._file)
-
-
-def mend(path: Path) -> int:
-    """Cut what is torn off a table's end; returns its last segment, -1 where it has no row."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return -1
-    with path.open("r+b") as file:
-        head = file.read(len(HEADER) + 1)
-        if head != f"{HEADER}\n".encode():
-            if f"{HEADER}\n".encode().startswith(head):  # torn in its very first line
-                file.truncate(0)
-                return -1
-            raise DDLError(f"{path}: no table of scores; expected {HEADER}; give another folder")
-        start = max(file.seek(0, os.SEEK_END) - TAIL, len(head))
-        file.seek(start)
-        tail = file.read()
-        if start > len(head):
-            cut = tail.find(b"\n") + 1  # the first row may be cut by where we began
-            start, tail = start + cut, tail[cut:]
-        rows = tail.split(b"\n")
-        whole = rows[:-1]  # what follows the last line break is torn
-        while whole and not _is_row(whole[-1]):
-            whole.pop()
-        file.truncate(start + sum(len(row) + 1 for row in whole))
-        return int(whole[-1].split(b",")[0]) if whole else -1
-
-
-def _is_row(line: bytes) -> bool:
-    try:
-        segment, frame, time_s, score = line.split(b",")
-        counts = int(segment), int(frame)
-        float(time_s), float(score)
-    except ValueError:
-        return False
-    return all(0 <= count < 1 << 63 for count in counts)
-
-
-def read_scores(folder: Path | str) -> pd.DataFrame:
-    """The table in a watched folder: segment, frame, time_s in seconds, score.
-
-    May be read while it grows; a row still being written is left out.
-    """
-    path = Path(folder) / NAME
-    if not path.is_file():
-        raise DDLError(f"{path}: not there; expected the scores of a watched source; watch one")
-    lines = path.read_bytes().split(b"\n")[:-1]
-    if not lines or lines[0] != HEADER.encode():
-        raise DDLError(f"{path}: no table of scores; expected {HEADER}; give another folder")
-    rows = [line.split(b",") for line in lines[1:] if _is_row(line)]
-    kinds = {"segment": int, "frame": int, "time_s": float, "score": np.float32}
-    return pd.DataFrame(rows, columns=HEADER.split(",")).astype(kinds)
-
-
 def watch(
     source: Iterable,
     scorer: StreamScorer,
@@ -165,21 +80,25 @@ def watch(
     time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
     ``interrupt`` is told of gaps by it. About every ``every``
     seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it cleanly: every
-    answer that can still be given is written. A recording that was watched into the folder before
-    (its ``identity``) is gone on with behind its last scored frame.
+    answer that can still be given is written. A recording that was watched into the folder before,
+    by the same model with the same kinds of listeners, is gone on with behind its last scored frame
+    (``score_table.scored_before``), unless a listener has ``resumes`` False: it knows nothing of
+    the frames before.
     """
-    folder = Path(folder)
-    with disk_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with claimed(Path(folder)):
+        return _watch(source, scorer, Path(folder), tuple(listeners), every, tell)
+
+
+def _watch(source, scorer: StreamScorer, folder: Path, listeners: tuple, every, tell) -> Watched:
     end = getattr(source, "stop", lambda: None)
-    with _claimed(folder), stop_between_steps(end) as stop:
+    with stop_between_steps(end) as stop:
         table = Table(folder / NAME)
-        behind = _scored_before(folder, source)
+        goes_on = all(getattr(one, "resumes", True) for one in listeners)
+        behind = scored_before(folder, _who(source, scorer, listeners), table.segment, goes_on)
         if behind >= 0:
             tell(f"{_name(source)}: frames up to {behind} were scored before; going on behind them")
         try:
-            loop = _Loop(source, scorer, table, tuple(listeners), behind)
-            watched = loop.run(every, tell, stop)
+            watched = _Loop(source, scorer, table, listeners, behind).run(every, tell, stop)
         finally:
             table.close()
         watched.stopped = stop.signal
@@ -187,15 +106,13 @@ def watch(
     return watched
 
 
-def _scored_before(folder: Path, source) -> int:
-    """The last frame scored of this very recording, -1 where it is watched for the first time."""
-    note, identity = folder / SOURCE, getattr(source, "identity", None)
-    known = note.read_text("utf-8", "replace") if note.is_file() else None
-    if identity is not None and known == identity:
-        frames = read_scores(folder)["frame"]
-        return int(frames.iloc[-1]) if len(frames) else -1
-    write_whole(note, lambda file: file.write((identity or "").encode()))
-    return -1
+def _who(source, scorer: StreamScorer, listeners: tuple) -> list[str] | None:
+    """What must be the same for a watch to go on: the model, who listens, the footage so far."""
+    identity = getattr(source, "identity", None)
+    if identity is None:
+        return None
+    heard = " ".join(sorted(type(one).__name__ for one in listeners if hasattr(one, "resumes")))
+    return [scorer.identity, heard, *identity]
 
 
 class _Loop:
@@ -275,8 +192,10 @@ def _name(source) -> str:
     return getattr(source, "name", "source")
 
 
-def _claimed(folder: Path):
-    """Nobody else writes into the folder meanwhile."""
+def claimed(folder: Path):
+    """Nobody else watches into the folder meanwhile; it is made if it is not there."""
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         return FileLock(folder / ".watch.lock").acquire(timeout=0)
     except Timeout:
@@ -316,6 +235,8 @@ def _status(watched: Watched) -> int:
 
 
 def _watch_by(given: argparse.Namespace) -> int:
+    if given.no_alarms and given.video:
+        raise DDLError("--video marks what is above the threshold; leave --no-alarms out for it")
     # Here alone the library needs what reads footage.
     from data_prep.sources import open_source
     from ddllib import camera
@@ -338,23 +259,30 @@ def _watch_by(given: argparse.Namespace) -> int:
     scorer = camera.scorer(settings, data, run)
     # The source's thread needs a core: threads that wait for one another on too few are far slower.
     torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
-    if given.no_alarms:
-        return _status(watch(source, scorer, given.to, every=given.every))
-    chosen = camera.threshold(settings, data, run)
-    print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
-    alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
-    listeners = [alarms, _Page(alarms)]
-    if given.video:
-        stem = given.to / time.strftime("annotated-%Y-%m-%d-%H%M%S")
-        listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
-    try:
-        return _status(watch(source, scorer, given.to, listeners, every=given.every))
-    finally:
-        alarms.close()
-        print(f"{write_page(given.to)}: the events, to step through")
-        if given.video:
-            listeners[-1].close()
-            print(f"{listeners[-1].path or stem}: the video")
+    with claimed(given.to):  # before anything in it is touched
+        if given.no_alarms:
+            return _status(_watch(source, scorer, given.to, (), given.every, print))
+        chosen = camera.threshold(settings, data, run)
+        print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
+        with ExitStack() as after:
+            alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
+            after.callback(_leave_page, given.to)
+            after.callback(alarms.close)
+            listeners: list = [alarms, _Page(alarms)]
+            if given.video:
+                stem = given.to / time.strftime("annotated-%Y-%m-%d-%H%M%S")
+                listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
+                after.callback(_leave_video, listeners[-1])
+            return _status(_watch(source, scorer, given.to, tuple(listeners), given.every, print))
+
+
+def _leave_page(folder: Path) -> None:
+    print(f"{write_page(folder)}: the events, to step through")
+
+
+def _leave_video(video: AnnotatedVideo) -> None:
+    video.close()
+    print(f"{video.path}: the video" if video.path else "no frame was watched: no video")
 
 
 if __name__ == "__main__":

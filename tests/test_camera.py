@@ -13,8 +13,9 @@ from data_prep.sources import open_source
 from ddllib import DDLError, camera, road
 from ddllib.evaluation import apply_protocol
 from ddllib.events import read_events
+from ddllib.score_table import read_scores
 from ddllib.settings import load_profile
-from ddllib.watch import main, read_scores, watch
+from ddllib.watch import claimed, main, watch
 
 CUT = 60  # frames of ordinary walkway before a magenta block comes
 
@@ -56,6 +57,19 @@ def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     assert {".jpg", ".npz"} <= {p.suffix for p in tmp_path.glob(f"{number}.*")}
     assert number in (tmp_path / "index.html").read_text()
     assert len(list(tmp_path.glob("annotated-*"))) == 1 and "the video" in told
+
+
+def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, capsys):
+    settings, _, _, path = walkway
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    (tmp_path / "running.json").write_text("{")
+    with claimed(tmp_path):
+        assert main([*given, "--alarms", "600"]) == 1
+    assert "another process watches into it" in capsys.readouterr().err
+    left = {p.name for p in tmp_path.iterdir()} - {".watch.lock"}
+    assert left == {"running.json"}
+    assert main([*given, "--no-alarms", "--video"]) == 1
+    assert "--video marks what is above the threshold" in capsys.readouterr().err
 
 
 def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):

@@ -1,6 +1,7 @@
 """Checkpoints: whole or told, the one before kept, and no code run on loading one."""
 
 import math
+import os
 import random
 
 import pytest
@@ -195,6 +196,7 @@ def test_halves_left_by_killed_processes_are_removed(trained):
     folder, _ = trained
     half, other = folder / "checkpoint.new.pt.99999999.tmp", folder / "x.99999999.tmp"
     half.write_bytes(b"half"), other.write_bytes(b"another's")
+    os.utime(half, (1e9, 1e9))
     checkpoints.save(folder, {}, {})
     assert not half.exists() and other.exists()
 

@@ -180,6 +180,12 @@ def test_footage_that_ends_before_the_event_leaves_nothing(tmp_path):
     assert list((tmp_path / "yard").rglob("*.png")) == []
 
 
+def test_one_video_as_training_footage_takes_nothing_more(tmp_path):
+    (tmp_path / "long.avi").touch()
+    with pytest.raises(DDLError, match="long.avi: one video; expected a folder"):
+        mark_normal(EVENT, footage(), tmp_path / "long.avi")
+
+
 def test_the_same_event_is_not_written_twice(tmp_path):
     mark_normal(EVENT, footage(), tmp_path)
     with pytest.raises(DDLError, match="there already"):

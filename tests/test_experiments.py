@@ -132,9 +132,15 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     settings = small_settings(held_out=1)
     monkeypatch.setattr(road, "prepare", lambda settings, progress: small_data)
     trial = Trial("", settings)
-    assert experiments.tested(trial) is None  # not run
+    with pytest.raises(DDLError, match="not tested: no run judged by held-out clips"):
+        experiments.tested(trial)
     run = road.train(settings, small_data, progress=False)
     before = road.score(settings, small_data, run, progress=False)
+    half = replace(run, epoch=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(experiments, "load_run", lambda folder: half)
+        with pytest.raises(DDLError, match="not tested: its checkpoint is of other data, or half"):
+            experiments.tested(trial)
     after = experiments.tested(trial)
     expected = {
         name: score_clip(run.model, frames, settings.patch_size)

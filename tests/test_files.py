@@ -74,5 +74,9 @@ def test_halves_of_writers_that_are_gone_are_removed(tmp_path):
     other = tmp_path / f"b.json.{gone.pid}.tmp"
     for half in (*halves, other):
         half.touch()
+        os.utime(half, (1e9, 1e9))
+    young = tmp_path / f"a.json.{gone.pid}0.tmp"  # perhaps another machine's
+    young.touch()
     write_whole(tmp_path / "a.json", lambda file: file.write(b"{}"))
-    assert [half.exists() for half in halves] == [False, True, True] and other.exists()
+    assert [half.exists() for half in halves] == [False, True, True]
+    assert other.exists() and young.exists()

@@ -417,7 +417,9 @@ def tampered(path, change):
         lambda m: m.update(clips=[1]),
         lambda m: m["clips"].update(training={"01": 3}),
         lambda m: m["clips"]["training"]["01"].pop("sha256"),
-        lambda m: m["clips"]["training"]["01"].pop("key"),
+        lambda m: m.update(height=7),
+        lambda m: m.update(sha256={}),
+        lambda m: m["clips"]["testing"]["01"].update(read=99, kept=[5] * FRAMES),
         lambda m: m["clips"]["training"]["01"].update(frames=FRAMES - 1),
         lambda m: m["clips"]["testing"]["01"].update(kept=[0], read="x"),
         lambda m: m.pop("sha256"),
@@ -425,11 +427,13 @@ def tampered(path, change):
         lambda m: m.update(sha256={"tracks.csv": 3}),
     ],
 )
-def test_of_a_tampered_manifest_nothing_is_believed(footage, ready, change):
+@pytest.mark.parametrize("fingerprint", ["the same", "another"])
+def test_of_a_tampered_manifest_nothing_is_believed(footage, ready, change, fingerprint):
     """The same preparation, asked for again, is made anew where the old one cannot be trusted."""
     out, whole = ready
     tampered(out / "manifest.json", change)
-    tampered(out / "manifest.json", lambda m: m.update(fingerprint="another"))
+    if fingerprint == "another":
+        tampered(out / "manifest.json", lambda m: m.update(fingerprint=fingerprint))
     made = prepare(footage, out, SIZE, progress=False)
     assert made == whole and load_prepared(out).training["01"].shape == (FRAMES, 1, *SIZE)
 

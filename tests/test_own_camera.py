@@ -271,15 +271,15 @@ def test_a_mask_changed_under_its_name_is_scored_anew(small_data, small_settings
 def test_what_is_advised_can_be_kept_as_a_profile(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(settings_module, "PROFILES", profiles_with(tmp_path / "profiles"))
     monkeypatch.setattr(advise_module, "PROFILES", tmp_path / "profiles")
-    write_fast(tmp_path / "my yard" / "a.avi", 30)
-    command = ["advise", str(tmp_path / "my yard"), "--profile", "yard"]
+    write_fast(tmp_path / "my 😀 yard" / "a.avi", 30)
+    command = ["advise", str(tmp_path / "my 😀 yard"), "--profile", "yard"]
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "yard.yaml: written" in out and "-p profile yard" in out
     settings = load_profile("yard")
-    advised = advise(tmp_path / "my yard").settings
+    advised = advise(tmp_path / "my 😀 yard").settings
     assert {name: getattr(settings, name) for name in advised} == advised
-    assert settings.data == str(tmp_path / "my yard") and settings.dataset == "own"
+    assert settings.data == str(tmp_path / "my 😀 yard") and settings.dataset == "own"
     assert settings.threshold_share > 0 and settings.run_folder.name == "c3dsu-ddl-seed0"
     assert main(command) == 1 and "there already" in capsys.readouterr().err
     assert main([*command[:-1], "../yard"]) == 1 and "expected letters" in capsys.readouterr().err

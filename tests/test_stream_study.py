@@ -11,6 +11,7 @@ from data_prep.layouts import Clip, find_footage
 from data_prep.sources import open_source
 from ddllib import DDLError, stream_study
 from ddllib.settings import load_profile
+from ddllib.watch import Watched
 
 RATE = 25.0
 
@@ -56,6 +57,19 @@ def test_the_study_watches_all_that_was_sent(footage, monkeypatch, tmp_path, cap
     assert report["precision"] == "float32" and report["met"][1] == 1
     assert len(report["delay"]["parts"]) == 1 and str(tmp_path) not in json.dumps(report)
     assert "28 of 28 frames scored at 20 per second" in capsys.readouterr().out
+
+
+def test_a_study_that_was_stopped_records_nothing(footage, monkeypatch, tmp_path):
+    def stopped(source, scorer, folder, listeners):
+        return Watched(stopped=2)
+
+    def small(name, **values):
+        return load_profile("tiny", size=32, latent_dim=8, epochs=1, threshold_share=0.4, **values)
+
+    monkeypatch.setattr(stream_study, "load_profile", small)
+    monkeypatch.setattr(stream_study, "watch", stopped)
+    with pytest.raises(DDLError, match="stopped before its end: nothing is recorded"):
+        stream_study.measure(footage, 20.0)
 
 
 def test_footage_without_test_clips_is_told(tmp_path):

@@ -127,6 +127,19 @@ def test_constant_scores_raise_no_alarm():
     assert chosen.value >= 0.1 and np.isfinite([chosen.low, chosen.high]).all()
 
 
+def test_a_method_can_be_asked_for():
+    clips = footage(8, clips=4, frames=200)
+    by = {m: choose_threshold(clips, 1.0, frame_rate=RATE, method=m) for m in METHODS}
+    assert [by[m].method for m in METHODS] == [*METHODS]
+    assert "counted all the same" in by["counted"].warning
+    assert by["extreme value"].warning.endswith("is extrapolated")
+    with pytest.raises(DDLError, match="method is 'counting'; expected one of counted, extreme"):
+        choose_threshold(clips, 1.0, frame_rate=RATE, method="counting")
+
+
+METHODS = ("counted", "extreme value")
+
+
 def test_the_study_splits_whole_clips_and_counts_what_held():
     clips = footage(8, clips=20, frames=200)
     for one, other in threshold_study.halves(clips, 3):

@@ -18,9 +18,10 @@ from test_scoring import a_clip, a_model
 from data_prep.sources import Frame, open_source
 from ddllib import DDLError, StreamScorer, score_clip
 from ddllib.checkpoints import identity
+from ddllib.score_table import HEADER, mend, read_scores
 from ddllib.settings import ROOT
 from ddllib.training import fit, load_run
-from ddllib.watch import HEADER, main, mend, read_scores, watch
+from ddllib.watch import main, watch
 
 PATCH, SIZE = 4, (32, 32)
 
@@ -93,8 +94,8 @@ class Again:
 
     name, dropped, reconnections = "again", 0, 0
 
-    def __init__(self, frames, identity="a"):
-        self.frames, self.identity = frames, identity
+    def __init__(self, frames, identity=("a",)):
+        self.frames, self.identity = frames, identity and list(identity)
 
     def __iter__(self):
         return iter(self.frames)
@@ -103,23 +104,54 @@ class Again:
 def test_a_recording_is_gone_on_with_behind_its_last_scored_frame(tmp_path):
     model, clip, told = a_model(), a_clip(frames=12), []
 
-    def seen(count, identity="a"):
-        source = Again(frames_of(clip)[:count], identity)
-        return watch(source, StreamScorer(model, PATCH), tmp_path, tell=told.append).scored
+    def seen(count, identity=("a",), patch=PATCH, listeners=()):
+        source, scorer = Again(frames_of(clip)[:count], identity), StreamScorer(model, patch)
+        return watch(source, scorer, tmp_path, listeners, tell=told.append).scored
 
-    assert seen(7) == 7 and seen(12) == 5 and seen(12) == 0
+    assert seen(7) == 7 and seen(12) == 5 and seen(12, ("a", "b")) == 0
     assert "again: frames up to 6 were scored before; going on behind them" in told
     table = read_scores(tmp_path)
     assert table["frame"].tolist() == list(range(12))
     expected = np.concatenate([score_clip(model, part, PATCH) for part in (clip[:7], clip[7:])])
     assert np.allclose(table["score"], expected, atol=1e-5)
-    assert seen(12, "another") == 12 and seen(12, None) == 12
+    for other in ({"identity": ("c",)}, {"identity": None}, {"patch": 8}, {}):
+        assert seen(12, **other) == 12
+
+
+class Hears:
+    """A listener that has, or has not, what was heard before."""
+
+    def __init__(self, resumes):
+        self.resumes = resumes
+
+    def __call__(self, scored, seconds):
+        pass
+
+
+def test_who_has_not_heard_the_frames_before_hears_them_all(tmp_path):
+    model, clip = a_model(), a_clip(frames=12)
+
+    def seen(*listeners):
+        scorer = StreamScorer(model, PATCH)
+        return watch(Again(frames_of(clip)), scorer, tmp_path, listeners, tell=str).scored
+
+    assert [seen(), seen()] == [12, 0]
+    assert [seen(Hears(False)), seen(Hears(True)), seen(Hears(False))] == [12, 0, 12]
+
+
+def test_a_watch_stopped_before_its_first_row_takes_no_others_rows_for_its_own(tmp_path):
+    watched(Again(frames_of(a_clip(frames=12)), ("b",)), tmp_path)
+    watched(Again(frames_of(a_clip(frames=2)), ("a",)), tmp_path)  # too short for a window
+    model = a_model()
+    for frames, scored in ((12, 12), (12, 0)):
+        source = Again(frames_of(a_clip(frames=frames)), ("a",))
+        assert watched(source, tmp_path, model).scored == scored
 
 
 def test_the_same_footage_is_known_again_and_no_other(tmp_path):
     for name in "ab":
         write_video(tmp_path / f"{name}.avi", pictures(4 + ord(name) % 2))
-    a, again, slower, b = (
+    (a,), (again,), (slower,), (b,) = (
         open_source(tmp_path / f"{name}.avi", 32, rate=rate).identity
         for name, rate in (("a", None), ("a", None), ("a", 5), ("b", None))
     )
