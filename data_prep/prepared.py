@@ -49,7 +49,7 @@ from data_prep.workplace import (
     reuse,
 )
 from ddllib.errors import DDLError
-from ddllib.files import writing
+from ddllib.files import remedy_of, writing
 from ddllib.settings import runs_root
 
 LARGEST = 4096  # pixels of a working side
@@ -113,7 +113,7 @@ def prepare(
         except OSError as error:
             raise DDLError(
                 f"{error.filename or out}: {error.strerror or error}; finished clips "
-                "are kept, mend this and run again"
+                f"are kept; {remedy_of(error)}, and run again"
             ) from error
         if progress:
             print(*summary(manifest), sep="\n")

@@ -89,11 +89,16 @@ def disk_faults(place: Path | str) -> Iterator[None]:
         if fault is None or _elsewhere(fault.filename, Path(place)):
             raise
         reason = fault.strerror or " ".join(str(fault).split())
-        remedy = _REMEDIES.get(fault.errno, "make room, or choose another folder")
+        remedy = remedy_of(fault)
         raise DDLError(
             f"{place}: cannot be written ({reason}); {remedy}, and run again: what was finished "
             "before is kept"
         ) from error
+
+
+def remedy_of(fault: OSError) -> str:
+    """What a person can do about a fault of the disk."""
+    return _REMEDIES.get(fault.errno, "make room, or choose another folder")
 
 
 def _of_disk(error: BaseException | None) -> OSError | None:
