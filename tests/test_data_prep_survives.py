@@ -199,7 +199,7 @@ sys.exit(main(["prepare", {str(footage)!r}, {str(out)!r}, "--size", "24", "32", 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="Linux only")
 def test_a_target_that_cannot_be_written(footage):
-    with pytest.raises(DDLError, match="/sys/kernel/out.*mend this and run again") as caught:
+    with pytest.raises(DDLError, match="/sys/kernel/out.*may write to, and run again") as caught:
         prepare(footage, "/sys/kernel/out", SIZE, progress=False)
     assert "\n" not in str(caught.value)
 

@@ -79,7 +79,7 @@ def test_footage_that_cannot_be_written_is_prepared(footage, tmp_path):
         prepare(footage, tmp_path / "out", (24, 32), progress=False)
         assert main(["check", str(footage)]) == 0
         if closed:
-            with pytest.raises(DDLError, match="(Read-only|Permission).*(may write|mend this)"):
+            with pytest.raises(DDLError, match="(Read-only|Permission).*may write to"):
                 prepare(footage, footage / "out", (24, 32), progress=False)
     verify(tmp_path / "out")
 
