@@ -71,7 +71,7 @@ def add_advise(commands) -> None:
     look = commands.add_parser("advise", help="propose settings for footage of your own")
     look.set_defaults(run=run_advise)
     look.add_argument("source", type=Path, help="folder of normal footage, or one video")
-    look.add_argument("--profile", metavar="NAME", help="keep it as book/profiles/NAME.yaml")
+    look.add_argument("--profile", metavar="NAME", help="keep it as profiles/NAME.yaml")
 
 
 def add_record(commands) -> None:

@@ -18,7 +18,7 @@ from data_prep.frames import frame_size, open_video, time_of
 from data_prep.layouts import Clip, Footage, find_footage
 from ddllib.errors import DDLError
 from ddllib.files import write_whole
-from ddllib.settings import PROFILES, load_profile
+from ddllib.settings import OWN_PROFILES, PROFILES, load_profile
 
 RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
 CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
@@ -59,13 +59,14 @@ def write_profile(name: str, source: str | Path, advice: Advice) -> Path:
     It is `own-camera` for this footage: chapters and commands then need no other parameter. Raises
     DDLError for a name that is taken or is no name of a file.
     """
-    path = PROFILES / f"{name}.yaml"
+    path = OWN_PROFILES / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
         raise DDLError(f"profile {name!r}: expected letters, digits, - and _, such as yard")
     if not str(source).isprintable():
         raise DDLError(f"{ascii(str(source))}: a name that no profile can hold; rename it")
-    if path.exists():
-        raise DDLError(f"{path}: there already; choose another name, or remove it")
+    for taken in (path, PROFILES / path.name):
+        if taken.exists():
+            raise DDLError(f"{taken}: there already; choose another name, or remove it")
     usual = load_profile("own-camera").asdict()
     kept = ("dataset", "latent_dim", "epochs", "threshold_share", "alarms_per_hour")
     lines = [f"# Footage of one's own, as `python -m data_prep advise --profile {name}` proposed."]

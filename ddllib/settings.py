@@ -19,6 +19,7 @@ from ddllib.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "book" / "profiles"
+OWN_PROFILES = ROOT / "profiles"  # those that a user has made; no part of the book
 RESULTS = ROOT / "book" / "results"
 
 Mode = Literal["none", "sdl", "ddl"]
@@ -238,13 +239,21 @@ def check_names(names, source: str) -> None:
 
 
 def load_profile(name: str, **overrides) -> Settings:
-    """The settings of ``book/profiles/<name>.yaml``, with ``overrides`` that are not None."""
-    path = PROFILES / f"{name}.yaml"
-    known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+    """The settings of a profile, with ``overrides`` that are not None.
+
+    It is ``book/profiles/<name>.yaml``, or one of the user's own, ``profiles/<name>.yaml``.
+    """
+    known = {
+        path.stem: path
+        for folder in (OWN_PROFILES, PROFILES)
+        for path in sorted(folder.glob("*.yaml"))
+    }
     if name not in known:
         raise DDLError(
-            f"{path.name}: no such profile in book/profiles; expected one of {', '.join(known)}"
+            f"{name}.yaml: no such profile in book/profiles or profiles; expected one of "
+            f"{', '.join(known)}"
         )
+    path = known[name]
     values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise DDLError(f"{path.name}: expected one `name: value` a line")

@@ -1,7 +1,5 @@
 """Footage of one's own: rates, single videos, regions to ignore, ends for thresholds, advice."""
 
-import shutil
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -269,8 +267,8 @@ def test_a_mask_changed_under_its_name_is_scored_anew(small_data, small_settings
 
 
 def test_what_is_advised_can_be_kept_as_a_profile(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(settings_module, "PROFILES", profiles_with(tmp_path / "profiles"))
-    monkeypatch.setattr(advise_module, "PROFILES", tmp_path / "profiles")
+    for module in (settings_module, advise_module):
+        monkeypatch.setattr(module, "OWN_PROFILES", tmp_path / "profiles")
     write_fast(tmp_path / "my 😀 yard" / "a.avi", 30)
     command = ["advise", str(tmp_path / "my 😀 yard"), "--profile", "yard"]
     assert main(command) == 0
@@ -283,8 +281,4 @@ def test_what_is_advised_can_be_kept_as_a_profile(tmp_path, monkeypatch, capsys)
     assert settings.threshold_share > 0 and settings.run_folder.name == "c3dsu-ddl-seed0"
     assert main(command) == 1 and "there already" in capsys.readouterr().err
     assert main([*command[:-1], "../yard"]) == 1 and "expected letters" in capsys.readouterr().err
-
-
-def profiles_with(folder):
-    shutil.copytree(settings_module.PROFILES, folder)
-    return folder
+    assert main([*command[:-1], "demo"]) == 1 and "there already" in capsys.readouterr().err
