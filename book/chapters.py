@@ -32,7 +32,9 @@ class Layout:
 
     @property
     def profile_file(self) -> Path:
-        return self.root / "book" / "profiles" / f"{self.profile}.yaml"
+        places = (self.root / "book" / "profiles", self.root / "profiles")
+        files = [place / f"{self.profile}.yaml" for place in places]
+        return next((file for file in files if file.is_file()), files[0])
 
     @property
     def runs(self) -> Path:
@@ -99,7 +101,8 @@ def fingerprints(layout: Layout) -> dict[str, str]:
     does not.
     """
     results = (p for p in (layout.root / "book" / "results").rglob("*") if p.is_file())
-    common = digest(layout.root, [*library_files(layout.root), *results])
+    profile = [layout.profile_file] if layout.profile_file.is_file() else []
+    common = digest(layout.root, {*library_files(layout.root), *results, *profile})
     places = [os.environ.get(name, "") for name in ("DDL_DATA", "DDL_RUNS")]
     tools = [p.read_text() for p in (Path(__file__), Path(__file__).with_name("cleaning.py"))]
     chain = hashlib.sha256(repr([common, places, tools, sys.version]).encode())

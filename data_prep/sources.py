@@ -172,7 +172,8 @@ class Recording:
         for clip in self.clips:
             with open(clip.files[0], "rb") as file:
                 beginning = file.read(BEGINNING)
-            wanted = f"{clip.files[0].resolve()} {self.wish.rate} {self.wish.size}\0"
+            rate = self.wish.rate and float(self.wish.rate)
+            wanted = f"{clip.files[0].resolve()} {rate} {self.wish.size}\0"
             checksums.append(hashlib.sha256(wanted.encode() + beginning).hexdigest())
         return checksums
 

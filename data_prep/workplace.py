@@ -23,6 +23,9 @@ def read_finished(out: Path, plan: Mapping) -> dict | None:
     """
     manifest = read_earlier(out)
     same = manifest and all(manifest.get(name) == value for name, value in plan.items())
+    same = same and {s: {*clips} for s, clips in manifest["clips"].items()} == {
+        split: {*clips} for split, clips in plan["footage"].items()
+    }
     whole = same and all((out / path).is_file() for path in checksums(out, manifest))
     fits = whole and all(
         _describes(record, out / split / f"{name}.npy")

@@ -6,6 +6,7 @@ patch means of the last half minute to show how the score of the strange place c
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -83,6 +84,12 @@ class Alarms:
     def resumes(self) -> bool:
         """Whether the folder's events are those of an earlier part of this watch."""
         return self.file.gone_on
+
+    @property
+    def lag(self) -> int:
+        """Frames that a killed process may have scored without their event being on the disk."""
+        waiting = self.smooth.delay if hasattr(self.smooth, "delay") else 0
+        return waiting + math.ceil(self.detector.least_s * self.frame_rate) + 1
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""

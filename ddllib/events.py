@@ -73,6 +73,7 @@ class EventDetector:
         self.threshold, self.release, self.least_s, self.patch = threshold, release, least_s, patch
         self.gap_s = gap_s
         self._running: Event | None = None
+        self._counts = False  # whether what runs has lasted long enough
         self._last: tuple[int, float] | None = None
         self._step = 0.0
         self._map: np.ndarray | None = None
@@ -85,7 +86,7 @@ class EventDetector:
     @property
     def running(self) -> Event | None:
         """The event so far, once it has lasted long enough to be one."""
-        return self._running if self._running and self._long_enough(self._running) else None
+        return self._running if self._running and self._counts else None
 
     def push(
         self,
@@ -113,13 +114,16 @@ class EventDetector:
             self._running = Event(
                 seconds, seconds, seconds, index, index, index, float(score), drift=drift
             )
-            self._map = error
+            self._map, self._counts = error, False
+        if self._running and self._long_enough(self._running):
+            self._counts = True  # for good: it may have been told
         return ended
 
     def reset(self, keep_time: bool = False) -> Event | None:
         """End a running event here, as before a gap in the footage; it comes back."""
         event, self._running = self._running, None
-        finished = self._finish(event) if event and self._long_enough(event) else None
+        counts = event and (self._counts or self._long_enough(event))
+        finished = self._finish(event) if counts else None
         self._map = None
         if not keep_time:
             self._last = None
@@ -283,13 +287,13 @@ class EventFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         described = self.path.with_suffix(".json")
         content = (json.dumps(dict(facts), indent=1, sort_keys=True) + "\n").encode()
+        self.gone_on = self.path.exists() and described.exists()  # from an earlier watch
         if self.path.exists() and described.exists() and described.read_bytes() != content:
             raise DDLError(
                 f"{described}: events of another source, threshold or filter; expected the same; "
                 "choose another folder or remove this one"
             )
         write_whole(described, lambda file: file.write(content))
-        self.gone_on = self.path.exists()  # an earlier watch has left events here, or none
         self.count = self._mended()
         self._begun = self.path.with_name("running.json")
         self._take_up()

@@ -178,12 +178,16 @@ def tested(trial: Trial) -> Record:
     if record.tests:
         return record
     if record.folder != settings.record_folder or not checkpoints.exists(folder):
-        raise DDLError(f"{folder.name}: not tested: its checkpoint is not here; run it again")
+        raise DDLError(
+            f"{folder.name}: not tested: its checkpoint is not here; remove its record and run it"
+        )
     data, run = road.prepare(settings, progress=False), load_run(folder)
     differing = checkpoints.differences(folder, settings, data)
     if differing or run.epoch < settings.epochs or record.facts["data"]["digest"] != data.digest:
         why = f"another {', '.join(differing)}" if differing else "other data, or half trained"
-        raise DDLError(f"{folder.name}: not tested: its checkpoint is of {why}; run it again")
+        raise DDLError(
+            f"{folder.name}: not tested: its checkpoint is of {why}; remove both and run it"
+        )
     return road.score_afterwards(settings, data, run, record)
 
 
@@ -197,14 +201,6 @@ def summary(record: Record) -> str:
         tests = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in metrics.items())
         outcome = f"{outcome}; test clips {tests}" if outcome else tests
     return f"{record.name}: {outcome}; {record.facts['train_seconds'] / 60:.0f} min"
-
-
-def _tested_or_told(trial: Trial) -> Record | None:
-    try:
-        return tested(trial)
-    except DDLError as error:
-        print(error, file=sys.stderr)
-        return trial.record()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -231,14 +227,22 @@ def _do(given: argparse.Namespace) -> int:
             raise DDLError(f"{given.name}: no run {given.index}; expected 0 to {len(trials) - 1}")
         print(summary(run_trial(trials[given.index or 0])))
         return 0
-    for name in names:
-        for trial in read_experiment(name):
-            record = _tested_or_told(trial) if given.do == "test" else trial.record()
-            if record and given.do == "publish":
-                record = publish(record)
-            state = summary(record) if record else f"{trial.settings.record_folder.name}: not run"
-            print(f"{name}, {trial.variant}: {state}" if trial.variant else f"{name}: {state}")
-    return 0
+    told = [_told(name, trial, given.do) for name in names for trial in read_experiment(name)]
+    return min(told.count(False), 1)
+
+
+def _told(name: str, trial: Trial, do: str) -> bool:
+    """Publish, test or only tell one trial; False where it was refused."""
+    try:
+        record = tested(trial) if do == "test" else trial.record()
+    except DDLError as error:
+        print(error, file=sys.stderr)
+        return False
+    if record and do == "publish":
+        record = publish(record)
+    state = summary(record) if record else f"{trial.settings.record_folder.name}: not run"
+    print(f"{name}, {trial.variant}: {state}" if trial.variant else f"{name}: {state}")
+    return True
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def scored_before(
     if goes_on and who and lines and first.isdecimal() and lines == list(who[: len(lines)]):
         table = read_scores(folder)
         frames = table["frame"][table["segment"] >= int(first)]
-        segment = int(first)
+        segment = int(first) if len(frames) else segment
     else:
         frames = []
     content = "\n".join([str(segment), *(who or ())]).encode()

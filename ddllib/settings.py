@@ -248,7 +248,7 @@ def load_profile(name: str, **overrides) -> Settings:
         for folder in (OWN_PROFILES, PROFILES)
         for path in sorted(folder.glob("*.yaml"))
     }
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise DDLError(
             f"{name}.yaml: no such profile in book/profiles or profiles; expected one of "
             f"{', '.join(known)}"

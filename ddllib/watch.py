@@ -83,7 +83,8 @@ def watch(
     answer that can still be given is written. A recording that was watched into the folder before,
     by the same model with the same kinds of listeners, is gone on with behind its last scored frame
     (``score_table.scored_before``), unless a listener has ``resumes`` False: it knows nothing of
-    the frames before.
+    the frames before. One without ``resumes`` is not asked; one with a ``lag`` hears that many
+    frames again, which it may not have dealt with when the process was killed.
     """
     with claimed(Path(folder)):
         return _watch(source, scorer, Path(folder), tuple(listeners), every, tell)
@@ -118,7 +119,8 @@ def _who(source, scorer: StreamScorer, listeners: tuple) -> list[str] | None:
 class _Loop:
     def __init__(self, source, scorer: StreamScorer, table: Table, listeners: tuple, behind: int):
         self.source, self.scorer, self.table, self.listeners = source, scorer, table, listeners
-        self.behind = behind  # frames up to this one were scored before
+        self.behind = behind  # frames up to this one are in the table
+        self.heard = behind - max([getattr(one, "lag", 0) for one in listeners], default=0)
         self.unanswered: deque = deque()  # frames pushed, without their images
         self.watched = Watched()
 
@@ -126,7 +128,7 @@ class _Loop:
         started = told = time.monotonic()
         self.scorer.reset()
         for frame in self.source:
-            if frame.index <= self.behind:
+            if frame.index <= self.heard:
                 if stop:
                     break
                 continue
@@ -164,8 +166,9 @@ class _Loop:
     def answer(self, scored: Scored) -> None:
         for one in scored.each():
             index, time_s, read_s = self.unanswered.popleft()
-            self.table.add(index, time_s, one.score)
-            self.watched.scored += 1
+            if index > self.behind:
+                self.table.add(index, time_s, one.score)
+                self.watched.scored += 1
             self.watched.delays.append(time.monotonic() - read_s)
             for listener in self.listeners:
                 listener(replace(one, index=index), time_s)

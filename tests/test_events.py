@@ -132,6 +132,24 @@ def test_a_line_that_was_cut_off_is_taken_away_and_the_file_goes_on(tmp_path):
     assert read_events(tmp_path)[0] == [EVENT, EVENT]
 
 
+def test_an_event_that_was_told_is_not_dropped_by_a_clock_that_jitters():
+    detector = EventDetector(0.5, 0.3, least_s=0.5)
+    times = [0.0, 0.1, 0.2, 0.3, 0.39, 0.50, 0.59, 0.68]
+    for index, (at, score) in enumerate(
+        zip(times, [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1], strict=False)
+    ):
+        was = detector.running
+        ended = detector.push(index, at, score)
+    assert was is not None and ended is not None and ended.end == 5
+
+
+def test_events_without_what_made_them_are_begun_anew(tmp_path):
+    assert not EventFile(tmp_path, {"threshold": 0.5}).gone_on
+    assert EventFile(tmp_path, {"threshold": 0.5}).gone_on
+    (tmp_path / "events.json").unlink()
+    assert not EventFile(tmp_path, {"threshold": 0.6}).gone_on
+
+
 def test_an_event_during_which_the_process_was_killed_has_a_line_after_all(tmp_path):
     file = EventFile(tmp_path, {})
     file.append(EVENT)

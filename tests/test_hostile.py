@@ -418,6 +418,7 @@ def tampered(path, change):
         lambda m: m["clips"].update(training={"01": 3}),
         lambda m: m["clips"]["training"]["01"].pop("sha256"),
         lambda m: m.update(height=7),
+        lambda m: m["clips"]["testing"].pop("01"),
         lambda m: m.update(sha256={}),
         lambda m: m["clips"]["testing"]["01"].update(read=99, kept=[5] * FRAMES),
         lambda m: m["clips"]["training"]["01"].update(frames=FRAMES - 1),

@@ -91,6 +91,7 @@ def test_values_are_checked(changes, word):
 )
 def test_a_bad_profile_is_told(tmp_path, monkeypatch, text, word):
     monkeypatch.setattr(settings, "PROFILES", tmp_path)
+    monkeypatch.setattr(settings, "OWN_PROFILES", tmp_path / "none")
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(DDLError, match=word):
         load_profile("bad")

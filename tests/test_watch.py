@@ -139,6 +139,30 @@ def test_who_has_not_heard_the_frames_before_hears_them_all(tmp_path):
     assert [seen(Hears(False)), seen(Hears(True)), seen(Hears(False))] == [12, 0, 12]
 
 
+def test_who_lags_behind_hears_the_last_frames_again_and_the_table_holds_each_once(tmp_path):
+    model, clip, heard = a_model(), a_clip(frames=20), []
+
+    class Late(Hears):
+        lag = 4
+
+        def __call__(self, scored, seconds):
+            heard.append(scored.index)
+
+    for count in (12, 20):
+        source = Again(frames_of(clip)[:count])
+        watch(source, StreamScorer(model, PATCH), tmp_path, [Late(True)], tell=str)
+    assert heard == [*range(12), *range(8, 20)]
+    assert read_scores(tmp_path)["frame"].tolist() == list(range(20))
+
+
+def test_a_table_removed_is_begun_anew_and_gone_on_with(tmp_path):
+    model = a_model()
+    for scored in (12, 12, 0):
+        assert watched(Again(frames_of(a_clip(frames=12))), tmp_path, model).scored == scored
+        if scored and not (tmp_path / "once").exists():
+            (tmp_path / "scores.csv").unlink(), (tmp_path / "once").touch()
+
+
 def test_a_watch_stopped_before_its_first_row_takes_no_others_rows_for_its_own(tmp_path):
     watched(Again(frames_of(a_clip(frames=12)), ("b",)), tmp_path)
     watched(Again(frames_of(a_clip(frames=2)), ("a",)), tmp_path)  # too short for a window
