@@ -9,6 +9,7 @@ from scipy.io import loadmat
 
 from data_prep.labels import frame_labels, read_labelling
 from ddllib import evaluate, load_profile, road
+from ddllib.comparisons import runs_of
 from ddllib.evaluation import PROTOCOLS
 from ddllib.records import find_records
 from ddllib.settings import RESULTS
@@ -80,7 +81,8 @@ def test_the_whole_road_on_real_frames_with_a_real_detector(piece, ped2, tmp_pat
 
 
 def recorded_on_ped2():
-    return [r for r in find_records(RESULTS) if r.facts["settings"]["data"] == "ped2"]
+    known = [r for r in find_records(RESULTS) if r.metrics]  # not those of held-out clips
+    return [r for r in known if r.facts["settings"]["data"] == "ped2"]
 
 
 def test_the_recorded_auc_is_that_of_the_recorded_scores_and_the_official_labels(ped2):
@@ -96,6 +98,6 @@ def test_the_recorded_auc_is_that_of_the_recorded_scores_and_the_official_labels
             assert evaluate(record.scores, labels, protocol).auc == record.auc(protocol)
 
 
-def test_the_headline_run_is_above_its_floor():
-    headline = [r for r in recorded_on_ped2() if r.folder.name == "c3dsu-ddl-seed0"]
-    assert headline and headline[0].auc("median") > 0.92
+def test_the_headline_runs_are_above_their_floor():
+    headline = runs_of(recorded_on_ped2(), "ped2-cpu", "c3dsu", "ddl")
+    assert headline and min(record.auc("median") for record in headline) > 0.94
