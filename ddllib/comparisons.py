@@ -193,7 +193,7 @@ def foretold(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
 def foretelling(pairs: pd.DataFrame) -> str:
     """How well the held-out AUC orders runs as their test AUC does, in a sentence."""
     if len(pairs) < 3:
-        return f"{len(pairs)} runs were scored on both: too few to say more"
+        return f"not run: {len(pairs)} of these runs were scored on test clips, too few to say more"
     order = stats.spearmanr(pairs["held_out"], pairs["tests"]).statistic
     best = pairs.loc[pairs["held_out"].idxmax()]
     return (

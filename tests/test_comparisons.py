@@ -63,7 +63,7 @@ def test_a_difference_is_an_effect_beyond_two_standard_errors():
     assert (row["mean, points"], row["standard error"]) == ("+2.00", "0.58")
     assert row["more than two standard errors"] == "yes"
     assert difference_row([0.01, -0.02, 0.03])["more than two standard errors"] == "no"
-    assert "too few" in difference_row([0.3])["more than two standard errors"]
+    assert "not run: 2 of these" in difference_row([0.3])["more than two standard errors"]
     assert difference_row([])["mean, points"] == "not run"
 
 
