@@ -35,16 +35,16 @@ def say(text: str) -> None:
 
 
 def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
-    """One row per record: what was trained, for how long, where, and its AUC in percent."""
+    """One row per record: its AUC in percent, what was trained, for how long, and where."""
     rows = [
         {
             "record": r.name,
-            "parameters": f"{r.facts['parameters']:,}",
+            "AUC": percent(r.auc(protocol)),
             "frame size": r.facts["settings"]["size"],
             "epochs": r.facts["settings"]["epochs"],
             "training, minutes": f"{r.facts['train_seconds'] / 60:.0f}",
+            "parameters": f"{r.facts['parameters']:,}",
             "device": r.facts["device"],
-            "AUC": percent(r.auc(protocol)),
         }
         for r in records
     ]
