@@ -154,7 +154,7 @@ def run_advise(given) -> None:
     advice = advise(given.source if given.source.exists() else find_path(str(given.source)))
     print(*advice.lines(), sep="\n")
     if given.profile:
-        print(f"{write_profile(given.profile, named(given.source), advice)}: written")
+        print(f"{write_profile(given.profile, name_in_profile(given.source), advice)}: written")
         print(f"to use it: -p profile {given.profile}")
         return
     values = {"data": shlex.quote(str(given.source)), **advice.settings}
@@ -162,7 +162,7 @@ def run_advise(given) -> None:
     print(f"to use it: -p profile own-camera {options}")
 
 
-def named(source: Path) -> str:
+def name_in_profile(source: Path) -> str:
     """Footage as a profile names it: as it was given if that leads there from anywhere."""
     with contextlib.suppress(DDLError):
         if not source.exists() or find_path(str(source)).samefile(source):

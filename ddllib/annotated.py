@@ -27,9 +27,8 @@ class AnnotatedVideo:
     """
 
     def __init__(self, stem: Path | str, threshold: float, frame_rate: float, patch: int):
-        self.stem, self.threshold, self.frame_rate, self.patch = (
-            Path(stem), max(threshold, 1e-6), frame_rate, patch,
-        )  # fmt: skip
+        self.stem, self.frame_rate, self.patch = Path(stem), frame_rate, patch
+        self.threshold = max(threshold, 1e-6)  # it is divided by
         self.path: Path | None = None
         self._video: cv2.VideoWriter | None = None
         self._scores: deque[float] = deque(maxlen=max(round(SHOWN_S * frame_rate), 1))

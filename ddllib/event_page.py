@@ -9,16 +9,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ddllib.errors import DDLError
 from ddllib.events import Event, read_events, when
 from ddllib.files import write_whole
-from ddllib.pictures import save_picture
+from ddllib.pictures import save_picture, write_lossless
 
-FFV1 = cv2.VideoWriter.fourcc(*"FFV1")
-RATE = 25.0  # of a clip that is only trained on, where it means nothing
 _STYLE = """
 .ddl-events { display: flex; overflow-x: auto; scroll-snap-type: x mandatory; gap: 1em; }
 .ddl-event { flex: 0 0 100%; scroll-snap-align: start; box-sizing: border-box; }
@@ -144,7 +141,7 @@ def mark_normal(
     name = name or f"{stem}-{event.start}-{event.end}"
     places = (kept, kept / "videos")
     if any(p.suffix.lower() in _videos() for place in places for p in _entries(place)):
-        path, write = kept / f"{name}.avi", _write_video
+        path, write = kept / f"{name}.avi", write_lossless
     else:
         path, write = (kept / "frames" if kept.name == "training" else kept) / name, _write_frames
     if path.exists():
@@ -203,16 +200,4 @@ def _write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:
     for frame in frames:
         save_picture(folder / f"{count:05d}.png", frame)
         count += 1
-    return count
-
-
-def _write_video(path: Path, frames: Iterable[np.ndarray]) -> int:
-    """FFV1 in AVI, without loss: what is trained on is what was seen."""
-    video, count = cv2.VideoWriter(), 0
-    for frame in frames:
-        if not count and not video.open(str(path), FFV1, RATE, frame.shape[1::-1]):
-            raise DDLError(f"{path}: OpenCV cannot write FFV1 there; expected a writable folder")
-        video.write(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
-        count += 1
-    video.release()
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ddllib.errors import DDLError
 from ddllib.files import write_whole
 
 SIDE = 288  # pixels: small frames are enlarged to about this side
+RATE = 25.0  # frames per second of a clip that is only trained on, where it means nothing
 BOX_COLOUR = (60, 60, 230)  # blue, green, red
 
 
@@ -70,6 +71,21 @@ def open_video(
         if video.isOpened():
             return path, video
     raise DDLError(f"{stem}: OpenCV writes neither WebM nor AVI there; expected a writable folder")
+
+
+def write_lossless(path: Path, frames: Iterable[np.ndarray], frame_rate: float = RATE) -> int:
+    """Write frames, uint8 H x W x 3 BGR or H x W, as FFV1 in AVI: what is read is what was given.
+
+    Returns how many there were. Raises ``DDLError`` where this OpenCV cannot write there.
+    """
+    video, count, code = cv2.VideoWriter(), 0, cv2.VideoWriter.fourcc(*"FFV1")
+    for frame in frames:
+        if not count and not video.open(str(path), code, frame_rate, frame.shape[1::-1]):
+            raise DDLError(f"{path}: OpenCV cannot write FFV1 there; expected a writable folder")
+        video.write(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+        count += 1
+    video.release()
+    return count
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -29,6 +28,7 @@ from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.events import against_labels, read_events
 from ddllib.files import write_whole
+from ddllib.pictures import write_lossless
 from ddllib.records import environment
 from ddllib.score_table import read_scores
 from ddllib.scoring import score_clip
@@ -42,7 +42,10 @@ SILENCE_S = 5.0  # without a frame, after which the camera is taken to have ende
 
 
 def join(clips: Sequence, folder: Path, rate: float) -> Path:
-    """Clips joined into videos without loss, ``JOINED`` to each, as training footage."""
+    """Clips joined into videos without loss, ``JOINED`` to each, as training footage.
+
+    ``rate`` is in frames per second; videos that are there already stay. Returns ``folder``.
+    """
     from data_prep.frames import read_frames
 
     for first in range(0, len(clips), JOINED):
@@ -51,14 +54,9 @@ def join(clips: Sequence, folder: Path, rate: float) -> Path:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_name(f".{path.name}")
-        video = cv2.VideoWriter()
-        for clip in clips[first : first + JOINED]:
-            for frame in read_frames(clip, colour=True):
-                size, code = frame.shape[1::-1], cv2.VideoWriter.fourcc(*"FFV1")
-                if not video.isOpened() and not video.open(str(half), code, rate, size):
-                    raise DDLError(f"{path}: OpenCV cannot write FFV1 there; use another folder")
-                video.write(frame)
-        video.release()
+        some = clips[first : first + JOINED]
+        frames = (frame for clip in some for frame in read_frames(clip, colour=True))
+        write_lossless(half, frames, rate)
         os.replace(half, path)
     return folder
 
@@ -79,14 +77,17 @@ class Kept:
             yield frame
 
     def pieces(self) -> list[np.ndarray]:
-        """The frames between gaps, of every piece that is as long as any."""
+        """The frames from one gap to the next, each piece uint8 N x C x H x W."""
         starts = [k for k, frame in enumerate(self.frames) if frame.gap and k]
         images = np.stack([frame.image for frame in self.frames])
         return np.split(images, starts)
 
 
 def at_rest(pieces: Sequence[np.ndarray], run: Run, patch: int) -> np.ndarray:
-    """The scores of pieces of footage, each as a whole clip; none where it is no window long."""
+    """Raw scores, float32 N, of pieces uint8 n x C x H x W, each scored as a whole clip.
+
+    A piece shorter than a window has none, as on watch.
+    """
     long = [piece for piece in pieces if len(piece) >= run.model.temporal]
     return np.concatenate([score_clip(run.model, piece, patch, run.precision) for piece in long])
 
@@ -137,7 +138,11 @@ def labels_of(found) -> np.ndarray | None:
 
 
 def measure(footage: Path, rate: float) -> dict:
-    """Train, watch the test clips in real time and compare; plain values."""
+    """Train, watch the test clips at ``rate`` frames per second and compare; plain values.
+
+    Raises ``DDLError`` for footage without test clips of known length, or with too many frames to
+    keep every delay, and where the watch was stopped.
+    """
     from data_prep.broadcast import broadcast
     from data_prep.sources import open_source
     from data_prep.survey import survey
