@@ -35,8 +35,9 @@ class Threshold:
     """A threshold, where an event that passed it ends again, and what it promises.
 
     ``rate`` is what was asked for in ``unit``. On other normal footage, ``over`` hours of it, the
-    rate is meant to lie between ``low`` and ``high`` in 90 of 100 cases. ``method`` is "counted", or "extreme
-    value" where the footage holds too few alarms to count; ``warning`` then says so in one line.
+    rate is meant to lie between ``low`` and ``high`` in 90 of 100 cases. ``method`` is "counted",
+    or "extreme value" where the footage holds too few alarms to count, unless it was asked for;
+    ``warning`` says in one line where there is too little footage.
     ``hours`` of normal footage in ``stretches`` were used, whose usual score was ``quiet``.
     """
 
