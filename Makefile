@@ -62,4 +62,5 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	$(BIN)/python -m uv pip install --python $(BIN)/python $(PROJECT) || \
 		$(BIN)/python -m pip install $(PROJECT)
+	@mkdir -p runs
 	@touch $@

@@ -31,9 +31,13 @@ class Layout:
     profile: str
 
     @property
+    def profile_places(self) -> tuple[Path, Path]:
+        """The project's profiles, and the user's own."""
+        return self.root / "book" / "profiles", self.root / "profiles"
+
+    @property
     def profile_file(self) -> Path:
-        places = (self.root / "book" / "profiles", self.root / "profiles")
-        files = [place / f"{self.profile}.yaml" for place in places]
+        files = [place / f"{self.profile}.yaml" for place in self.profile_places]
         return next((file for file in files if file.is_file()), files[0])
 
     @property
@@ -162,8 +166,11 @@ def check_profile(layout: Layout) -> None:
     """Raise ``DDLError`` where the profile does not exist or holds an unknown name."""
     path = layout.profile_file
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise DDLError(f"{path.name}: no such profile in book/profiles; expected one of {known}")
+        names = {p.stem for place in layout.profile_places for p in place.glob("*.yaml")}
+        raise DDLError(
+            f"{path.name}: no such profile in book/profiles or profiles; expected one of "
+            f"{', '.join(sorted(names))}"
+        )
     values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise DDLError(f"{path.name}: expected one `name: value` a line")

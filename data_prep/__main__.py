@@ -7,7 +7,6 @@ just videos or folders of frames (all for training, but for those that labels.cs
 
 import argparse
 import contextlib
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -225,10 +224,8 @@ def run_compare(given) -> None:
 
 
 def quieten() -> None:
-    """What decoders print beside our one line helps nobody."""
+    """What OpenCV prints beside our one line helps nobody."""
     cv2.utils.logging.setLogLevel(0)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    sys.stdout.reconfigure(errors="backslashreplace")  # names that no locale can show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step
 CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
 FEW_WINDOWS = 1000  # UCSD Ped2 has 2,500 training frames
 SIZES = (96, 128, 192, 256)
-LARGE_ENOUGH = 4  # pixels; the smaller side of an object, as of people in UCSD Ped2 at size 128
+LARGE_ENOUGH = 6  # pixels; an object's smaller side, as of people in UCSD Ped2 at size 192
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def advise(source: str | Path) -> Advice:
     if not clips:
         raise DDLError(f"{source}: no training clips; give a folder of normal footage")
     looked_at = clips[:: max(len(clips) // CLIPS, 1)][:CLIPS]
-    rate = min((measured_rate(clip) for clip in looked_at if not clip.frames), default=None)
+    rates = [measured_rate(clip) for clip in looked_at if not clip.frames]
+    rate = min((rate for rate in rates if rate), default=None)
     wanted = None if rate is None or rate < 1.3 * RATE else RATE
     proposals = [
         propose_rate(rate, wanted),
@@ -105,18 +106,18 @@ def advise(source: str | Path) -> Advice:
     return Advice(proposals, list(remarks(footage, wanted)))
 
 
-def measured_rate(clip: Clip) -> float:
-    """Frames per second of a video's beginning, by their times."""
+def measured_rate(clip: Clip) -> float | None:
+    """Frames per second of a video's beginning, by their times; None of a single frame."""
     video, times = open_video(clip.path), []
     while len(times) < FRAMES and video.grab():
         times.append(time_of(video, len(times), times[-1] if times else 0.0))
     video.release()
-    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
 
 
 def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
     if rate is None:
-        reason = "images in folders tell no time, so all of them are kept."
+        reason = "images in folders, and videos of one frame, tell no time; all are kept."
     elif wanted is None:
         reason = f"all of the {rate:.3g} frames per second are kept, few enough to show motion."
         wanted = float(math.ceil(rate - 0.01))  # the profile's own would drop some

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import cv2
-
 from data_prep.sources import Frame, Stream, open_source
 from ddllib.errors import DDLError
+from ddllib.pictures import Video
 
 PIECE = 300.0  # seconds of one video; a process that is killed loses no more than that
 
@@ -23,7 +22,7 @@ def record(
     Videos are Motion JPEG at the source's own size, named by the time of their first frame, at
     most five minutes long; a gap of the source begins another. A video has its name only once it
     is whole. `wishes`: see `sources.open_source`. Raises DDLError for a source that is not
-    live, and for `seconds` that are not a finite number above 0.
+    live, for `seconds` that are not a finite number above 0, and where the disk is full.
     """
     if not (math.isfinite(seconds) and seconds > 0):
         raise DDLError(f"minutes: {seconds / 60:g}; expected a number above 0, such as 60")
@@ -56,16 +55,16 @@ class Piece:
         self.start = first.time_s
         name = datetime.fromtimestamp(first.time_s).strftime("%Y-%m-%d-%H%M%S-%f")[:-3] + ".avi"
         self.path, self.part = folder / name, folder / f".{name}"
-        height, width = first.image.shape[:2]
-        code = cv2.VideoWriter.fourcc(*"MJPG")
-        self.video = cv2.VideoWriter(str(self.part), code, rate, (width, height))
-        if not self.video.isOpened():
-            raise DDLError(f"{self.path}: cannot be written; give another folder or make room")
+        self.video = Video(self.part, "MJPG", rate, first.image.shape[:2])
 
     def write(self, frame: Frame) -> None:
         self.video.write(frame.image)
 
     def close(self) -> Path:
-        self.video.release()
+        try:
+            self.video.close()
+        except DDLError:
+            self.part.unlink(missing_ok=True)
+            raise
         os.replace(self.part, self.path)
         return self.path

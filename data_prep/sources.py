@@ -19,7 +19,6 @@ User names, passwords and whatever follows a "?" in an address never appear in a
 
 import bisect
 import hashlib
-import os
 import re
 import sys
 import threading
@@ -380,5 +379,4 @@ def _unexpected(name: str, error: Exception) -> DDLError:
 
 def quieten() -> None:
     """OpenCV and FFmpeg print addresses with their passwords; our own line says what happened."""
-    cv2.utils.logging.setLogLevel(0)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(0)  # FFmpeg's own level is set by ``ddllib``

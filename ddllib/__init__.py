@@ -3,6 +3,8 @@
 The road is prepare -> train -> score -> evaluate -> show; ``ddllib.road`` walks it.
 """
 
+import os
+
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate
 from ddllib.losses import DDLLoss, distinction_loss, reconstruction_loss
@@ -36,3 +38,6 @@ __all__ = [
     "reconstruction_loss",
     "score_clip",
 ]
+
+# Read once, when OpenCV opens its first video: FFmpeg would print addresses with their passwords.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -22,6 +22,7 @@ from ddllib.events import (
     EventFile,
     best_patch,
     is_gap,
+    joined,
     longest_gap,
     patch_means,
     when,
@@ -79,6 +80,11 @@ class Alarms:
         self._told: int | None = None  # where the event began of which is told that it runs
         self._kept = 0.0  # seconds up to which it is on the disk
         self._clip: _Clip | None = None
+        self._known: Event | None = None  # of an earlier part of this watch, its last one
+
+    def go_on(self) -> None:
+        """A recording is watched further: its newest frames are heard again, its events not."""
+        self._known = self.file.last()
 
     @property
     def resumes(self) -> bool:
@@ -153,7 +159,7 @@ class Alarms:
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late; its row and pictures can wait."""
         running = self.detector.running
-        if not running:
+        if not running or self._goes_on(running):  # which is known already, to its last second
             return
         if running.start != self._told:
             self._told, self._kept = running.start, running.end_s
@@ -184,14 +190,25 @@ class Alarms:
     def _record(self, event: Event | None) -> None:
         if event is None:
             return
-        event = self._placed(event)
-        number = self.file.append(event)
-        if self._clip:
+        event, clearer = self._placed(event), True
+        if self._goes_on(event):
+            if event.end <= self._known.end:
+                return  # heard again, no more
+            clearer = event.score > self._known.score
+            event = self._known = joined(self._known, event)
+            number = self.file.amend(event)
+        else:
+            number = self.file.append(event)
+        if self._clip and clearer:
             self._clip.number = number
-        if self._peak is not None:
+        if self._peak is not None and clearer:
             self._leave_evidence(number, event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
+
+    def _goes_on(self, event: Event) -> bool:
+        """Whether an event is one that was known before, or its continuation."""
+        return self._known is not None and event.start <= self._known.end
 
     def _placed(self, event: Event) -> Event:
         place = self.where(event.start_s) if self.where else None
@@ -217,7 +234,7 @@ class _Clip:
     """The clip of one event while it is filmed; the file has its name once it is whole."""
 
     def __init__(self, folder: Path, frame_rate: float, shape: tuple[int, int]):
-        self.path, self._video = open_video(folder / ".running", frame_rate, enlarged(shape))
+        self._video = open_video(folder / ".running", frame_rate, enlarged(shape))
         self.number: int | None = None  # of the event, once it has ended
         self._left = int(LONGEST_S * frame_rate)
         self._after = int(AROUND_S * frame_rate)
@@ -236,9 +253,9 @@ class _Clip:
         if not self.number:
             self.discard()
             return
-        self._video.release()
-        os.replace(self.path, self.path.with_name(f"{self.number:04d}{self.path.suffix}"))
+        path = self._video.path
+        self._video.close()
+        os.replace(path, path.with_name(f"{self.number:04d}{path.suffix}"))
 
     def discard(self) -> None:
-        self._video.release()
-        self.path.unlink(missing_ok=True)
+        self._video.discard()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ddllib.events import region
-from ddllib.pictures import BOX_COLOUR, boxed, heat, open_video
+from ddllib.pictures import BOX_COLOUR, Video, boxed, heat, open_video
 
 HIGH = 72  # pixels of the strip
 SHOWN_S = 20.0  # seconds of scores that it shows
@@ -30,7 +29,7 @@ class AnnotatedVideo:
         self.stem, self.frame_rate, self.patch = Path(stem), frame_rate, patch
         self.threshold = max(threshold, 1e-6)  # it is divided by
         self.path: Path | None = None
-        self._video: cv2.VideoWriter | None = None
+        self._video: Video | None = None
         self._scores: deque[float] = deque(maxlen=max(round(SHOWN_S * frame_rate), 1))
 
     def __call__(self, scored, seconds: float) -> None:
@@ -41,7 +40,8 @@ class AnnotatedVideo:
         strip = self._strip(2 * seen.shape[1])
         image = np.vstack([np.hstack([seen, error]), strip])
         if self._video is None:
-            self.path, self._video = open_video(self.stem, self.frame_rate, image.shape[:2])
+            self._video = open_video(self.stem, self.frame_rate, image.shape[:2])
+            self.path = self._video.path
         self._video.write(image)
 
     def _strip(self, width: int) -> np.ndarray:
@@ -62,7 +62,7 @@ class AnnotatedVideo:
         return round((1 - share) * (HIGH - 1))
 
     def close(self) -> None:
-        """The footage is over; nothing is left to write."""
-        if self._video is not None:
-            self._video.release()
-            self._video = None
+        """The footage is over; raises ``DDLError`` where not all of it could be written."""
+        video, self._video = self._video, None
+        if video is not None:
+            video.close()

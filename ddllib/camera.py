@@ -20,7 +20,6 @@ from ddllib.evaluation import apply_protocol
 from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
 from ddllib.reading import read_array
-from ddllib.road import made_since_training
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
 from ddllib.streaming import RunningMedian, StreamScorer
@@ -58,19 +57,20 @@ def generated_scores(
 ) -> dict[str, np.ndarray]:
     """Raw scores of ordinary minutes of the generated walkway, which are in neither split.
 
-    Kept in ``ordinary`` of the run's folder; those of an earlier run there are made anew.
+    Kept in ``ordinary`` of the run's folder, for each patch, mask and precision apart.
     """
     from data_prep.demo import ordinary
     from data_prep.frames import to_working_size
 
-    folder, found = run.folder / "ordinary", {}
-    folder.mkdir(parents=True, exist_ok=True)
+    who, ignore = scorer(settings, data, run).identity, load_ignore(settings.ignore, data.size)
+    folder, found = run.folder / "ordinary" / who[:16], {}
     for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
         path = folder / f"{index:03d}.npy"
-        if not path.is_file() or not made_since_training(path, run.folder):
+        if not path.is_file():
             pictures = ordinary(0, index, MINUTE)
             frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
-            scores = score_clip(run.model, frames, settings.patch_size, run.precision)
+            patch = settings.patch_size
+            scores = score_clip(run.model, frames, patch, run.precision, ignore=ignore)
             write_whole(path, partial(np.save, arr=scores))
         found[path.stem] = read_array(path, "scores of a minute", f"remove {path.name}")
     return found
@@ -138,7 +138,7 @@ def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray
     No filter reaches over the end of a segment.
     """
     parts = [part["score"].to_numpy() for _, part in table.groupby("segment")]
-    scores = np.concatenate([apply_protocol(part, protocol) for part in parts])
+    scores = np.concatenate([apply_protocol(part, protocol) for part in parts] or [np.zeros(0)])
     return table["time_s"].to_numpy(), scores
 
 

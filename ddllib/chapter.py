@@ -102,7 +102,7 @@ def _two_ways(name: str, one: Record, other: Record) -> dict[str, list]:
 
 def table(rows: pd.DataFrame, caption: str = "") -> Styler:
     """A table as the pages show it: no index, missing values as a dash."""
-    style = rows.style.hide(axis="index").format(na_rep="–", precision=2)
+    style = rows.style.hide(axis="index").format(na_rep="–", precision=2, escape="html")
     return style.set_caption(caption).set_table_attributes('class="table"')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -16,7 +17,10 @@ def run_command(name: str, work: Callable[[], int | None]) -> int:
 
     0 or what ``work`` returns; 1 with one line on stderr for what a user can mend; 130 after
     Ctrl-C and 143 after SIGTERM, which ends ``work`` as Ctrl-C does, everything closed and saved.
+    Each line that is printed meanwhile leaves at once, into a file or a pipe, too.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     earlier = signal.signal(signal.SIGTERM, _terminate)
     try:
         return work() or 0

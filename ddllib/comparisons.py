@@ -161,6 +161,60 @@ def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.D
     return pd.DataFrame(rows).fillna("–")
 
 
+def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
+    """How much the unchanged variant differs from seed to seed, a sentence.
+
+    A change that was tried with one seed has no standard error; this is its yardstick: the
+    difference of two runs that differ by chance alone exceeds 2 sqrt(2) standard deviations once
+    in twenty times.
+    """
+    values = [*_held_out(trials, protocol).get(unchanged, {}).values()]
+    if len(values) < 2:
+        return f"{unchanged}: not run with several seeds; a single run may differ by chance"
+    spread = float(np.std(values, ddof=1))
+    return (
+        f"{unchanged}: standard deviation {percent(spread)} over {len(values)} seeds; a change "
+        f"tried with one seed should exceed {percent(2 * 2**0.5 * spread)} to be more than chance"
+    )
+
+
+def effect_by_size(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
+    """What pseudo-anomalies add to the AUC at each working size, paired by seed.
+
+    Runs are compared whose settings differ in ``mode`` alone; a row for each size that has both.
+    The AUC is that of the held-out clips, and beside it that of the test clips, where the runs
+    scored them afterwards.
+    """
+    runs: dict[str, dict] = {}
+    for trial in trials:
+        record, values = trial.record(), trial.settings.asdict()
+        mode, size = values.pop("mode"), values["size"]
+        if record is not None and mode in ("none", "ddl"):
+            runs.setdefault(repr(values), {"size": size})[mode] = record
+    pairs = [pair for pair in runs.values() if {"none", "ddl"} <= pair.keys()]
+    rows = []
+    for size in sorted({pair["size"] for pair in pairs}):
+        at, cells = [pair for pair in pairs if pair["size"] == size], {}
+        for place, auc in (("held out", _held_out_auc), ("test clips", _test_auc)):
+            both = [{m: auc(pair[m], protocol) for m in ("none", "ddl")} for pair in at]
+            both = [pair for pair in both if None not in pair.values()]
+            for mode in ("none", "ddl"):
+                cells[f"{place}, {_MODES[mode]}"] = mean_and_spread([p[mode] for p in both])
+            cells[f"{place}, points"] = difference_row([p["ddl"] - p["none"] for p in both])[
+                "mean, points"
+            ]
+        rows.append({"size": size, **cells})
+    return pd.DataFrame(rows)
+
+
+def _held_out_auc(record: Record, protocol: str) -> float:
+    return mean_held_out(record.facts["held_out"][protocol])
+
+
+def _test_auc(record: Record, protocol: str) -> float | None:
+    return record.tests[protocol]["auc"] if record.tests else None
+
+
 def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
     rows = []
@@ -184,8 +238,7 @@ def foretold(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     for trial in trials:
         record = trial.record()
         if record is not None and record.tests:
-            own = mean_held_out(record.facts["held_out"][protocol])
-            there = record.tests[protocol]["auc"]
+            own, there = _held_out_auc(record, protocol), _test_auc(record, protocol)
             rows.append((trial.variant, trial.settings.seed, own, there))
     return pd.DataFrame(rows, columns=columns)
 
@@ -210,7 +263,7 @@ def _held_out(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, flo
         record = trial.record()
         if record is not None:
             own = found.setdefault(trial.variant, {})
-            own[trial.settings.seed] = mean_held_out(record.facts["held_out"][protocol])
+            own[trial.settings.seed] = _held_out_auc(record, protocol)
     return found
 
 

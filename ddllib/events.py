@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,12 +15,13 @@ import cv2
 import numpy as np
 
 from ddllib.errors import DDLError
-from ddllib.files import write_whole
+from ddllib.files import disk_faults, write_whole
 from ddllib.reading import read_json
 
 SHARE = 0.5  # of the peak: how far down the error map the region of an event reaches
 GAP_S = 1.0  # seconds without a frame that end an event; a dropped frame or two do not
 GAP_FRAMES = 2.5  # or so many frames of a camera slower than that
+MOST = 2e11  # seconds; dates beyond have more than four digits of years
 EPOCH = 1e9  # seconds: times above are a clock's, since 1970, not those of a recording
 Box = tuple[float, float, float, float]
 
@@ -47,6 +49,22 @@ class Event:
     drift: str = ""
     clip: str = ""
     clip_s: float = 0.0
+
+
+def joined(earlier: Event, later: Event) -> Event:
+    """One event of two that overlap, as when a watch heard the end of the earlier one again."""
+    peak = max(earlier, later, key=lambda event: event.score)  # of equal ones the earlier
+    return replace(
+        peak,
+        start=earlier.start,
+        start_s=earlier.start_s,
+        end=later.end,
+        end_s=later.end_s,
+        open=later.open,
+        drift=earlier.drift or later.drift,
+        clip=earlier.clip,
+        clip_s=earlier.clip_s,
+    )
 
 
 class EventDetector:
@@ -313,18 +331,33 @@ class EventFile:
         except (DDLError, *_FAULTS):  # another hand's; there is nothing to save
             self._begun.unlink()
             return
-        known = read_events(self.path.parent)[0]
-        if not known or known[-1].start_s != event.start_s:
+        known = self.last()
+        if not known or known.start_s != event.start_s:
             self.append(replace(event, open=True))
         self._begun.unlink(missing_ok=True)
 
     def append(self, event: Event) -> int:
         """Write one event; returns its number, from 1."""
-        self.count += 1
-        with self.path.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(_row(self.count, event))
+        with disk_faults(self.path), self.path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(_row(self.count + 1, event))
             file.flush()
             os.fsync(file.fileno())
+        self.count += 1
+        self._begun.unlink(missing_ok=True)
+        return self.count
+
+    def last(self) -> Event | None:
+        """The newest event in the file."""
+        events, _ = read_events(self.path.parent)
+        return events[-1] if events else None
+
+    def amend(self, event: Event) -> int:
+        """Write the last event anew, of which more is known; returns its number."""
+        rows = self.path.read_bytes().splitlines(keepends=True)[:-1]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(_row(self.count, event))
+        content = b"".join([*rows, text.getvalue().encode()])
+        write_whole(self.path, lambda file: file.write(content))
         self._begun.unlink(missing_ok=True)
         return self.count
 
@@ -374,16 +407,23 @@ def read_events(folder: Path | str) -> tuple[list[Event], dict]:
     return events, read_json(path.with_suffix(".json"), "what made the events", "watch again")
 
 
+def _number(text: str) -> float:
+    value = float(text)
+    if not abs(value) < MOST:
+        raise ValueError(f"{value:g} is no time, place or score")
+    return value
+
+
 def _parsed(rows: Iterable[Mapping[str, str]]) -> Iterator[Event]:
     for row in rows:
-        box = tuple(float(row[side]) for side in ("x0", "y0", "x1", "y1")) if row["x0"] else None
+        box = tuple(_number(row[side]) for side in ("x0", "y0", "x1", "y1")) if row["x0"] else None
         yield Event(
-            *(float(row[name]) for name in ("start_s", "end_s", "peak_s")),
+            *(_number(row[name]) for name in ("start_s", "end_s", "peak_s")),
             *(int(row[name]) for name in ("start", "end", "peak")),
-            float(row["score"]),
+            _number(row["score"]),
             box,
             bool(int(row["open"])),
             row["drift"],
             row.get("clip") or "",  # absent from tables written before there was one
-            float(row.get("clip_s") or 0),
+            _number(row.get("clip_s") or "0"),
         )

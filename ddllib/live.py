@@ -33,7 +33,7 @@ def threshold_view(read: Read, chosen: Threshold, least_s: float = 0.5):
 def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
     """In JupyterLab a button for each event, "this was normal", which calls ``mark`` with it.
 
-    ``mark`` is ``event_page.mark_normal`` with the footage and the training folder filled in; where
+    ``mark`` is ``marking.mark_normal`` with the footage and the training folder filled in; where
     the clip went, or why it could not, is told beside the button. None where nobody can press one.
     """
     if not in_lab() or not events:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from ddllib.files import write_whole
 
 SIDE = 288  # pixels: small frames are enlarged to about this side
 RATE = 25.0  # frames per second of a clip that is only trained on, where it means nothing
+LOOK, ROOM = 100, 4 << 20  # after so many frames: are so many bytes free for more of a video?
 BOX_COLOUR = (60, 60, 230)  # blue, green, red
 
 
@@ -54,38 +56,83 @@ def save_picture(path: Path, image: np.ndarray) -> None:
     write_whole(path, lambda file: file.write(encoded))
 
 
-def open_video(
-    stem: Path, frame_rate: float, shape: tuple[int, int]
-) -> tuple[Path, cv2.VideoWriter]:
-    """A video to write BGR frames of ``shape`` to, and its path: WebM, which browsers play.
+class Video:
+    """A video while it is written, BGR frames of one shape; whole once it is closed.
+
+    ``code`` is OpenCV's of the codec. OpenCV tells of no full disk, so ``close`` looks whether the
+    last frame can be read, and ``write`` now and then whether there is room. Both, and the opening,
+    raise ``DDLError``.
+    """
+
+    def __init__(self, path: Path, code: str, frame_rate: float, shape: tuple[int, int]):
+        self.path, self.count = path, 0
+        with _silent():
+            self._video = cv2.VideoWriter(
+                str(path), cv2.VideoWriter.fourcc(*code), frame_rate, shape[::-1]
+            )
+        if not self._video.isOpened():
+            raise DDLError(f"{path}: OpenCV cannot write {code} there; expected a writable folder")
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame, uint8 H x W x 3 or H x W."""
+        self._video.write(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+        self.count += 1
+        if self.count % LOOK == 0 and shutil.disk_usage(self.path.parent).free < ROOM:
+            self._video.release()
+            raise DDLError(f"{self.path}: the disk is full; make room, or choose another folder")
+
+    def close(self) -> None:
+        """Finish the file; raises ``DDLError`` where not all of it reached the disk."""
+        self._video.release()
+        if self.count and not _holds(self.path, self.count):
+            raise DDLError(
+                f"{self.path}: not all of its {self.count} frames could be written; make room, or "
+                "choose another folder"
+            )
+
+    def discard(self) -> None:
+        """Nobody wants it after all."""
+        self._video.release()
+        self.path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, count: int) -> bool:
+    """Whether a video has a frame of that number, counted from 1; a torn one has no index."""
+    video = cv2.VideoCapture(str(path))
+    video.set(cv2.CAP_PROP_POS_FRAMES, count - 1)
+    there = video.grab() and video.get(cv2.CAP_PROP_POS_FRAMES) >= count
+    video.release()
+    return there
+
+
+def open_video(stem: Path, frame_rate: float, shape: tuple[int, int]) -> Video:
+    """A video to write BGR frames of ``shape`` to: WebM, which browsers play.
 
     Where this OpenCV cannot write VP8, Motion JPEG in AVI, which browsers do not play. Raises
     ``DDLError`` where it can write neither.
     """
-    for code, suffix in (("VP80", ".webm"), ("MJPG", ".avi")):
-        path = stem.with_name(stem.name + suffix)
-        with _silent():
-            video = cv2.VideoWriter(
-                str(path), cv2.VideoWriter.fourcc(*code), frame_rate, shape[::-1]
-            )
-        if video.isOpened():
-            return path, video
-    raise DDLError(f"{stem}: OpenCV writes neither WebM nor AVI there; expected a writable folder")
+    with suppress(DDLError):
+        return Video(stem.with_name(f"{stem.name}.webm"), "VP80", frame_rate, shape)
+    return Video(stem.with_name(f"{stem.name}.avi"), "MJPG", frame_rate, shape)
 
 
 def write_lossless(path: Path, frames: Iterable[np.ndarray], frame_rate: float = RATE) -> int:
     """Write frames, uint8 H x W x 3 BGR or H x W, as FFV1 in AVI: what is read is what was given.
 
-    Returns how many there were. Raises ``DDLError`` where this OpenCV cannot write there.
+    Returns how many there were. Raises ``DDLError`` where this OpenCV cannot write there, and where
+    not all of it could be written; nothing is left then.
     """
-    video, count, code = cv2.VideoWriter(), 0, cv2.VideoWriter.fourcc(*"FFV1")
-    for frame in frames:
-        if not count and not video.open(str(path), code, frame_rate, frame.shape[1::-1]):
-            raise DDLError(f"{path}: OpenCV cannot write FFV1 there; expected a writable folder")
-        video.write(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
-        count += 1
-    video.release()
-    return count
+    video = None
+    try:
+        for frame in frames:
+            video = video or Video(path, "FFV1", frame_rate, frame.shape[:2])
+            video.write(frame)
+        if video:
+            video.close()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return video.count if video else 0
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ddllib.errors import DDLError
-from ddllib.files import write_whole
+from ddllib.files import disk_faults, write_whole
 
 NAME = "scores.csv"
 SOURCE = "source.txt"  # beside it: what was watched last, to go on with it
@@ -28,16 +29,20 @@ class Table:
     """
 
     def __init__(self, path: Path):
-        self.segment = mend(path) + 1
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.path, self.segment = path, mend(path) + 1
+        with disk_faults(path):
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         if os.fstat(self._file).st_size == 0:
-            os.write(self._file, f"{HEADER}\n".encode())
+            self._append(f"{HEADER}\n".encode())
 
     def add(self, index: int, time_s: float, score: float) -> None:
         """Append one row; nine digits give a float32 score back exactly."""
-        row = f"{self.segment},{index},{time_s:.3f},{score:.9g}\n".encode()
-        if os.write(self._file, row) != len(row):
-            raise OSError("the disk is full; make room and start again")
+        self._append(f"{self.segment},{index},{time_s:.3f},{score:.9g}\n".encode())
+
+    def _append(self, row: bytes) -> None:
+        with disk_faults(self.path):
+            if os.write(self._file, row) != len(row):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def sync(self) -> None:
         """Wait until the rows are on the disk, to outlive a power cut, too."""

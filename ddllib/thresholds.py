@@ -60,6 +60,7 @@ class Threshold:
 
     def __str__(self) -> str:
         scale, unit = (100, "% of frames") if self.unit == "share of frames" else (1, self.unit)
+        unit = "alarm per hour" if (unit, self.rate) == ("alarms per hour", 1) else unit
         low, rate, high = (f"{scale * v:.3g}" for v in (self.low, self.rate, self.high))
         return (
             f"threshold {self.value:.4g}: {rate} {unit}; "
@@ -128,7 +129,8 @@ def choose_threshold(
     ``scores`` are N for each clip of normal footage that was not trained on, filtered as they will
     be when watching. ``rate`` is alarms per hour, each at least ``least_s`` seconds long, or a
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
-    much as was given. ``method`` None counts where there is enough to count, and extrapolates else.
+    much as was given. ``method`` None counts, and extrapolates only where there are too few alarms
+    to count.
     Raises ``DDLError`` for scores that are not finite, a clip without frames
     and a rate that cannot be meant.
     """
@@ -142,7 +144,8 @@ def choose_threshold(
     over = seconds / 3600 if over is None else over
     # Alarms come one at a time, frames above a threshold in clusters as large as their dispersion.
     held = rate * counts.total / (1 if unit == "alarms per hour" else counts.spread(rate))
-    method = method or ("extreme value" if held < ENOUGH else "counted")
+    few = held < ENOUGH and unit == "alarms per hour"  # of frames, even few tell their share
+    method = method or ("extreme value" if few else "counted")
     if method == "counted":
         value = float(counts.candidates[counts.lowest(rate)])
     else:
@@ -194,8 +197,8 @@ def _warning(held: float, seconds: float, parts: int, method: Method) -> str | N
         how = "extrapolated" if method == "extreme value" else "counted all the same"
         return (
             f"{seconds / 60:.3g} min of normal footage hold {held:.2g} independent alarms at this "
-            f"rate; expected {ENOUGH}: record {seconds / 60 * ENOUGH / held:.2g} min or ask for a "
-            f"higher rate; the threshold is {how}"
+            f"rate; expected {ENOUGH}: record {_rounded(seconds / 60 * ENOUGH / held)} min or ask "
+            f"for a higher rate; the threshold is {how}"
         )
     if parts < 2 * SEEN:
         return (
@@ -203,6 +206,11 @@ def _warning(held: float, seconds: float, parts: int, method: Method) -> str | N
             f"expected {2 * SEEN}: record at other hours too; the interval is a rough one"
         )
     return None
+
+
+def _rounded(value: float) -> str:
+    """To two digits, never as a power of ten."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def autocorrelation_time(clips: list[np.ndarray]) -> float:
@@ -254,13 +262,16 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
 
     A prediction, not a bound of the true rate: both the footage that the threshold is chosen by
     and the other have a spread, on the scale of the root of the rate a quarter of the dispersion
-    over each one's size; Student's t allows for how few stretches tell the dispersion.
+    over each one's size; Student's t allows for how few stretches tell the dispersion. Where the
+    lower end is nought no rate can fall below it, and all ten cases in 100 lie above the upper end.
     """
-    many, spread = len(counts.sizes), counts.spread(rate)
+    freedom, spread, middle = max(len(counts.sizes) - 1, 1), counts.spread(rate), np.sqrt(rate)
     error = np.sqrt(spread / 4 * (1 / future + 1 / counts.total))
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, max(many - 1, 1)) * error
-    low, high = max(np.sqrt(rate) - reach, 0.0), np.sqrt(rate) + reach
-    return float(low**2), float(high**2)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error
+    if reach < middle:
+        return float((middle - reach) ** 2), float((middle + reach) ** 2)
+    reach = stats.t.ppf(CONFIDENCE, freedom) * error
+    return 0.0, float((middle + reach) ** 2)
 
 
 def extrapolate(

@@ -21,10 +21,11 @@ from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.files import disk_faults
-from ddllib.score_table import NAME, Table, scored_before
+from ddllib.score_table import NAME, SOURCE, Table, scored_before
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
+BURSTS = 3  # pieces without a score after which a report asks why
 REMEMBERED = 10_000  # delays that the report is made of, the newest
 
 Listener = Callable[[Scored, float], None]
@@ -57,10 +58,13 @@ class Watched:
     def report(self) -> str:
         """One line to read."""
         pace = self.scored / self.seconds if self.seconds else 0.0
+        torn = self.segments > BURSTS and not self.scored
         return (
             f"{self.scored} of {self.frames} frames scored, {pace:.1f} per second; delay "
             f"{self.delay():.3f} s, 95 % within {self.delay(0.95):.3f} s; {self.dropped} dropped, "
             f"{self.reconnections} reconnections"
+            + "; no piece between gaps is as long as a window: frames come in bursts or too slowly"
+            * torn
         )
 
 
@@ -78,13 +82,13 @@ def watch(
     C x H x W at the model's working size), ``gap`` and ``read_s``. Each scored frame is first
     appended to ``<folder>/scores.csv``, then handed to every listener as ``listener(scored,
     time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
-    ``interrupt`` is told of gaps by it. About every ``every``
-    seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it cleanly: every
-    answer that can still be given is written. A recording that was watched into the folder before,
-    by the same model with the same kinds of listeners, is gone on with behind its last scored frame
-    (``score_table.scored_before``), unless a listener has ``resumes`` False: it knows nothing of
-    the frames before. One without ``resumes`` is not asked; one with a ``lag`` hears that many
-    frames again, which it may not have dealt with when the process was killed.
+    ``interrupt`` is told of gaps by it, and one with ``go_on`` that a recording is gone on with.
+    About every ``every`` seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it
+    cleanly: every answer that can still be given is written. A recording that was watched into the
+    folder before, by the same model with the same kinds of listeners, is gone on with behind its
+    last scored frame (``score_table.scored_before``), unless a listener has ``resumes`` False: it
+    knows nothing of the frames before. One without ``resumes`` is not asked; one with a ``lag``
+    hears that many frames again, which it may not have dealt with when the process was killed.
     """
     with claimed(Path(folder)):
         return _watch(source, scorer, Path(folder), tuple(listeners), every, tell)
@@ -98,6 +102,8 @@ def _watch(source, scorer: StreamScorer, folder: Path, listeners: tuple, every, 
         behind = scored_before(folder, _who(source, scorer, listeners), table.segment, goes_on)
         if behind >= 0:
             tell(f"{_name(source)}: frames up to {behind} were scored before; going on behind them")
+            for listener in listeners:
+                getattr(listener, "go_on", lambda: None)()
         try:
             watched = _Loop(source, scorer, table, listeners, behind).run(every, tell, stop)
         finally:
@@ -195,6 +201,15 @@ def _name(source) -> str:
     return getattr(source, "name", "source")
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ``DDLError`` for a folder with files in it that no watch has left there."""
+    ours = (NAME, SOURCE, "events.csv", "events.json", "running.json")
+    if folder.is_dir() and not any((folder / name).exists() for name in ours):
+        other = next((p for p in sorted(folder.iterdir()) if not p.name.startswith(".")), None)
+        if other:
+            raise DDLError(f"{folder}: holds {other.name}, of no watch; give a folder of its own")
+
+
 def claimed(folder: Path):
     """Nobody else watches into the folder meanwhile; it is made if it is not there."""
     with disk_faults(folder):
@@ -263,10 +278,17 @@ def _watch_by(given: argparse.Namespace) -> int:
     # The source's thread needs a core: threads that wait for one another on too few are far slower.
     torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
     with claimed(given.to):  # before anything in it is touched
+        check_folder(given.to)
         if given.no_alarms:
             return _status(_watch(source, scorer, given.to, (), given.every, print))
         chosen = camera.threshold(settings, data, run)
-        print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n", flush=True)
+        print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n")
+        if rate != camera.frame_rate(settings):
+            print(
+                f"note: chosen at {camera.frame_rate(settings):g} frames per second, watched at "
+                f"{rate:g}: what moves looks faster or slower than normal"
+            )
+        settings = replace(settings, frame_rate=rate)
         with ExitStack() as after:
             alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
             after.callback(_leave_page, given.to)

@@ -71,13 +71,55 @@ def frames_of(path):
     return found
 
 
+def heard_again(folder, scores, start):
+    """The watch of a recording goes on: frames from ``start`` on are heard, some once more."""
+    lines = []
+    listener = Alarms(LEVEL, folder, RATE, PATCH, tell=lines.append)
+    assert listener.resumes
+    listener.go_on()
+    for k, score in enumerate(scores[start:], start):
+        listener(scored(k, score), k / RATE)
+    listener.close()
+    return lines
+
+
+def test_a_recording_watched_again_has_each_event_once(tmp_path):
+    scores = [0.1] * 30 + [0.9] * 40
+    watched(tmp_path, scores)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for _ in range(2):
+        assert heard_again(tmp_path, scores, 60) == []
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("peak", [0.7, 1.5])
+def test_an_event_during_which_the_watch_was_stopped_is_one_event(tmp_path, peak):
+    scores = [0.1] * 30 + [0.9] * 50 + [peak] * 10 + [0.1] * 30
+    watched(tmp_path, scores[:70])
+    picture = (tmp_path / "0001.jpg").read_bytes()
+    lines = heard_again(tmp_path, scores, 60)
+    ((event,), _) = read_events(tmp_path)
+    assert (event.start, event.end, event.open) == (30, 89, False)
+    assert event.score == max(peak, 0.9) and event.peak == (80 if peak > 0.9 else 30)
+    assert len(lines) == 1 and lines[0].startswith("event 1: ")
+    assert ((tmp_path / "0001.jpg").read_bytes() != picture) == (peak > 0.9)
+    assert not list(tmp_path.glob("0002*")) and not list(tmp_path.glob(".running*"))
+
+
+def test_a_new_event_after_going_on_has_its_own_number(tmp_path):
+    scores = [0.1] * 10 + [0.9] * 20 + [0.1] * 40 + [0.9] * 20 + [0.1] * 20
+    watched(tmp_path, scores[:60])
+    heard_again(tmp_path, scores, 50)
+    assert [(e.start, e.end) for e in read_events(tmp_path)[0]] == [(10, 29), (70, 89)]
+
+
 def test_of_several_clips_an_event_names_its_own(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("monday", "tuesday"):
-        path, video = open_video(tmp_path / "in" / name, RATE, (SIDE, SIDE))
+        video = open_video(tmp_path / "in" / name, RATE, (SIDE, SIDE))
         for _ in range(60):
             video.write(np.zeros((SIDE, SIDE, 3), np.uint8))
-        video.release()
+        video.close()
     source = open_source(tmp_path / "in", SIDE)
     seconds = [frame.time_s for frame in source]
     lines, scores = [], QUIET + [0.1] * 10 + LOUD + QUIET[:43]
@@ -90,7 +132,7 @@ def test_of_several_clips_an_event_names_its_own(tmp_path):
     assert event.start_s == pytest.approx(7.0, abs=0.01)
     assert lines[1].startswith("event 1: tuesday.webm 0:00:01.0 to 0:00:01.6, score")
     assert "tuesday.webm 0:00:01.0" in write_page(tmp_path).read_text()
-    assert open_source(path, SIDE).where(0.5) is None
+    assert open_source(video.path, SIDE).where(0.5) is None
 
 
 def test_a_table_of_events_with_other_columns_is_left_alone(tmp_path):

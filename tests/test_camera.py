@@ -72,6 +72,42 @@ def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, 
     assert "--video marks what is above the threshold" in capsys.readouterr().err
 
 
+def test_another_rate_is_that_of_the_alarms_too(walkway, tmp_path, capsys):
+    settings, _, _, path = walkway
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*given, "--alarms", "600", "--rate", "6.25"]) == 0
+    events, facts = read_events(tmp_path)
+    assert facts["frame_rate"] == 6.25 and len(read_scores(tmp_path)) == CUT
+    assert any(e.start_s <= (CUT + 12) / 12.5 <= e.end_s for e in events)
+    assert "note: chosen at 12.5 frames per second, watched at 6.25" in capsys.readouterr().out
+
+
+def test_a_folder_with_files_of_somebody_else_is_left_alone(walkway, tmp_path, capsys):
+    settings, _, _, path = walkway
+    (tmp_path / "0001.jpg").write_text("mine")
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*given, "--alarms", "600"]) == 1
+    assert "holds 0001.jpg, of no watch; give a folder of its own" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir() if p.name[0] != "."] == ["0001.jpg"]
+
+
+def test_scores_of_ordinary_minutes_are_of_their_patch_and_mask(walkway, tmp_path):
+    settings, data, run, _ = walkway
+    mask = np.zeros(data.size, np.uint8)
+    mask[: data.size[0] // 2] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    others = [replace(settings, patch=4), replace(settings, ignore=str(tmp_path / "mask.png"))]
+    first, *rest = (camera.generated_scores(s, data, run, 1)["000"] for s in (settings, *others))
+    assert all(len(first) == len(one) and not np.array_equal(first, one) for one in rest)
+    assert np.array_equal(camera.generated_scores(settings, data, run, 1)["000"], first)
+
+
+def test_footage_shorter_than_a_window_has_no_scores(tmp_path):
+    table = pd.DataFrame({name: [] for name in ("segment", "frame", "time_s", "score")})
+    for protocol in camera.PROTOCOLS:
+        assert [len(part) for part in camera.filtered(table, protocol)] == [0, 0]
+
+
 def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
     settings, data, run, _ = walkway
     scores = camera.normal_scores(settings, data, run)

@@ -12,6 +12,7 @@ from ddllib.comparisons import (
     certainty_table,
     difference_row,
     difference_table,
+    effect_by_size,
     effect_table,
     foretelling,
     foretold,
@@ -20,6 +21,7 @@ from ddllib.comparisons import (
     mode_table,
     paired_differences,
     runs_of,
+    seed_spread,
 )
 from ddllib.heldout import KINDS
 from ddllib.records import Record
@@ -104,6 +106,27 @@ def test_effects_are_paired_with_the_unchanged_variant():
     assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
     assert rows.loc["norms", "seeds"] == "2"
     assert rows.loc["wide", "held-out AUC"] == "not run"
+
+
+def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
+    told = seed_spread(trials(), "median", "as it is")
+    assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
+    assert "should exceed 2.83" in told
+    assert "not run with several seeds" in seed_spread(trials()[:1], "median", "as it is")
+
+
+def test_the_effect_is_paired_at_each_size():
+    def trial(mode, size, held_out, seed=0):
+        settings = load_profile("tiny", mode=mode, size=size, seed=seed)
+        return ATrial("", settings, a_record(held_out - 0.1, seed, held_out=held_out))
+
+    alone = [trial("ddl", 32, 0.9), trial("none", 32, 0.4, seed=1)]
+    found = [trial("ddl", 64, 0.8), trial("none", 64, 0.7), trial("none", 48, 0.5)]
+    rows = effect_by_size([*alone, *found, ATrial("", load_profile("tiny"), None)], "median")
+    assert list(rows["size"]) == [64]
+    assert list(rows["held out, points"]) == list(rows["test clips, points"]) == ["+10.00"]
+    assert list(rows["test clips, DDL"]) == ["70.00 (1 seed)"]
+    assert effect_by_size(alone, "median").empty
 
 
 def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():

@@ -1,5 +1,6 @@
 """Figures, video, page and marks of events, made of what a watch leaves."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +15,9 @@ from ddllib import live
 from ddllib.annotated import AnnotatedVideo
 from ddllib.errors import DDLError
 from ddllib.event_figures import explain, timeline
-from ddllib.event_page import events_page, mark_normal, write_page
+from ddllib.event_page import events_page, write_page
 from ddllib.events import Event, find_events, read_events
+from ddllib.marking import mark_normal
 from ddllib.pictures import open_video
 from ddllib.thresholds import Threshold
 
@@ -96,6 +98,8 @@ def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
     assert page.count("data:image/jpeg;base64,") == 6  # frame, reconstruction, error map
     assert page.count("data:video/webm;base64,") == page.count("data:image/svg+xml;base64,") == 2
     assert "http" not in page and "<script" not in page
+    other = events_page(folder, mark="street")
+    assert 'id="street-1"' in other and 'href="#street-2">2' in other and "event-1" not in other
 
 
 def test_of_many_events_the_strongest_are_shown(tmp_path):
@@ -132,22 +136,37 @@ def test_what_was_normal_is_read_as_training_footage(tmp_path, layout):
         cv2.imwrite(str(folder / "earlier" / "0.png"), np.moveaxis(footage(1)[0], 0, -1))
     if layout == "videos":
         (folder / "training").mkdir(parents=True)
-        path, video = open_video(folder / "training" / "earlier", 10, (32, 48))
+        video = open_video(folder / "training" / "earlier", 10, (32, 48))
         video.write(np.ascontiguousarray(np.moveaxis(footage(1)[0], 0, -1)))
-        video.release()
+        video.close()
     mark_normal(EVENT, frames, folder)
     clips = find_footage(folder).clips["training"]
     assert "array-10-14" in clips and len(clips) == (1 if layout == "new" else 2)
     assert np.array_equal(as_rgb(read_frames(clips["array-10-14"])), frames[10:15])
 
 
+@pytest.mark.parametrize("earlier", ["inner/training/frames/01", "Train/Train001"])
+def test_what_was_normal_lies_beside_the_clips_that_are_found(tmp_path, earlier):
+    (tmp_path / earlier).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / earlier / "000.png"), np.moveaxis(footage(1)[0], 0, -1))
+    kept = mark_normal(EVENT, footage(), tmp_path)
+    assert set(find_footage(tmp_path).clips["training"]) == {"01", "array-10-14"}
+    assert kept.parent == (tmp_path / earlier).parent
+
+
+def test_images_alone_are_one_clip_and_take_no_other(tmp_path):
+    cv2.imwrite(str(tmp_path / "000.png"), np.moveaxis(footage(1)[0], 0, -1))
+    with pytest.raises(DDLError, match="one folder of images; expected a folder of such"):
+        mark_normal(EVENT, footage(), tmp_path)
+
+
 def test_of_a_video_watched_at_a_lower_rate_the_seconds_of_the_event_are_copied(tmp_path):
-    path, video = open_video(tmp_path / "today", 20, (32, 48))
+    video = open_video(tmp_path / "today", 20, (32, 48))
     for level in range(0, 240, 8):  # 30 frames, 1.5 s
         video.write(np.full((32, 48, 3), level, np.uint8))
-    video.release()
+    video.close()
     event = Event(0.8, 1.0, 0.9, 4, 5, 4, 0.9)  # counted at five frames per second
-    kept = mark_normal(event, path, tmp_path / "yard", frame_rate=5)
+    kept = mark_normal(event, video.path, tmp_path / "yard", frame_rate=5)
     levels = [cv2.imread(str(file)).mean() for file in sorted(kept.iterdir())]
     assert np.allclose(levels, [8 * 15, 8 * 19], atol=6)
 
@@ -162,6 +181,14 @@ def test_times_of_a_live_source_are_told_as_dates(tmp_path):
     figure = timeline(seconds, np.zeros(20), 0.5, 0.4)
     (axis,) = figure.axes
     assert axis.get_xlabel().startswith("seconds since 2027-01-1") and axis.get_xlim()[1] < 30
+
+
+@pytest.mark.parametrize("facts", ['{"threshold": 3}', '{"threshold": {"value": "a"}}', "{}"])
+def test_a_page_needs_no_threshold(folder, tmp_path, facts):
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "events.json").write_text(facts)
+    page = events_page(tmp_path / "copy")
+    assert page.count('class="ddl-event"') == 2 and "threshold 0.5" not in page
 
 
 def test_a_page_without_events_says_what_was_asked_for(tmp_path):

@@ -193,6 +193,24 @@ def test_events_of_another_threshold_are_not_mixed_in(tmp_path):
         EventFile(tmp_path, {"threshold": 0.6})
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
+def test_a_time_that_is_none_is_told(tmp_path, value):
+    EventFile(tmp_path, {}).append(EVENT)
+    text = (tmp_path / "events.csv").read_text().replace(",0.200,", f",{value},")
+    (tmp_path / "events.csv").write_text(text)
+    with pytest.raises(DDLError, match="no table of events .* is no time, place or score"):
+        read_events(tmp_path)
+
+
+def test_a_full_disk_names_the_table_and_takes_no_half_row(disk):
+    file = EventFile(disk.folder, {})
+    with disk.full(), pytest.raises(DDLError, match="events.csv: cannot be written"):
+        for _ in range(1000):
+            file.append(EVENT)
+    before = file.count
+    assert EventFile(disk.folder, {}).count == before
+
+
 def test_a_table_of_something_else_is_refused(tmp_path):
     EventFile(tmp_path, {})
     (tmp_path / "events.csv").write_text("event,score\n1,0.5\n")

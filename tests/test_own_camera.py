@@ -232,6 +232,20 @@ def test_advice_on_images_and_on_stillness(tmp_path):
     assert "nothing moves" in " ".join(advice.lines())
 
 
+def test_a_video_of_one_frame_has_no_rate(tmp_path):
+    write_fast(tmp_path / "a.avi", 30, count=1)
+    assert "frame_rate" not in advise(tmp_path).settings
+    write_fast(tmp_path / "b.avi", 30)
+    assert advise(tmp_path).settings["frame_rate"] == 10
+
+
+def test_a_recording_that_the_disk_does_not_hold_is_told(disk):
+    with camera(pictures(60), pause=0.02) as playing, disk.full(20_000):
+        with pytest.raises(DDLError, match="avi: (not all of its|the disk is full)"):
+            list(record(playing.address, disk.folder, 2, 10, patience=0.5, tell=print))
+    assert not list(disk.folder.glob("*.avi")) + list(disk.folder.glob(".2*"))
+
+
 def test_the_command_prints_what_to_set(tmp_path, capsys):
     write_fast(tmp_path / "a.avi", 30)
     assert main(["advise", str(tmp_path / "a.avi")]) == 0

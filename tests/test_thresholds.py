@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ddllib import threshold_study
 from ddllib.errors import DDLError
@@ -120,6 +121,23 @@ def test_the_spread_of_a_rare_alarm_is_not_taken_for_none():
 def test_what_cannot_be_meant_is_refused(scores, rate, unit, message):
     with pytest.raises(DDLError, match=message):
         choose_threshold(scores, rate, unit, RATE)
+
+
+def test_few_frames_are_counted_few_alarms_extrapolated():
+    clips = footage(9, clips=6, frames=100)
+    assert choose_threshold(clips, 0.02, "share of frames", RATE).method == "counted"
+    assert choose_threshold(clips, 2.0, "alarms per hour", RATE).method == "extreme value"
+
+
+def test_where_the_interval_begins_at_nought_its_end_is_that_of_one_side():
+    sizes, some = np.full(40, 100.0), np.zeros((40, 1))
+    some[::4] = 1
+    counts = Counts(np.array([1.0]), some, sizes)
+    ends = [interval(counts, 0.0025, future)[1] for future in (1200, 200)]
+    assert [interval(counts, 0.0025, f)[0] > 0 for f in (1200, 200)] == [True, False]
+    freedom, spread = 39, counts.spread(0.0025)
+    error = np.sqrt(spread / 4 * (1 / 200 + 1 / counts.total))
+    assert ends[1] == pytest.approx((0.05 + stats.t.ppf(0.9, freedom) * error) ** 2)
 
 
 def test_constant_scores_raise_no_alarm():

@@ -235,6 +235,14 @@ def test_two_do_not_watch_into_one_folder(tmp_path):
     assert watched(frames_of(a_clip(frames=3)), tmp_path, listeners=[listen]).scored == 3
 
 
+def test_a_source_that_comes_in_bursts_is_told_why_nothing_is_scored(tmp_path):
+    clip = a_clip(frames=8)
+    seen = watched(frames_of(clip, gaps=range(0, 8, 2)), tmp_path)
+    assert seen.scored == 0 and "0 of 8 frames scored" in seen.report()
+    assert "no piece between gaps is as long as a window" in seen.report()
+    assert "no piece" not in watched(frames_of(clip), tmp_path / "whole").report()
+
+
 def test_a_report_comes_now_and_then_in_one_line(tmp_path):
     told = []
     scorer = StreamScorer(a_model(), PATCH)
@@ -289,7 +297,8 @@ def start(trained, source, folder, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+        | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -332,12 +341,12 @@ def test_a_process_asked_to_stop_ends_cleanly(trained, tmp_path, number):
 
 def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
     write_video(tmp_path / "a.avi", pictures(20))
-    source, to = str(tmp_path / "a.avi"), str(tmp_path)
+    source, to = str(tmp_path / "a.avi"), str(tmp_path / "to")
     given = ["--run", str(trained), "--source", source, "--to", to, "--no-alarms"]
     assert main(given) == 0
     clip = np.stack([f.image for f in open_source(tmp_path / "a.avi", SIZE, channels=1)])
     expected = score_clip(load_run(trained).model, clip, patch=2)
-    assert np.allclose(read_scores(tmp_path)["score"], expected, atol=1e-5)
+    assert np.allclose(read_scores(to)["score"], expected, atol=1e-5)
     assert "20 of 20 frames scored" in capsys.readouterr().out
 
 
