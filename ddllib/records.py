@@ -139,7 +139,8 @@ def publish(record: Record) -> Record:
     """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
 
     Curves are rounded to six digits. The settings are counted among those that were ever scored on
-    test clips. Frames for figures are kept of seed 0 only, so that many seeds stay small.
+    test clips. Frames for figures are kept of seed 0 only, so that many seeds stay small. The
+    ``notes`` of a copy that is there already stay.
     """
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
@@ -148,8 +149,15 @@ def publish(record: Record) -> Record:
         count_scoring(facts, SCORED)
     shown = record.shown if facts["settings"]["seed"] == 0 else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name
+    if (folder / "run.json").is_file():
+        facts = {**facts, **_notes(read_record(folder))}
     write_record(folder, facts, record.scores, record.labels, shown)
     return read_record(folder)
+
+
+def _notes(published: Record) -> dict:
+    """What people have remarked on a published record; it stays with it."""
+    return {name: value for name, value in published.facts.items() if name == "notes"}
 
 
 def rounded(history: Mapping[str, list]) -> dict[str, list]:

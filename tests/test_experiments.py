@@ -113,6 +113,9 @@ def test_published_records_say_the_same_and_are_counted_once(small_settings, sma
         before, after = record.facts["history"]["total"], published.facts["history"]["total"]
         assert np.allclose(before, after, rtol=1e-5) and len(json.dumps(after)) < 12 * len(after)
         assert bool(published.shown) == (seed == 0)
+    path = published.folder / "run.json"
+    path.write_text(path.read_text().replace("{", '{"notes": ["beside other work"],', 1))
+    assert publish(record).facts["notes"] == ["beside other work"]
     other = small_settings(distinction_weight=0.5)
     run = road.train(other, small_data, progress=False)
     publish(road.score(other, small_data, run, progress=False))
