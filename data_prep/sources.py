@@ -11,6 +11,8 @@ is read by a thread of its own, whatever the reader of the frames does meanwhile
 - Where no frame comes for `patience` seconds, or the stream breaks off or ends, it is connected to
   again, after 0.5 seconds at first and twice as long each time, up to 30. After `give_up` seconds
   without a frame the source ends.
+- Frames are taken for as old as they come. A source that sends seconds of them at once, as HLS
+  does, is torn into pieces; a camera's own address (rtsp) is the better one.
 - A new connection and another file are gaps, too. A picture that changes its size within a
   connection is scaled to the first size by the decoder and goes on.
 

@@ -26,6 +26,10 @@ from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
 BURSTS = 3  # pieces without a score after which a report asks why
+TORN = (
+    "; no piece between gaps is as long as a window: frames come in bursts, as HLS sends them (give "
+    "the camera's rtsp address), or too slowly"
+)
 REMEMBERED = 10_000  # delays that the report is made of, the newest
 
 Listener = Callable[[Scored, float], None]
@@ -62,9 +66,7 @@ class Watched:
         return (
             f"{self.scored} of {self.frames} frames scored, {pace:.1f} per second; delay "
             f"{self.delay():.3f} s, 95 % within {self.delay(0.95):.3f} s; {self.dropped} dropped, "
-            f"{self.reconnections} reconnections"
-            + "; no piece between gaps is as long as a window: frames come in bursts or too slowly"
-            * torn
+            f"{self.reconnections} reconnections" + TORN * torn
         )
 
 
