@@ -27,7 +27,7 @@ from ddllib.streaming import Scored, StreamScorer
 
 BURSTS = 3  # pieces without a score after which a report asks why
 TORN = (
-    "; no piece between gaps is as long as a window: frames come in bursts, as HLS sends them (give "
+    "; no piece between gaps is as long as a window: frames come in bursts, as of HLS (give "
     "the camera's rtsp address), or too slowly"
 )
 REMEMBERED = 10_000  # delays that the report is made of, the newest
