@@ -128,11 +128,13 @@ def redrawn(counts: Counts, rate: float, future: float, rng) -> tuple[float, flo
     """The interval from drawing stretches again: some to choose by, others to measure on."""
     many = len(counts.sizes)
     others = max(round(future / counts.total * many), 1)
-    rates = []
-    for _ in range(DRAWS):
-        chosen = counts.of(rng.integers(many, size=many)).lowest(rate)
-        other = counts.of(rng.integers(many, size=others))
-        rates.append(other.counts[:, chosen].sum() / other.total)
+    by, on = (rng.multinomial(drawn, np.full(many, 1 / many), DRAWS) for drawn in (many, others))
+    over = by @ counts.counts > rate * (by @ counts.sizes)[:, None]
+    last = (
+        over.shape[1] - 1 - over[:, ::-1].argmax(1)
+    )  # of the candidates that are passed too often
+    chosen = np.where(over.any(1), np.minimum(last + 1, over.shape[1] - 1), 0)
+    rates = (on @ counts.counts)[np.arange(DRAWS), chosen] / (on @ counts.sizes)
     low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
@@ -149,7 +151,9 @@ def study(clips: Clips, unit: Unit, rate: float, frame_rate: float, splits: int)
         rates.append(measured(chosen, other, frame_rate))
         methods.append(chosen.method)
         for method in ways:
-            by = choose_threshold(one, rate, unit, frame_rate, LEAST_S, method=method)
+            by = chosen
+            if method != chosen.method:
+                by = choose_threshold(one, rate, unit, frame_rate, LEAST_S, method=method)
             ways[method].append(measured(by, other, frame_rate))
         future = hours if unit == "alarms per hour" else frames
         parts = stretches([one[name] for name in sorted(one)])

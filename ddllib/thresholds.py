@@ -80,10 +80,6 @@ class Counts:
     counts: np.ndarray
     sizes: np.ndarray
 
-    def of(self, rows) -> Counts:
-        """The same of some of the stretches."""
-        return Counts(self.candidates, self.counts[rows], self.sizes[rows])
-
     @property
     def total(self) -> float:
         """Hours, or frames, of all stretches."""
@@ -261,17 +257,22 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
     """In which the rate on ``future`` hours, or frames, of other footage lies, 90 times in 100.
 
     A prediction, not a bound of the true rate: both the footage that the threshold is chosen by
-    and the other have a spread, on the scale of the root of the rate a quarter of the dispersion
-    over each one's size; Student's t allows for how few stretches tell the dispersion. Where the
-    lower end is nought no rate can fall below it, and all ten cases in 100 lie above the upper end.
+    and the other have a spread. Where k alarms are allowed the threshold lies below the (k + 1)th
+    highest of them, and of other footage so many pass that one as a negative binomial
+    distribution says (Gumbel and von Schelling, 1950). What counts as one there are as many alarms,
+    or frames, as the dispersion says, widened as Student's t is for how few stretches tell it.
+    Where the lower end is nought no rate can fall below it, and all ten cases in 100 lie above the
+    upper end.
     """
-    freedom, spread, middle = max(len(counts.sizes) - 1, 1), counts.spread(rate), np.sqrt(rate)
-    error = np.sqrt(spread / 4 * (1 / future + 1 / counts.total))
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error
-    if reach < middle:
-        return float((middle - reach) ** 2), float((middle + reach) ** 2)
-    reach = stats.t.ppf(CONFIDENCE, freedom) * error
-    return 0.0, float((middle + reach) ** 2)
+    few = max(len(counts.sizes) - 1, 1)
+    edge = (1 + CONFIDENCE) / 2
+    cluster = counts.spread(rate) * (stats.t.ppf(edge, few) / stats.norm.ppf(edge)) ** 2
+    passing = stats.nbinom(
+        rate * counts.total / cluster + 1, counts.total / (counts.total + future)
+    )
+    least = passing.ppf(1 - edge)
+    most = passing.ppf(edge if least else CONFIDENCE)
+    return float(np.floor(least * cluster) / future), float(np.ceil(most * cluster) / future)
 
 
 def extrapolate(

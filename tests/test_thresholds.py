@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from ddllib import threshold_study
 from ddllib.errors import DDLError
@@ -129,15 +128,17 @@ def test_few_frames_are_counted_few_alarms_extrapolated():
     assert choose_threshold(clips, 2.0, "alarms per hour", RATE).method == "extreme value"
 
 
-def test_where_the_interval_begins_at_nought_its_end_is_that_of_one_side():
-    sizes, some = np.full(40, 100.0), np.zeros((40, 1))
-    some[::4] = 1
-    counts = Counts(np.array([1.0]), some, sizes)
-    ends = [interval(counts, 0.0025, future)[1] for future in (1200, 200)]
-    assert [interval(counts, 0.0025, f)[0] > 0 for f in (1200, 200)] == [True, False]
-    freedom, spread = 39, counts.spread(0.0025)
-    error = np.sqrt(spread / 4 * (1 / 200 + 1 / counts.total))
-    assert ends[1] == pytest.approx((0.05 + stats.t.ppf(0.9, freedom) * error) ** 2)
+def test_the_interval_is_that_of_exceedances():
+    """Two alarms in as many hours as will come: the third highest is passed n times."""
+    counts = Counts(np.array([1.0]), np.eye(200)[:, :2].sum(1, keepdims=True), np.full(200, 0.01))
+    assert counts.spread(1.0) == 1
+    low, high = interval(counts, 1.0, 2.0)
+    rng = np.random.default_rng(0)
+    alarms = rng.permuted(np.tile(np.arange(200) % 2, (20_000, 1)), axis=1)  # whose, from above
+    third = (alarms == 0).cumsum(1) == 3
+    others = third.argmax(1) - 2  # alarms of the other footage above the third of this
+    assert low == 0 and np.quantile(others, 0.9) <= 2 * high <= np.quantile(others, 0.93)
+    assert interval(counts, 1.0, 2e4)[0] > 0
 
 
 def test_constant_scores_raise_no_alarm():
