@@ -215,6 +215,30 @@ def _test_auc(record: Record, protocol: str) -> float | None:
     return record.tests[protocol]["auc"] if record.tests else None
 
 
+def most_seeds(trials: Sequence[Trial]) -> str:
+    """With how many seeds variants were tried at most, and what follows for effects; a sentence."""
+    seeds: dict[str, set[int]] = {}
+    for trial in trials:
+        if trial.record() is not None:
+            seeds.setdefault(trial.variant, set()).add(trial.settings.seed)
+    several = [variant for variant, tried in seeds.items() if len(tried) > 1]
+    if not several:
+        return "no variant was tried with more than one seed: no effect can be claimed"
+    return f"tried with more than one seed, so that an effect can be claimed: {', '.join(several)}"
+
+
+def below_chance(trials: Sequence[Trial], protocol: str) -> str:
+    """Which kinds of pseudo-anomaly most variants miss, a sentence."""
+    records = [record for trial in trials if (record := trial.record()) is not None]
+    missed = [
+        kind
+        for kind in KINDS
+        if records
+        and np.median([record.facts["held_out"][protocol][kind] for record in records]) < 0.5
+    ]
+    return f"below chance in most runs: {', '.join(missed) or 'no kind'}"
+
+
 def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
     rows = []
@@ -247,12 +271,12 @@ def foretelling(pairs: pd.DataFrame) -> str:
     """How well the held-out AUC orders runs as their test AUC does, in a sentence."""
     if len(pairs) < 3:
         return f"not run: {len(pairs)} of these runs were scored on test clips, too few to say more"
-    order = stats.spearmanr(pairs["held_out"], pairs["tests"]).statistic
+    order = stats.spearmanr(pairs["held_out"], pairs["tests"])
     best = pairs.loc[pairs["held_out"].idxmax()]
     return (
-        f"{len(pairs)} runs: rank correlation {order:.2f}; the run that is best by held-out clips, "
-        f"{best['variant']}, has {percent(best['tests'])} on test clips, of which the best has "
-        f"{percent(pairs['tests'].max())}"
+        f"{len(pairs)} runs: rank correlation {order.statistic:.2f} (p = {order.pvalue:.2f}); of "
+        f"these the best by held-out clips, {best['variant']}, has {percent(best['tests'])} on "
+        f"test clips, of which the best has {percent(pairs['tests'].max())}"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from ddllib import comparisons
 from ddllib.chapter import same_frames
 from ddllib.comparisons import (
+    below_chance,
     certainty_table,
     difference_row,
     difference_table,
@@ -19,6 +20,7 @@ from ddllib.comparisons import (
     kinds_table,
     mean_and_spread,
     mode_table,
+    most_seeds,
     paired_differences,
     runs_of,
     seed_spread,
@@ -115,6 +117,16 @@ def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
     assert "not run with several seeds" in seed_spread(trials()[:1], "median", "as it is")
 
 
+def test_what_can_be_claimed_is_said():
+    assert most_seeds(trials()).endswith("claimed: as it is, norms")
+    assert most_seeds(trials()[:1]) == (
+        "no variant was tried with more than one seed: no effect can be claimed"
+    )
+    assert below_chance(trials(), "median") == "below chance in most runs: no kind"
+    poor = [ATrial("", load_profile("tiny"), a_record(0, held_out=v)) for v in (0.4, 0.3, 0.9)]
+    assert below_chance(poor, "median").endswith(", ".join(KINDS))
+
+
 def test_the_effect_is_paired_at_each_size():
     def trial(mode, size, held_out, seed=0):
         settings = load_profile("tiny", mode=mode, size=size, seed=seed)
@@ -133,7 +145,7 @@ def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
     runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
     pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
     assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
-    assert "4 runs: rank correlation 0.80; " in foretelling(pairs)
+    assert "4 runs: rank correlation 0.80 (p = 0.20); of these" in foretelling(pairs)
     assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
     assert "not run: 2 of these" in foretelling(pairs[:2])
 
