@@ -259,17 +259,17 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
     A prediction, not a bound of the true rate: both the footage that the threshold is chosen by
     and the other have a spread. Where k alarms are allowed the threshold lies below the (k + 1)th
     highest of them, and of other footage so many pass that one as a negative binomial
-    distribution says (Gumbel and von Schelling, 1950). What counts as one there are as many alarms,
-    or frames, as the dispersion says, widened as Student's t is for how few stretches tell it.
+    distribution says (Gumbel and von Schelling, 1950). What counts as one there is a cluster of as
+    many alarms, or frames, as the dispersion says, widened as Student's t is for how few stretches
+    tell it; the threshold lies anywhere in the next cluster, at its middle on average.
     Where the lower end is nought no rate can fall below it, and all ten cases in 100 lie above the
     upper end.
     """
     few = max(len(counts.sizes) - 1, 1)
     edge = (1 + CONFIDENCE) / 2
     cluster = counts.spread(rate) * (stats.t.ppf(edge, few) / stats.norm.ppf(edge)) ** 2
-    passing = stats.nbinom(
-        rate * counts.total / cluster + 1, counts.total / (counts.total + future)
-    )
+    allowed = (rate * counts.total + (cluster + 1) / 2) / cluster
+    passing = stats.nbinom(allowed, counts.total / (counts.total + future))
     least = passing.ppf(1 - edge)
     most = passing.ppf(edge if least else CONFIDENCE)
     return float(np.floor(least * cluster) / future), float(np.ceil(most * cluster) / future)
