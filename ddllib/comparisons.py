@@ -122,6 +122,22 @@ def difference_table(
     return pd.DataFrame(rows)
 
 
+def reading(find: Callable[[str, str], list[Record]], protocol: str, model: str) -> str:
+    """What the paired differences of one model say, a sentence."""
+
+    def against(other: str) -> str:
+        found = paired_differences(find(model, "ddl"), find(model, other), protocol)
+        verdict = difference_row(found)["more than two standard errors"]
+        if verdict == "yes":
+            return "is better than" if np.mean(found) > 0 else "is worse than"
+        return "does not clearly differ from" if verdict == "no" else "has too few seeds against"
+
+    return (
+        f"{_MODELS[model]}: training with pseudo-anomalies at a learnt weight {against('none')} "
+        f"training without them, and {against('sdl')} training with them at a fixed weight"
+    )
+
+
 def certainty_table(records: Sequence[Record], protocol: str) -> pd.DataFrame:
     """Each record's AUC under ``protocol`` and raw, with its bounds over clips, AP and EER."""
     rows = []

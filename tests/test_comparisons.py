@@ -22,6 +22,7 @@ from ddllib.comparisons import (
     mode_table,
     most_seeds,
     paired_differences,
+    reading,
     runs_of,
     seed_spread,
 )
@@ -87,6 +88,20 @@ def test_the_modes_stand_below_the_papers():
     assert list(rows["without DDL"]) == ["95.55", "not run"]
     differences = difference_table(lambda model, mode: found.get(mode, []), "median", ["c3dsu"])
     assert list(differences["mean, points"]) == ["not run"] * 3
+
+
+def test_differences_are_read_in_a_sentence():
+    found = {
+        "ddl": [a_record(0.9), a_record(0.92, 1), a_record(0.91, 2)],
+        "none": [a_record(0.8), a_record(0.81, 1), a_record(0.82, 2)],
+        "sdl": [a_record(0.9), a_record(0.93, 1), a_record(0.9, 2)],
+    }
+    told = reading(lambda model, mode: found[mode], "median", "c3dsu")
+    assert "weight is better than training without" in told
+    assert "and does not clearly differ from training with them at a fixed" in told
+    found["sdl"], found["none"] = found["none"], found["ddl"][:1]
+    told = reading(lambda model, mode: found[mode], "median", "unet")
+    assert told.startswith("UNet: ") and "has too few seeds against training without" in told
 
 
 def trials():
