@@ -164,16 +164,18 @@ def certainty_table(records: Sequence[Record], protocol: str) -> pd.DataFrame:
 def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
     """What each change does to the held-out AUC, paired by seed with the unchanged variant.
 
-    The AUC is the mean over the kinds of pseudo-anomaly, each counting alike.
+    The AUC is the mean over the kinds of pseudo-anomaly, each counting alike. What was not run is
+    at the end.
     """
     found = _held_out(trials, protocol)
     rows = []
     for variant in dict.fromkeys(trial.variant for trial in trials):
         own, base = found.get(variant, {}), found.get(unchanged, {})
         differences = [own[s] - base[s] for s in sorted(own.keys() & base.keys())]
-        effect = {} if variant == unchanged else difference_row(differences)
+        effect = {} if variant == unchanged or not own else difference_row(differences)
         outcome = mean_and_spread([*own.values()])
         rows.append({"variant": variant, "held-out AUC": outcome, **effect})
+    rows.sort(key=lambda row: row["held-out AUC"] == "not run")  # stable
     return pd.DataFrame(rows).fillna("–")
 
 
@@ -185,8 +187,8 @@ def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     in twenty times.
     """
     values = [*_held_out(trials, protocol).get(unchanged, {}).values()]
-    if len(values) < 2:
-        return f"{unchanged}: not run with several seeds; a single run may differ by chance"
+    if len(values) < 3:
+        return f"{unchanged}: {len(values)} of 3 seeds were run; a single run may differ by chance"
     spread = float(np.std(values, ddof=1))
     return (
         f"{unchanged}: standard deviation {percent(spread)} over {len(values)} seeds; a change "
@@ -231,15 +233,15 @@ def _test_auc(record: Record, protocol: str) -> float | None:
     return record.tests[protocol]["auc"] if record.tests else None
 
 
-def most_seeds(trials: Sequence[Trial]) -> str:
-    """With how many seeds variants were tried at most, and what follows for effects; a sentence."""
+def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
+    """Which changes were tried with several seeds, and what follows for effects; a sentence."""
     seeds: dict[str, set[int]] = {}
     for trial in trials:
         if trial.record() is not None:
             seeds.setdefault(trial.variant, set()).add(trial.settings.seed)
-    several = [variant for variant, tried in seeds.items() if len(tried) > 1]
+    several = [v for v, tried in seeds.items() if len(tried) > 1 and v != unchanged]
     if not several:
-        return "no variant was tried with more than one seed: no effect can be claimed"
+        return "no change was tried with more than one seed: no effect can be claimed"
     return f"tried with more than one seed, so that an effect can be claimed: {', '.join(several)}"
 
 
@@ -266,6 +268,7 @@ def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
             if records
         }
         rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
+    rows.sort(key=lambda row: row[KINDS[0]] == "not run")
     return pd.DataFrame(rows)
 
 
