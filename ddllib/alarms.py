@@ -159,7 +159,7 @@ class Alarms:
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late; its row and pictures can wait."""
         running = self.detector.running
-        if not running or self._goes_on(running):  # which is known already, to its last second
+        if not running or self._goes_on(running):  # its row is there, and is amended when it ends
             return
         if running.start != self._told:
             self._told, self._kept = running.start, running.end_s

@@ -55,7 +55,7 @@ def normal_scores(settings: Settings, data: Prepared, run: Run) -> dict[str, np.
 def generated_scores(
     settings: Settings, data: Prepared, run: Run, minutes: int, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Raw scores of ordinary minutes of the generated walkway, which are in neither split.
+    """Raw scores, float32 N by minute, of ordinary footage of the walkway that is in no split.
 
     Kept in ``ordinary`` of the run's folder, for each patch, mask and precision apart.
     """

@@ -122,15 +122,15 @@ def difference_table(
     return pd.DataFrame(rows)
 
 
-def reading(find: Callable[[str, str], list[Record]], protocol: str, model: str) -> str:
+def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str) -> str:
     """What the paired differences of one model say, a sentence."""
 
     def against(other: str) -> str:
         found = paired_differences(find(model, "ddl"), find(model, other), protocol)
-        verdict = difference_row(found)["more than two standard errors"]
-        if verdict == "yes":
+        beyond = difference_row(found)["more than two standard errors"]
+        if beyond == "yes":
             return "is better than" if np.mean(found) > 0 else "is worse than"
-        return "does not clearly differ from" if verdict == "no" else "has too few seeds against"
+        return "does not clearly differ from" if beyond == "no" else "has too few seeds against"
 
     return (
         f"{_MODELS[model]}: training with pseudo-anomalies at a learnt weight {against('none')} "
@@ -242,7 +242,7 @@ def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
     several = [v for v, tried in seeds.items() if len(tried) > 1 and v != unchanged]
     if not several:
         return "no change was tried with more than one seed: no effect can be claimed"
-    return f"tried with more than one seed, so that an effect can be claimed: {', '.join(several)}"
+    return f"changes tried with more than one seed: {', '.join(several)}"
 
 
 def below_chance(trials: Sequence[Trial], protocol: str) -> str:

@@ -40,6 +40,7 @@ from ddllib.thresholds import (
     autocorrelation_time,
     choose_threshold,
     count,
+    first_within,
     stretches,
 )
 
@@ -71,7 +72,7 @@ def normal_stretches(scores: Mapping, labels: Mapping) -> Clips:
 
 
 def ped2_clips(settings: Settings, progress: bool = True) -> Clips:
-    """Filtered scores of all frames of UCSD Ped2 that are normal and were not trained on.
+    """Filtered scores, N by clip, of all frames of UCSD Ped2 that are normal and not trained on.
 
     These are the clips that a run held out, and the normal frames of the test clips; the run is
     trained now if it is not there.
@@ -130,10 +131,7 @@ def redrawn(counts: Counts, rate: float, future: float, rng) -> tuple[float, flo
     others = max(round(future / counts.total * many), 1)
     by, on = (rng.multinomial(drawn, np.full(many, 1 / many), DRAWS) for drawn in (many, others))
     over = by @ counts.counts > rate * (by @ counts.sizes)[:, None]
-    last = (
-        over.shape[1] - 1 - over[:, ::-1].argmax(1)
-    )  # of the candidates that are passed too often
-    chosen = np.where(over.any(1), np.minimum(last + 1, over.shape[1] - 1), 0)
+    chosen = first_within(over)
     rates = (on @ counts.counts)[np.arange(DRAWS), chosen] / (on @ counts.sizes)
     low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
@@ -193,8 +191,8 @@ def measure(cases: Sequence, minutes: int, splits: int, progress: bool = True) -
     }
     report = {
         "scores": {
-            name: f"{of.profile}/{of.run_folder.name}"
-            for name, of in (("ped2", ped2), ("generated", generated))
+            "ped2": f"{ped2.profile}/{ped2.run_folder.name}",
+            "generated": f"{generated.profile}/{generated.run_folder.name}",
         },
         "footage": {name: describe(*pair) for name, pair in footage.items()},
         "least_s": LEAST_S,

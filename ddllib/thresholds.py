@@ -87,8 +87,7 @@ class Counts:
 
     def lowest(self, rate: float) -> int:
         """The lowest candidate from which on up no threshold has more than ``rate``."""
-        over = np.flatnonzero(self.counts.sum(0) > rate * self.total)
-        return min(int(over[-1]) + 1, len(self.candidates) - 1) if len(over) else 0
+        return int(first_within(self.counts.sum(0) > rate * self.total))
 
     def dispersion(self, k: int) -> float:
         """How much more than chance the stretches differ at candidate ``k``; 1 is chance alone."""
@@ -109,6 +108,16 @@ class Counts:
         seen = np.flatnonzero((self.counts > 0).sum(0) >= min(SEEN, len(self.sizes)))
         lowest = min(self.lowest(2 * rate), int(seen[-1]) if len(seen) else 0, chosen)
         return max(self.dispersion(k) for k in range(lowest, chosen + 1))
+
+
+def first_within(over: np.ndarray) -> np.ndarray:
+    """The first of K candidates from which on up none is ``over``, bool ... x K; integers ....
+
+    Where even the last one is over, that one.
+    """
+    last = over.shape[-1] - 1
+    behind = last - over[..., ::-1].argmax(-1) + 1  # the last one that is over
+    return np.where(over.any(-1), np.minimum(behind, last), 0)
 
 
 def choose_threshold(

@@ -22,9 +22,9 @@ from ddllib.comparisons import (
     mode_table,
     most_seeds,
     paired_differences,
-    reading,
     runs_of,
     seed_spread,
+    verdict,
 )
 from ddllib.heldout import KINDS
 from ddllib.records import Record
@@ -96,11 +96,11 @@ def test_differences_are_read_in_a_sentence():
         "none": [a_record(0.8), a_record(0.81, 1), a_record(0.82, 2)],
         "sdl": [a_record(0.9), a_record(0.93, 1), a_record(0.9, 2)],
     }
-    told = reading(lambda model, mode: found[mode], "median", "c3dsu")
+    told = verdict(lambda model, mode: found[mode], "median", "c3dsu")
     assert "weight is better than training without" in told
     assert "and does not clearly differ from training with them at a fixed" in told
     found["sdl"], found["none"] = found["none"], found["ddl"][:1]
-    told = reading(lambda model, mode: found[mode], "median", "unet")
+    told = verdict(lambda model, mode: found[mode], "median", "unet")
     assert told.startswith("UNet: ") and "has too few seeds against training without" in told
 
 
@@ -135,7 +135,7 @@ def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
 
 
 def test_what_can_be_claimed_is_said():
-    assert most_seeds(trials(), "as it is").endswith("claimed: norms")
+    assert most_seeds(trials(), "as it is").endswith("one seed: norms")
     assert most_seeds(trials()[:3], "as it is") == (
         "no change was tried with more than one seed: no effect can be claimed"
     )
