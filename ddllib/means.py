@@ -11,21 +11,24 @@ from torch import Tensor, nn
 
 from ddllib.devices import autocast
 from ddllib.models import ConvBlock, Encoder, FirstBlock, UNet, for_scoring
+from ddllib.norms import BatchNorm2d
 from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
 
 WITH_ALL = "with all"
-ONCE, FOLDED, FIRST, LAST, STRIDED, BFLOAT = (
+ONCE, FOLDED, PACKED, FIRST, LAST, STRIDED, KEPT, BFLOAT = (
     "frames encoded once",
     "norms folded",
+    "norms over whole vectors",
     "first block at half size",
     "channels-last maps",
     "one strided convolution",
+    "memory kept",
     "bfloat16",
 )
 MEANS = {
-    "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, BFLOAT),
-    "training": (WITH_ALL, FIRST, LAST, STRIDED, BFLOAT),
+    "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, KEPT, BFLOAT),
+    "training": (WITH_ALL, PACKED, FIRST, LAST, STRIDED, KEPT, BFLOAT),
 }
 
 
@@ -76,8 +79,13 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
 
 @contextlib.contextmanager
 def _left_out(name: str):
-    """The model's code without one of its means, for as long as it lasts."""
+    """The model's code without one of its means, for as long as it lasts.
+
+    ``KEPT`` is left out by who times it: it must last from one step to the next.
+    """
     with contextlib.ExitStack() as stack:
+        if name == PACKED:
+            stack.enter_context(patch.object(BatchNorm2d, "forward", nn.BatchNorm2d.forward))
         if name == LAST:
             stack.enter_context(patch.object(Encoder, "forward", _as_it_comes))
         if name == FIRST:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddllib.errors import DDLError
+from ddllib.norms import BatchNorm2d
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ConvBlock(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, head_width, k, padding=k // 2) for k in preset.head_kernels
         )
-        self.batch_norm_1 = nn.BatchNorm2d(joined)
+        self.batch_norm_1 = BatchNorm2d(joined)
         self.resample = nn.PixelUnshuffle(2) if down else nn.PixelShuffle(2)
         self.conv_last = nn.Conv2d(
             joined * 4 if down else joined // 4,
@@ -60,7 +61,7 @@ class ConvBlock(nn.Module):
             preset.last_kernel,
             padding=preset.last_kernel // 2,
         )
-        self.batch_norm_2 = nn.Identity() if is_output else nn.BatchNorm2d(width)
+        self.batch_norm_2 = nn.Identity() if is_output else BatchNorm2d(width)
         self.is_output = is_output
         self.joined = joined
 

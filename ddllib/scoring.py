@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddllib.errors import DDLError
+from ddllib.memory import keep_freed_memory
 from ddllib.models import UNet, for_scoring
 
 CHUNK = 16
@@ -95,6 +96,7 @@ def repeat_edges(values: np.ndarray, temporal: int) -> np.ndarray:
     return np.pad(values, temporal // 2, mode="edge")
 
 
+@keep_freed_memory()
 def score_clip(
     model: UNet,
     frames: np.ndarray,

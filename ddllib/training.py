@@ -18,6 +18,7 @@ from ddllib.draws import Draws
 from ddllib.errors import DDLError
 from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
+from ddllib.memory import keep_freed_memory
 from ddllib.models import UNet, build_model, for_scoring
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import VOCABULARY, Settings, recorded
@@ -117,7 +118,7 @@ def fit(
     training.take_up()
     if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
         run.model.compile(dynamic=False)
-    with stop_between_steps() as stop:
+    with stop_between_steps() as stop, keep_freed_memory():
         while training.draws.epoch < settings.epochs:
             training.finish_epoch(stop, progress)
         stop.take()
