@@ -11,8 +11,9 @@ is read by a thread of its own, whatever the reader of the frames does meanwhile
 - Where no frame comes for `patience` seconds, or the stream breaks off or ends, it is connected to
   again, after 0.5 seconds at first and twice as long each time, up to 30. After `give_up` seconds
   without a frame the source ends.
-- Frames are taken for as old as they come. A source that sends seconds of them at once, as HLS
-  does, is torn into pieces; a camera's own address (rtsp) is the better one.
+- Frames are taken for as old as they come. A playlist (HLS or DASH: an address that ends in .m3u8
+  or .mpd) sends seconds of them at once; its frames are taken at the pace of their own times, as
+  late as the segments make them. A camera's own address (rtsp) is seconds ahead of its playlist.
 - A new connection and another file are gaps, too. A picture that changes its size within a
   connection is scaled to the first size by the decoder and goes on.
 
@@ -42,6 +43,7 @@ SCHEMES = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "udp", "srt", "tc
 LIVE_SCHEMES = SCHEMES - {"http", "https"}  # the others may also serve a file
 BEGINNING = 1 << 16  # bytes of a file by which it is known again
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before connecting again
+PLAYLISTS = (".m3u8", ".mpd")
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,32 @@ class _Waiting:
     piece: int
 
 
+class _Playout:
+    """When the frames of a playlist are due: as far apart as they were recorded.
+
+    Times go on across segments that each count from 0. Where the network made a frame late by more
+    than ``longest_step`` seconds, those after it are due from then on.
+    """
+
+    def __init__(self, video: cv2.VideoCapture, longest_step: float):
+        self.video, self.longest_step = video, longest_step
+        rate = video.get(cv2.CAP_PROP_FPS)
+        self.step = 1 / rate if 0 < rate < 1000 else 0.0  # of two frames, seconds
+        self.due: float | None = None
+        self.time_s = 0.0
+
+    def early(self) -> float:
+        """Seconds for which the frame just grabbed is to be held back."""
+        time_s, now = self.video.get(cv2.CAP_PROP_POS_MSEC) / 1000, time.monotonic()
+        if 0 < time_s - self.time_s <= self.longest_step:
+            self.step = time_s - self.time_s
+        self.time_s = time_s
+        self.due = now if self.due is None else self.due + self.step
+        if now - self.due > self.longest_step:
+            self.due = now
+        return max(self.due - now, 0.0)
+
+
 class Stream:
     """The frames of a webcam or an address, read by a thread of its own.
 
@@ -346,12 +374,15 @@ class Stream:
         stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
         if self.live is None:
             self.live = not stated > 0
+        playout = _Playout(video, self.wish.longest_step) if self._sends_bursts() else None
         pace, count, time_s = Pace(self.wish.rate), 0, 0.0
         # A served file begins anew at a new connection: what was given is not given again.
         known = 0 if self.live else self._read
         kept = 0
         asked = time.monotonic()
         while not self._stopped.is_set() and video.grab():
+            if playout:
+                self._stopped.wait(playout.early())
             now = time.monotonic()
             time_s = now if self.live else time_of(video, count, time_s)
             count += 1
@@ -367,6 +398,10 @@ class Stream:
             return None
         stalled = time.monotonic() - asked >= 0.9 * self.wish.patience
         return f"no frame for {self.wish.patience:g} s" if stalled else "the stream broke off"
+
+    def _sends_bursts(self) -> bool:
+        path = re.split("[?#]", self._address, maxsplit=1)[0]
+        return bool(self.live) and path.lower().endswith(PLAYLISTS)
 
     def _hand_on(self, image: np.ndarray, time_s: float, read_s: float) -> None:
         small = as_wished(image, self.wish)

@@ -27,8 +27,8 @@ from ddllib.streaming import Scored, StreamScorer
 
 BURSTS = 3  # pieces without a score after which a report asks why
 TORN = (
-    "; no piece between gaps is as long as a window: frames come in bursts, as of HLS (give "
-    "the camera's rtsp address), or too slowly"
+    "; no piece between gaps is as long as a window: frames come in bursts (give the "
+    "camera's rtsp or .m3u8 address), or too slowly"
 )
 REMEMBERED = 10_000  # delays that the report is made of, the newest
 

@@ -12,7 +12,8 @@ from ddllib.memory import keep_freed_memory
 
 def maps(n, c, h, w, dtype=torch.float64):
     torch.manual_seed(n + c + h + w)
-    x = torch.randn(n, c, h, w, dtype=torch.float64) * torch.rand(c, 1, 1) * 3 + torch.randn(c, 1, 1)
+    x = torch.randn(n, c, h, w, dtype=torch.float64) * torch.rand(c, 1, 1)
+    x = 3 * x + torch.randn(c, 1, 1)
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 

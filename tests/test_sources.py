@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest_footage import HEIGHT, WIDTH, walk, write_frames, write_video
+from conftest_hls import hls_camera, segments
 from conftest_rtsp import rtsp_camera
 from conftest_server import as_jpeg, camera, pictures
 
@@ -211,6 +212,24 @@ def test_rtsp_is_read_and_connected_to_again(tmp_path):
     assert [f.index for f in seen[:again]] == sorted({f.index for f in seen[:again]})
     for frame in seen[:again]:
         assert np.array_equal(frame.image, expected[frame.index])
+
+
+def test_a_playlist_is_played_at_the_pace_of_its_frames(tmp_path):
+    frames = np.zeros((50, 48, 64, 3), np.uint8)
+    for k, frame in enumerate(frames):
+        frame[:, : k + 8] = 255  # a curtain that tells the frame's number
+    parts = segments(frames, tmp_path, rate=10, length=10)
+    with hls_camera(parts, seconds=1) as address:
+        source = open_quietly(f"{address}?key=secret", give_up=0.2)
+        began = time.monotonic()
+        seen = list(source)
+    shown = [round(64 * f.image.mean() / 255) - 8 for f in seen]
+    assert len(seen) == 50 and np.abs(np.subtract(shown, range(50))).max() <= 1  # lossy video
+    assert [f.gap for f in seen] == [True] + [False] * 49 and source.dropped == 0
+    # A second of frames comes at once; each is given when a second of them would have it.
+    late = np.array([f.read_s - began for f in seen])
+    assert np.abs(np.diff(late) - 0.1).mean() < 0.05 and late[-1] > 4.5
+    assert source.live and "secret" not in " ".join(source.told)
 
 
 def collect(source, count):
