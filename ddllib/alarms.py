@@ -95,7 +95,7 @@ class Alarms:
     def lag(self) -> int:
         """Frames that a killed process may have scored without their event being on the disk."""
         waiting = self.smooth.delay if hasattr(self.smooth, "delay") else 0
-        return waiting + math.ceil(self.detector.least_s * self.frame_rate) + 1
+        return waiting + math.ceil((self.detector.least_s + KEEP_S) * self.frame_rate) + 1
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""
@@ -159,9 +159,13 @@ class Alarms:
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late; its row and pictures can wait."""
         running = self.detector.running
-        if not running or self._goes_on(running):  # its row is there, and is amended when it ends
+        if not running:
             return
-        if running.start != self._told:
+        if self._goes_on(running):  # its row is there
+            if running.end_s - max(self._kept, self._known.end_s) >= KEEP_S:
+                self._kept = running.end_s
+                self.file.amend(replace(joined(self._known, running), open=True))
+        elif running.start != self._told:
             self._told, self._kept = running.start, running.end_s
             running = self._placed(running)
             self.file.begin(running)

@@ -55,12 +55,13 @@ class Median:
         return last
 
 
-def watched(folder, scores, start=0, **options):
+def watched(folder, scores, start=0, ends=True, **options):
     lines = []
     listener = Alarms(LEVEL, folder, RATE, PATCH, tell=lines.append, **options)
     for k, score in enumerate(scores, start):
         listener(scored(k, score), k / RATE)
-    listener.close()
+    if ends:
+        listener.close()
     return lines
 
 
@@ -71,7 +72,7 @@ def frames_of(path):
     return found
 
 
-def heard_again(folder, scores, start):
+def heard_again(folder, scores, start, ends=True):
     """The watch of a recording goes on: frames from ``start`` on are heard, some once more."""
     lines = []
     listener = Alarms(LEVEL, folder, RATE, PATCH, tell=lines.append)
@@ -79,7 +80,8 @@ def heard_again(folder, scores, start):
     listener.go_on()
     for k, score in enumerate(scores[start:], start):
         listener(scored(k, score), k / RATE)
-    listener.close()
+    if ends:
+        listener.close()
     return lines
 
 
@@ -104,6 +106,18 @@ def test_an_event_during_which_the_watch_was_stopped_is_one_event(tmp_path, peak
     assert len(lines) == 1 and lines[0].startswith("event 1: ")
     assert ((tmp_path / "0001.jpg").read_bytes() != picture) == (peak > 0.9)
     assert not list(tmp_path.glob("0002*")) and not list(tmp_path.glob(".running*"))
+
+
+def test_an_event_during_which_the_watch_was_killed_twice_is_one_event(tmp_path):
+    scores = [0.1] * 30 + [0.9] * 120 + [0.1] * 30
+    watched(tmp_path, scores[:70], ends=False)
+    lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH).lag
+    heard_again(tmp_path, scores[:110], 70 - lag, ends=False)
+    ((event,), _) = read_events(tmp_path)
+    assert event.open and event.start == 30 and event.end >= 109 - alarms.KEEP_S * RATE
+    heard_again(tmp_path, scores, 110 - lag)
+    ((event,), _) = read_events(tmp_path)
+    assert (event.start, event.end, event.open) == (30, 149, False)
 
 
 def test_a_new_event_after_going_on_has_its_own_number(tmp_path):
