@@ -196,6 +196,28 @@ def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     )
 
 
+def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
+    """Which runs were trained on other boxes than the unchanged variant's, a sentence.
+
+    A detector in 8 bit gives slightly other boxes on another kind of processor, and training draws
+    other numbers from then on. Changes of size or detector are left out: there boxes must differ.
+    """
+    records = [(trial, record) for trial in trials if (record := trial.record())]
+    own = {t.settings.seed: (t, r) for t, r in records if t.variant == unchanged}
+    others = []
+    for trial, record in records:
+        base, its = own.get(trial.settings.seed, (trial, record))
+        alike = trial.settings.prepared_folder == base.settings.prepared_folder
+        if alike and record.facts["data"]["digest"] != its.facts["data"]["digest"]:
+            others.append(trial.variant)
+    if not others:
+        return f"all were trained on the same boxes as {unchanged}, but for changes of those"
+    return (
+        f"trained where the detector gave slightly other boxes than {unchanged} had, which "
+        f"is a part of the difference: {', '.join(dict.fromkeys(others))}"
+    )
+
+
 def effect_by_size(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     """What pseudo-anomalies add to the AUC at each working size, paired by seed.
 

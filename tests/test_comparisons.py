@@ -21,6 +21,7 @@ from ddllib.comparisons import (
     mean_and_spread,
     mode_table,
     most_seeds,
+    other_boxes,
     paired_differences,
     runs_of,
     seed_spread,
@@ -34,7 +35,7 @@ from ddllib.settings import load_profile
 def a_record(auc, seed=0, held_out=None, **changes):
     settings = load_profile("tiny", seed=seed, **changes)
     metrics = {p: {"auc": auc} for p in ("raw", "median")}
-    facts = {"settings": settings.asdict(), "metrics": metrics}
+    facts = {"settings": settings.asdict(), "metrics": metrics, "data": {"digest": "a"}}
     if held_out is not None:
         facts["held_out"] = {"median": dict.fromkeys(KINDS, held_out)}
         facts["tests"] = metrics
@@ -132,6 +133,15 @@ def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
     assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
     assert "should exceed 2.83" in told
     assert "as it is: 2 of 3 seeds were run" in seed_spread(trials()[:2], "median", "as it is")
+
+
+def test_runs_on_other_boxes_are_named():
+    found = trials()
+    assert other_boxes(found, "as it is").startswith("all were trained on the same boxes")
+    found[3].found.facts["data"] = {"digest": "b"}
+    assert other_boxes(found, "as it is").endswith("a part of the difference: norms")
+    found[3].settings = load_profile("tiny", size=64)  # meant to have others
+    assert other_boxes(found, "as it is").startswith("all were trained on the same boxes")
 
 
 def test_what_can_be_claimed_is_said():
