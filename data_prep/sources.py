@@ -11,9 +11,9 @@ is read by a thread of its own, whatever the reader of the frames does meanwhile
 - Where no frame comes for `patience` seconds, or the stream breaks off or ends, it is connected to
   again, after 0.5 seconds at first and twice as long each time, up to 30. After `give_up` seconds
   without a frame the source ends.
-- Frames are taken for as old as they come. A playlist (HLS or DASH: an address that ends in .m3u8
-  or .mpd) sends seconds of them at once; its frames are taken at the pace of their own times, as
-  late as the segments make them. A camera's own address (rtsp) is seconds ahead of its playlist.
+- Frames are taken for as old as they come. A playlist (HLS, an address that ends in .m3u8) sends
+  seconds of them at once; its frames are taken at the pace of their own times, as late as the
+  segments make them. A camera's own address (rtsp) is seconds ahead of its playlist.
 - A new connection and another file are gaps, too. A picture that changes its size within a
   connection is scaled to the first size by the decoder and goes on.
 
@@ -22,6 +22,7 @@ User names, passwords and whatever follows a "?" in an address never appear in a
 
 import bisect
 import hashlib
+import math
 import re
 import sys
 import threading
@@ -43,7 +44,8 @@ SCHEMES = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "udp", "srt", "tc
 LIVE_SCHEMES = SCHEMES - {"http", "https"}  # the others may also serve a file
 BEGINNING = 1 << 16  # bytes of a file by which it is known again
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before connecting again
-PLAYLISTS = (".m3u8", ".mpd")
+PLAYLIST = ".m3u8"
+HASTE = 0.8  # of the time between two frames, where late ones are made up for
 
 
 @dataclass(frozen=True)
@@ -223,15 +225,15 @@ class _Waiting:
 class _Playout:
     """When the frames of a playlist are due: as far apart as they were recorded.
 
-    Times go on across segments that each count from 0. Where the network made a frame late by more
-    than ``longest_step`` seconds, those after it are due from then on.
+    Times go on across segments that each count from 0. What the network made late is made up for at
+    a slightly higher pace; after a pause of more than `longest_step` seconds it is not.
     """
 
     def __init__(self, video: cv2.VideoCapture, longest_step: float):
         self.video, self.longest_step = video, longest_step
         rate = video.get(cv2.CAP_PROP_FPS)
         self.step = 1 / rate if 0 < rate < 1000 else 0.0  # of two frames, seconds
-        self.due: float | None = None
+        self.due = self.given = -math.inf
         self.time_s = 0.0
 
     def early(self) -> float:
@@ -240,10 +242,11 @@ class _Playout:
         if 0 < time_s - self.time_s <= self.longest_step:
             self.step = time_s - self.time_s
         self.time_s = time_s
-        self.due = now if self.due is None else self.due + self.step
+        self.due += self.step
         if now - self.due > self.longest_step:
             self.due = now
-        return max(self.due - now, 0.0)
+        self.given = max(self.due, now, self.given + HASTE * self.step)
+        return self.given - now
 
 
 class Stream:
@@ -401,7 +404,7 @@ class Stream:
 
     def _sends_bursts(self) -> bool:
         path = re.split("[?#]", self._address, maxsplit=1)[0]
-        return bool(self.live) and path.lower().endswith(PLAYLISTS)
+        return bool(self.live) and path.lower().endswith(PLAYLIST)
 
     def _hand_on(self, image: np.ndarray, time_s: float, read_s: float) -> None:
         small = as_wished(image, self.wish)

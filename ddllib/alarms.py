@@ -198,7 +198,7 @@ class Alarms:
         if self._goes_on(event):
             if event.end <= self._known.end:
                 return  # heard again, no more
-            clearer = event.score > self._known.score
+            clearer = self._known.box is None or event.score > self._known.score
             event = self._known = joined(self._known, event)
             number = self.file.amend(event)
         else:

@@ -123,14 +123,14 @@ def matrix_product(device: torch.device, precision: str) -> float:
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each way; all take their turn in every round.
 
-    Where freed memory is kept, a way works twice in its turn, as in the middle of a training.
+    A way works twice in its turn and the second time counts, as in the middle of a training.
     """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             plain = name in (TEXTBOOK, means.KEPT)
             with contextlib.nullcontext() if plain else keep_freed_memory():
-                for _ in range(1 if plain else 2):
+                for _ in range(2):
                     started = time.perf_counter()
                     way()
                     if device.type == "cuda":

@@ -204,16 +204,19 @@ def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
     """
     records = [(trial, record) for trial in trials if (record := trial.record())]
     own = {t.settings.seed: (t, r) for t, r in records if t.variant == unchanged}
-    others = []
+    compared, others = 0, []
     for trial, record in records:
-        base, its = own.get(trial.settings.seed, (trial, record))
+        base, its = own.get(trial.settings.seed, (None, None))
+        if base is None or trial.variant == unchanged:
+            continue
+        compared += 1
         alike = trial.settings.prepared_folder == base.settings.prepared_folder
         if alike and record.facts["data"]["digest"] != its.facts["data"]["digest"]:
             others.append(trial.variant)
     if not others:
-        return f"all were trained on the same boxes as {unchanged}, but for changes of those"
+        return f"boxes: {compared} runs had those of '{unchanged}', or others by their setting"
     return (
-        f"trained where the detector gave slightly other boxes than {unchanged} had, which "
+        f"trained where the detector gave slightly other boxes than '{unchanged}' had, which "
         f"is a part of the difference: {', '.join(dict.fromkeys(others))}"
     )
 

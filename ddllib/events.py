@@ -52,8 +52,14 @@ class Event:
 
 
 def joined(earlier: Event, later: Event) -> Event:
-    """One event of two that overlap, as when a watch heard the end of the earlier one again."""
+    """One event of two that overlap, as when a watch heard the end of the earlier one again.
+
+    The peak is that of the higher score; where a kill left the earlier one without its evidence,
+    and so without a box, that of the later.
+    """
     peak = max(earlier, later, key=lambda event: event.score)  # of equal ones the earlier
+    if earlier.box is None and later.box is not None:
+        peak = later
     return replace(
         peak,
         start=earlier.start,

@@ -20,12 +20,15 @@ class BatchNorm2d(nn.BatchNorm2d):
     a group are those of its parts, put together; what comes out is the same but for rounding.
 
     Input and output B x C x H x W; parameters and buffers are those of ``torch.nn.BatchNorm2d``,
-    which also does the work in evaluation, on a GPU, and when compiled.
+    which also does the work in evaluation, on a GPU, when compiled, and where there are no weights
+    or running statistics. There is no second derivative.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = pixels_together(x)
-        if not self.training or pixels == 1 or torch.compiler.is_compiling():
+        usual = None not in (self.weight, self.running_mean, self.momentum)
+        packs = self.training and pixels > 1 and usual and not torch.compiler.is_compiling()
+        if not packs:
             return super().forward(x)
         y, mean, variance = _Packed.apply(x, self.weight, self.bias, pixels, self.eps)
         count = x.numel() // x.shape[1]
@@ -41,7 +44,8 @@ def pixels_together(x: Tensor) -> int:
     channels = x.shape[1]
     pixels = 2 * LANES // math.gcd(channels, 2 * LANES)
     packs = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
-    return pixels if packs and channels % LANES and x.numel() % (channels * pixels) == 0 else 1
+    whole = x.numel() > 0 and x.numel() % (channels * pixels) == 0
+    return pixels if packs and whole and channels % LANES else 1
 
 
 class _Packed(torch.autograd.Function):
@@ -75,12 +79,13 @@ class _Packed(torch.autograd.Function):
             d_rows, rows, many[0], None, None, *many[1:], True, 0.0, [False, True, True]
         )
         d_weight, d_bias = d_weight.view(pixels, -1).sum(0), d_bias.view(pixels, -1).sum(0)
-        of_dy = weight * scale  # dx = of_dy dy + of_x (x - mean) + constant, channel by channel
-        of_x, constant = -of_dy * scale * d_weight / count, -of_dy * d_bias / count
-        dx = torch.empty_like(x)
-        out = _rows(dx, pixels)
-        _apply(rows, of_x, constant, mean, torch.ones_like(mean), 0.0, out)
-        torch.addcmul(out, d_rows, of_dy.repeat(pixels).to(x.dtype), out=out)
+        of_dy = weight * scale  # dx = of_dy (dy - mean of dy) + of_x (x - mean)
+        of_x = -of_dy * scale * d_weight / count
+        dx, along_x = torch.empty_like(x), torch.empty_like(rows)
+        zeros, ones = torch.zeros_like(mean), torch.ones_like(mean)
+        _apply(d_rows, of_dy, zeros, d_bias / count, ones, 0.0, _rows(dx, pixels))
+        _apply(rows, of_x, zeros, mean, ones, 0.0, along_x)
+        _rows(dx, pixels).add_(along_x)
         return dx, d_weight, d_bias, None, None
 
 

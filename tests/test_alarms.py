@@ -118,6 +118,7 @@ def test_an_event_during_which_the_watch_was_killed_twice_is_one_event(tmp_path)
     heard_again(tmp_path, scores, 110 - lag)
     ((event,), _) = read_events(tmp_path)
     assert (event.start, event.end, event.open) == (30, 149, False)
+    assert event.box and (tmp_path / "0001.jpg").is_file()
 
 
 def test_a_new_event_after_going_on_has_its_own_number(tmp_path):

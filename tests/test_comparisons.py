@@ -137,11 +137,12 @@ def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
 
 def test_runs_on_other_boxes_are_named():
     found = trials()
-    assert other_boxes(found, "as it is").startswith("all were trained on the same boxes")
+    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
+    assert other_boxes(found[3:], "as it is").startswith("boxes: 0 runs")
     found[3].found.facts["data"] = {"digest": "b"}
     assert other_boxes(found, "as it is").endswith("a part of the difference: norms")
     found[3].settings = load_profile("tiny", size=64)  # meant to have others
-    assert other_boxes(found, "as it is").startswith("all were trained on the same boxes")
+    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
 
 
 def test_what_can_be_claimed_is_said():

@@ -16,7 +16,7 @@ from conftest_server import as_jpeg, camera, pictures
 from data_prep import prepare, sources
 from data_prep.frames import Pace, to_working_size
 from data_prep.record import record
-from data_prep.sources import BACKLOG, open_source, shown
+from data_prep.sources import BACKLOG, _Playout, open_source, shown
 from ddllib import DDLError
 
 SIZE = (32, 48)
@@ -220,7 +220,7 @@ def test_a_playlist_is_played_at_the_pace_of_its_frames(tmp_path):
         frame[:, : k + 8] = 255  # a curtain that tells the frame's number
     parts = segments(frames, tmp_path, rate=10, length=10)
     with hls_camera(parts, seconds=1) as address:
-        source = open_quietly(f"{address}?key=secret", give_up=0.2)
+        source = open_quietly(f"{address}?key=secret", patience=5.0, give_up=0.2)
         began = time.monotonic()
         seen = list(source)
     shown = [round(64 * f.image.mean() / 255) - 8 for f in seen]
@@ -230,6 +230,41 @@ def test_a_playlist_is_played_at_the_pace_of_its_frames(tmp_path):
     late = np.array([f.read_s - began for f in seen])
     assert np.abs(np.diff(late) - 0.1).mean() < 0.05 and late[-1] > 4.5
     assert source.live and "secret" not in " ".join(source.told)
+
+
+class _Late:
+    """A video whose frames, 0.1 s apart, can be had at given moments; and the clock of it."""
+
+    def __init__(self, there, times):
+        self.there, self.times, self.now = there, times, 0.0
+
+    def get(self, name):
+        return 10.0 if name == cv2.CAP_PROP_FPS else 1000 * self.times.pop(0)
+
+    def released(self, playout):
+        for at in self.there:
+            self.now = max(self.now, at)
+            self.now += playout.early()
+            yield self.now
+
+
+@pytest.mark.parametrize("times", [np.arange(60) / 10, np.arange(60) % 20 / 10, np.zeros(60)])
+def test_late_segments_of_a_playlist_are_made_up_for_without_haste(times, monkeypatch):
+    late = np.repeat([0.0, 2.4, 4.0], 20)  # the second segment comes 0.4 s late
+    video = _Late(late, [*times])
+    monkeypatch.setattr("data_prep.sources.time.monotonic", lambda: video.now)
+    given = np.array([*video.released(_Playout(video, 1.0))])
+    assert given[19] == pytest.approx(1.9) and given[20] == pytest.approx(2.4)
+    steps = np.diff(given[20:])
+    assert steps.min() == pytest.approx(0.08) and steps.max() == pytest.approx(0.1)
+    assert given[-1] == pytest.approx(5.9)  # made up for
+
+
+def test_after_a_long_pause_a_playlist_goes_on_at_its_pace(monkeypatch):
+    video = _Late(np.repeat([0.0, 7.0], 20), [*np.arange(40) / 10])
+    monkeypatch.setattr("data_prep.sources.time.monotonic", lambda: video.now)
+    given = np.array([*video.released(_Playout(video, 1.0))])
+    assert np.diff(given[20:]) == pytest.approx(0.1) and given[20] == pytest.approx(7.0)
 
 
 def collect(source, count):
