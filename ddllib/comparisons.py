@@ -196,6 +196,24 @@ def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     )
 
 
+def ends_alike(trials: Sequence[Trial], protocol: str, unchanged: str, variant: str) -> str:
+    """Whether a variant's held-out AUC lies among the seeds of the unchanged one, a sentence.
+
+    Among them means within two standard deviations of their mean, plus what chance adds to one run.
+    """
+    found = _held_out(trials, protocol)
+    base, own = ([*found.get(name, {}).values()] for name in (unchanged, variant))
+    if len(base) < 3 or not own:
+        return f"not run: {len(base)} of 3 seeds of '{unchanged}', {len(own)} runs of '{variant}'"
+    far = float(np.mean(own) - np.mean(base))
+    bound = 2 * float(np.std(base, ddof=1)) * (1 / len(base) + 1 / len(own)) ** 0.5
+    told = "within" if abs(far) <= bound else "beyond"
+    return (
+        f"held-out AUC {percent(np.mean(own))} {variant}, {mean_and_spread(base)} {unchanged}: a "
+        f"difference of {100 * far:+.2f} points, {told} the {percent(bound)} that seeds alone make"
+    )
+
+
 def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
     """Which runs were trained on other boxes than the unchanged variant's, a sentence.
 

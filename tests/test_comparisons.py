@@ -15,6 +15,7 @@ from ddllib.comparisons import (
     difference_table,
     effect_by_size,
     effect_table,
+    ends_alike,
     foretelling,
     foretold,
     kinds_table,
@@ -133,6 +134,16 @@ def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
     assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
     assert "should exceed 2.83" in told
     assert "as it is: 2 of 3 seeds were run" in seed_spread(trials()[:2], "median", "as it is")
+
+
+def test_a_variant_ends_where_the_unchanged_does_or_not():
+    found = trials()
+    assert "beyond the 1.83 that" in ends_alike(found, "median", "as it is", "norms")
+    for trial in found[3:5]:
+        trial.found.facts["held_out"]["median"] = dict.fromkeys(KINDS, 0.82)
+    told = ends_alike(found, "median", "as it is", "norms")
+    assert "82.00 norms" in told and "+1.00 points, within the 1.83 that" in told
+    assert ends_alike(found, "median", "as it is", "wide").startswith("not run: 3 of 3")
 
 
 def test_runs_on_other_boxes_are_named():
