@@ -199,7 +199,8 @@ def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
 def ends_alike(trials: Sequence[Trial], protocol: str, unchanged: str, variant: str) -> str:
     """Whether a variant's held-out AUC lies among the seeds of the unchanged one, a sentence.
 
-    Among them means within two standard deviations of their mean, plus what chance adds to one run.
+    Alike are means no further apart than two standard errors of their difference, by the spread of
+    the unchanged variant's seeds.
     """
     found = _held_out(trials, protocol)
     base, own = ([*found.get(name, {}).values()] for name in (unchanged, variant))
