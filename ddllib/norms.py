@@ -26,7 +26,8 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = pixels_together(x)
-        usual = None not in (self.weight, self.running_mean, self.momentum)
+        parts = (self.weight, self.running_mean, self.momentum)
+        usual = all(part is not None for part in parts)
         packs = self.training and pixels > 1 and usual and not torch.compiler.is_compiling()
         if not packs:
             return super().forward(x)
