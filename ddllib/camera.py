@@ -53,18 +53,24 @@ def normal_scores(settings: Settings, data: Prepared, run: Run) -> dict[str, np.
 
 
 def generated_scores(
-    settings: Settings, data: Prepared, run: Run, minutes: int, progress: bool = False
+    settings: Settings,
+    data: Prepared,
+    run: Run,
+    minutes: int,
+    progress: bool = False,
+    first: int = 0,
 ) -> dict[str, np.ndarray]:
     """Raw scores, float32 N by minute, of ordinary footage of the walkway that is in no split.
 
-    Kept in ``ordinary`` of the run's folder, for each patch, mask and precision apart.
+    ``minutes`` of them, from minute ``first`` on; every minute is drawn by itself. Kept in
+    ``ordinary`` of the run's folder, for each patch, mask and precision apart.
     """
     from data_prep.demo import ordinary
     from data_prep.frames import to_working_size
 
     who, ignore = scorer(settings, data, run).identity, load_ignore(settings.ignore, data.size)
     folder, found = run.folder / "ordinary" / who[:16], {}
-    for index in tqdm(range(minutes), desc="scoring minutes", disable=not progress):
+    for index in tqdm(range(first, first + minutes), desc="scoring minutes", disable=not progress):
         path = folder / f"{index:03d}.npy"
         if not path.is_file():
             pictures = ordinary(0, index, MINUTE)

@@ -1,12 +1,14 @@
 """How often the interval that comes with a threshold holds, on real and on generated footage.
 
     python -m ddllib.threshold_study [--minutes 60] [--splits 200] [--to FOLDER]
+    python -m ddllib.threshold_study --footage generated --first 120 --minutes 120
 
 Normal footage is split at random, whole clips together, into two halves. A threshold is chosen by
 one half, and the rate measured on the other is compared with the interval that was stated. Beside
 it stand the interval that takes every frame or alarm for independent, and the one from drawing
 clips again with replacement. Both ways to a threshold are tried on the same halves: counting, as
-conformal prediction does, and a tail fitted to the peaks.
+conformal prediction does, and a tail fitted to the peaks. Other minutes of the generated walkway
+(``--first``) are footage that nothing of this was settled by.
 """
 
 from __future__ import annotations
@@ -89,14 +91,17 @@ def ped2_clips(settings: Settings, progress: bool = True) -> Clips:
     return kept | normal_stretches(raw(data.testing), data.labels)
 
 
-def generated_minutes(settings: Settings, minutes: int, progress: bool = True) -> Clips:
+def generated_minutes(
+    settings: Settings, minutes: int, progress: bool = True, first: int = 0
+) -> Clips:
     """Filtered scores of ordinary footage of the generated walkway, a minute to a clip.
 
-    Scored by the profile's run, trained now if it is not there.
+    ``minutes`` from minute ``first`` on, scored by the profile's run, which is trained now if it is
+    not there.
     """
     data = road.prepare(settings, progress)
     run = road.train(settings, data, progress)
-    scores = generated_scores(settings, data, run, minutes, progress)
+    scores = generated_scores(settings, data, run, minutes, progress, first)
     return {name: apply_protocol(values, "median") for name, values in scores.items()}
 
 
@@ -180,31 +185,42 @@ def _coverage(pairs: np.ndarray, rates: np.ndarray) -> dict:
     }
 
 
-def measure(cases: Sequence, minutes: int, splits: int, progress: bool = True) -> dict:
-    """Every case as plain values, with what the footage was and a threshold by all of it."""
-    from data_prep.demo.story import FRAME_RATE
+def measure(
+    cases: Sequence, minutes: int, splits: int, progress: bool = True, first: int = 0
+) -> dict:
+    """Every case as plain values, with what the footage was and a threshold by all of it.
 
-    ped2, generated = load_profile("ped2-table2", **PED2), load_profile("demo")
-    footage = {
-        "ped2": (ped2_clips(ped2, progress), PED2_RATE),
-        "generated": (generated_minutes(generated, minutes, progress), FRAME_RATE),
-    }
+    Only footage that a case names is looked at; of the generated one ``minutes`` from ``first`` on.
+    """
+    names = dict.fromkeys(name for name, _, _ in cases)
+    footage = {name: _footage(name, minutes, first, progress) for name in names}
     report = {
-        "scores": {
-            "ped2": f"{ped2.profile}/{ped2.run_folder.name}",
-            "generated": f"{generated.profile}/{generated.run_folder.name}",
-        },
-        "footage": {name: describe(*pair) for name, pair in footage.items()},
+        "scores": {name: made_by for name, (_, _, made_by) in footage.items()},
+        "footage": {name: describe(clips, rate) for name, (clips, rate, _) in footage.items()},
+        "first_minute": first,
         "least_s": LEAST_S,
         "rows": [],
         "environment": environment(),
     }
     for name, unit, rate in cases:
-        clips, frame_rate = footage[name]
+        clips, frame_rate, _ = footage[name]
         row = {"footage": name, **study(clips, unit, rate, frame_rate, splits)}
         by_all = choose_threshold(clips, rate, unit, frame_rate, LEAST_S)
         report["rows"].append({**row, "by all": by_all.asdict()})
     return report
+
+
+def _footage(name: str, minutes: int, first: int, progress: bool) -> tuple[Clips, float, str]:
+    """Filtered scores by clip, the frames a second, and which run scored them."""
+    from data_prep.demo.story import FRAME_RATE
+
+    if name == "ped2":
+        settings, rate = load_profile("ped2-table2", **PED2), PED2_RATE
+        clips = ped2_clips(settings, progress)
+    else:
+        settings, rate = load_profile("demo"), FRAME_RATE
+        clips = generated_minutes(settings, minutes, progress, first)
+    return clips, rate, f"{settings.profile}/{settings.run_folder.name}"
 
 
 def describe(clips: Clips, frame_rate: float) -> dict:
@@ -271,7 +287,10 @@ def ways_table(report: Mapping) -> pd.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ddllib.threshold_study", description=__doc__)
+    known = sorted({name for name, _, _ in CASES})
+    parser.add_argument("--footage", nargs="*", choices=known, default=known)
     parser.add_argument("--minutes", type=int, default=60, help="generated footage, minutes")
+    parser.add_argument("--first", type=int, default=0, help="the first of these minutes")
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="also keep everything as JSON")
     given = parser.parse_args()
@@ -279,11 +298,13 @@ def main() -> int:
 
 
 def _report(given: argparse.Namespace) -> None:
-    report = measure(CASES, given.minutes, given.splits)
+    cases = [case for case in CASES if case[0] in given.footage]
+    report = measure(cases, given.minutes, given.splits, first=given.first)
     print(table(report).to_string(index=False), ways_table(report).to_string(index=False), sep="\n")
     if given.to:
         content = (json.dumps(report, indent=1) + "\n").encode()
-        write_whole(given.to / "study.json", lambda file: file.write(content))
+        name = "later.json" if given.first else "study.json"
+        write_whole(given.to / name, lambda file: file.write(content))
 
 
 if __name__ == "__main__":

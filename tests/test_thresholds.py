@@ -179,3 +179,18 @@ def test_normal_stretches_leave_out_every_abnormal_frame():
         "01-4": 4,
         "01-9": 1,
     }
+
+
+def test_other_minutes_are_other_footage_and_what_no_case_names_is_not_looked_at(monkeypatch):
+    asked = []
+
+    def minutes(settings, minutes, progress, first):
+        asked.append((settings.profile, first, minutes))
+        return footage(8, clips=20, frames=200)
+
+    monkeypatch.setattr(threshold_study, "generated_minutes", minutes)
+    monkeypatch.setattr(threshold_study, "ped2_clips", None)  # would fail if it were called
+    cases = [("generated", "share of frames", 0.05)]
+    report = threshold_study.measure(cases, 20, splits=3, first=120)
+    assert asked == [("demo", 120, 20)] and list(report["footage"]) == ["generated"]
+    assert report["first_minute"] == 120
