@@ -100,6 +100,8 @@ def test_scores_of_ordinary_minutes_are_of_their_patch_and_mask(walkway, tmp_pat
     first, *rest = (camera.generated_scores(s, data, run, 1)["000"] for s in (settings, *others))
     assert all(len(first) == len(one) and not np.array_equal(first, one) for one in rest)
     assert np.array_equal(camera.generated_scores(settings, data, run, 1)["000"], first)
+    (later,) = camera.generated_scores(settings, data, run, 1, first=7).items()
+    assert later[0] == "007" and not np.array_equal(later[1], first)
 
 
 def test_footage_shorter_than_a_window_has_no_scores(tmp_path):
