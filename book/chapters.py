@@ -92,7 +92,7 @@ def library_files(root: Path) -> list[Path]:
     modules = [p for name in ("ddllib", "data_prep") for p in (root / name).rglob("*.py")]
     values = [
         path
-        for folder in ("book/profiles", "book/experiments", "data_prep/facts")
+        for folder in ("book", "book/profiles", "book/experiments", "data_prep/facts")
         for path in (root / folder).glob("*.yaml")
     ]
     return [*modules, *values, *root.glob("constraints.txt")]

@@ -13,7 +13,9 @@ from papermill.exceptions import strip_color
 
 from ddllib.errors import DDLError
 
-# What pages draw on beside the notebooks; records' arrays are read by chapters, not by pages.
+# What pages draw on beside the notebooks; records' arrays are read by chapters, not by pages,
+# whose tables link to what a record says.
+_RECORD = "run.json"
 _SUFFIXES = {".md", ".bib", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".css"}
 
 
@@ -38,6 +40,8 @@ def publish(layout: Layout) -> bool:
     absent = missing_pages(layout.root, built)
     if absent:
         raise DDLError(f"_toc.yml: no page was built for {', '.join(absent)}; does the file exist?")
+    for record in stage.rglob(_RECORD):
+        _copy(record, built / record.relative_to(stage))
     note.unlink(missing_ok=True)
     _swap(built, site)
     note.write_text(mark)
@@ -54,7 +58,8 @@ def _fill_stage(layout: Layout, stage: Path) -> None:
     """Lay the executed chapters out under the sources' own paths, beside all they refer to."""
     shutil.rmtree(stage, ignore_errors=True)
     beside = (p for p in (layout.root / "book").rglob("*") if p.suffix in _SUFFIXES)
-    for path in [layout.root / "_config.yml", layout.root / "_toc.yml", *beside]:
+    records = (layout.root / "book" / "results").rglob(_RECORD)
+    for path in [layout.root / "_config.yml", layout.root / "_toc.yml", *beside, *records]:
         _copy(path, stage / path.relative_to(layout.root))
     for page in notebooks(layout):
         _copy(layout.executed(page), stage / f"{page}.ipynb")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import html
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from ddllib.errors import DDLError
 from ddllib.events import Event
 from ddllib.reading import read_json, read_yaml
 from ddllib.records import Record
+from ddllib.settings import RESULTS
 
 NUMBERS = "application/vnd.ddl.numbers+json"
 _RESTORE = "restore the file"
@@ -34,11 +36,38 @@ def say(text: str) -> None:
     print("\n".join(textwrap.wrap(text, 72, subsequent_indent="    ")))
 
 
+class Cited(str):
+    """A cell of a table that follows from records; ``table`` links it to them."""
+
+    records: tuple[Record, ...]
+
+    def __new__(cls, text: str, *records: Record):
+        cell = super().__new__(cls, text)
+        cell.records = records
+        return cell
+
+    def html(self) -> str:
+        """The text, and a link to each published record: the text itself for one, else seeds."""
+        links = [(r, _address(r)) for r in self.records if _address(r)]
+        text = html.escape(self)
+        if len(self.records) == 1 and links:
+            return f'<a href="{links[0][1]}">{text}</a>'
+        seeds = [f'<a href="{where}">{r.facts["settings"]["seed"]}</a>' for r, where in links]
+        return f"{text} <sup>{' '.join(seeds)}</sup>" if seeds else text
+
+
+def _address(record: Record) -> str | None:
+    """Where its run.json lies, seen from a chapter and from a page; None if unpublished."""
+    if not record.folder.is_relative_to(RESULTS):
+        return None
+    return quote(f"results/{record.folder.relative_to(RESULTS).as_posix()}/run.json")
+
+
 def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
     """One row per record: its AUC in percent, what was trained, for how long, and where."""
     rows = [
         {
-            "record": r.name,
+            "record": Cited(r.name, r),
             "AUC": percent(r.auc(protocol)),
             "frame size": r.facts["settings"]["size"],
             "epochs": r.facts["settings"]["epochs"],
@@ -101,19 +130,27 @@ def _two_ways(name: str, one: Record, other: Record) -> dict[str, list]:
 
 
 def table(rows: pd.DataFrame, caption: str = "") -> Styler:
-    """A table as the pages show it: no index, missing values as a dash."""
-    style = rows.style.hide(axis="index").format(na_rep="–", precision=2, escape="html")
+    """A table as the pages show it: no index, missing values as a dash, the paper's rows in grey.
+
+    Cells that are ``Cited`` are links to their records. A table without rows says "not run".
+    """
+    rows = pd.DataFrame({"": ["not run"]}) if rows.empty else rows
+    style = rows.style.hide(axis="index").format(_shown)
+    if "source" in rows:
+        style = style.apply(_grey, axis=1)
     return style.set_caption(caption).set_table_attributes('class="table"')
 
 
-def read_comparison(path: Path) -> dict:
-    """The record that ``python -m data_prep compare`` wrote of detectors on the same footage."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DDLError(
-            f"{path}: no comparison of detectors ({error}); `python -m data_prep compare` writes it"
-        ) from None
+def _shown(value) -> str:
+    if isinstance(value, Cited):
+        return value.html()
+    if pd.isna(value):
+        return "–"
+    return f"{value:.2f}" if isinstance(value, float) else html.escape(str(value))
+
+
+def _grey(row: pd.Series) -> list[str]:
+    return ["color: #767676" if row["source"] == "paper" else ""] * len(row)
 
 
 def read_reports(folder: Path) -> list[dict]:

@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from ddllib.chapter import percent
+from ddllib.chapter import Cited, percent
 from ddllib.experiments import Trial
-from ddllib.heldout import KINDS, mean_held_out
 from ddllib.records import Record
-from ddllib.settings import AFTERWARDS, load_profile, recorded
+from ddllib.settings import AFTERWARDS, Settings, load_profile, recorded
 
 _MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
-_MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
+MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
+
+
+def described(settings: Settings) -> str:
+    """The size of a model and of its frames in a few words, as rows of tables are named."""
+    return f"width {settings.latent_dim}, {settings.size} x {settings.size}"
 
 
 def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[Record]:
@@ -33,11 +36,11 @@ def mean_auc(records: list[Record], protocol: str) -> float | None:
     return sum(r.auc(protocol) for r in records) / len(records) if records else None
 
 
-def comparison_table(paper: Mapping, ours: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def comparison_table(paper: Mapping, ours: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Table 1 of the paper with our rows below it.
 
-    ``ours`` maps a row's name to its AUC by data set, in [0, 1]; what is absent was not run.
-    A dash stands where the paper reports nothing.
+    ``ours`` maps a row's name to its AUC by data set, as shown; what is absent was not run. A dash
+    stands where the paper reports nothing.
     """
     datasets = list(dict.fromkeys(name for columns in paper.values() for name in columns))
     rows = [
@@ -45,30 +48,58 @@ def comparison_table(paper: Mapping, ours: Mapping[str, Mapping[str, float]]) ->
         for name, columns in paper.items()
     ]
     for name, aucs in ours.items():
-        cells = {d: percent(aucs.get(d)) for d in datasets}
+        cells = {d: aucs.get(d, "not run") for d in datasets}
         rows.append({"method": name, **cells, "source": "this edition"})
     return pd.DataFrame(rows)
 
 
 def mode_table(
-    paper: Mapping, sources: Mapping[str, Callable[[str, str], list[Record]]], protocol: str
+    paper: Mapping,
+    sources: Mapping[str, Callable[[str, str], list[Record]]],
+    protocols: Sequence[str],
 ) -> pd.DataFrame:
     """Table 2: for each model the paper's AUC by mode, and below it ours.
 
     ``sources`` maps a row's name to a function of model and mode that gives its records, one per
-    seed; mean and standard deviation over seeds are shown, ``not run`` where there is none.
+    seed; each has a row for each protocol. Mean and standard deviation over seeds are shown, ``not
+    run`` where there is none.
     """
     rows = []
     for model, modes in paper.items():
         named = {"model": _MODELS[model]}
-        stated = {_MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
+        stated = {MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
         rows.append({**named, "source": "paper", **stated})
         for name, find in sources.items():
-            cells = {
-                _MODES[mode]: mean_and_spread(aucs(find(model, mode), protocol)) for mode in modes
-            }
-            rows.append({**named, "source": name, **cells})
+            for protocol in protocols:
+                cells = {MODES[mode]: cited_mean(find(model, mode), protocol) for mode in modes}
+                rows.append({**named, "source": f"{name}; {protocol}", **cells})
     return pd.DataFrame(rows)
+
+
+def made_by(records: Sequence[Record], trials: Sequence[Trial]) -> list[Record]:
+    """Those of the records that are an experiment's runs, in its order."""
+    return [r for trial in trials for r in records if r.made_by(trial.settings)]
+
+
+def finder(
+    records: Sequence[Record], trials: Sequence[Trial], **wanted
+) -> Callable[[str, str], list[Record]]:
+    """A function of model and mode that gives those records of an experiment, one per seed.
+
+    ``wanted`` narrows it to trials of these settings, such as ``preset="paper"``.
+    """
+
+    def find(model: str, mode: str) -> list[Record]:
+        values = {**wanted, "model": model, "mode": mode}
+        chosen = [t for t in trials if values.items() <= t.settings.asdict().items()]
+        return made_by(records, chosen)
+
+    return find
+
+
+def cited_mean(records: Sequence[Record], protocol: str) -> Cited:
+    """Mean micro AUC with its spread over seeds, in percent, linked to the records."""
+    return Cited(mean_and_spread(aucs(records, protocol)), *records)
 
 
 def aucs(records: Sequence[Record], protocol: str) -> list[float]:
@@ -94,6 +125,13 @@ def paired_differences(
     return [mine[seed] - other[seed] for seed in sorted(mine.keys() & other.keys())]
 
 
+def against(experiments: Mapping[str, Sequence[Record]], protocol: str) -> str:
+    """What the second of two experiments adds to the micro AUC of the first, a line."""
+    (one, before), (other, after) = experiments.items()
+    row = difference_row(paired_differences(after, before, protocol))
+    return f"{other} against {one}: " + ", ".join(f"{name} {cell}" for name, cell in row.items())
+
+
 def difference_row(differences: Sequence[float]) -> dict[str, str]:
     """Mean of paired differences in points, its standard error, and whether it exceeds two."""
     if len(differences) < 2:
@@ -117,7 +155,7 @@ def difference_table(
     for model in models:
         for one, other in (("ddl", "none"), ("ddl", "sdl"), ("sdl", "none")):
             found = paired_differences(find(model, one), find(model, other), protocol)
-            name = f"{_MODES[one]} against {_MODES[other]}"
+            name = f"{MODES[one]} against {MODES[other]}"
             rows.append({"model": _MODELS[model], "": name, **difference_row(found)})
     return pd.DataFrame(rows)
 
@@ -138,19 +176,64 @@ def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str)
     )
 
 
+def unlike_pairs(find: Callable[[str, str], list[Record]], models=("unet", "c3dsu")) -> str:
+    """Which of a difference's pairs had other boxes or came of other code, a sentence or two.
+
+    Boxes differ where the detector ran on another kind of processor; code by its commit.
+    """
+    boxes, code, pairs = [], [], 0
+    for model in models:
+        for one, other in (("ddl", "none"), ("ddl", "sdl"), ("sdl", "none")):
+            second = {r.facts["settings"]["seed"]: r for r in find(model, other)}
+            for record in find(model, one):
+                seed = record.facts["settings"]["seed"]
+                if seed not in second:
+                    continue
+                pairs += 1
+                name = f"{_MODELS[model]} {MODES[one]} and {MODES[other]}, seed {seed}"
+                if record.facts["data"]["digest"] != second[seed].facts["data"]["digest"]:
+                    boxes.append(name)
+                code += [name] * (_commit(record) != _commit(second[seed]))
+    told = f"slightly other boxes in {len(boxes)} of {pairs} pairs ({'; '.join(boxes)})"
+    told = told if boxes else f"the same boxes in all {pairs} pairs"
+    return f"{told}; other commits of this project in {len(code)} of them"
+
+
+def _commit(record: Record) -> str | None:
+    return record.facts.get("environment", {}).get("commit")
+
+
+def protocol_effects(groups: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """What each step after scoring does to the micro AUC: paired within each record.
+
+    ``groups`` maps a row's first cell to its records; see ``evaluation.PROTOCOLS``.
+    """
+    steps = {
+        "median filter": ("raw", "median"),
+        "its edges padded with nought": ("median", "median-zero-edges"),
+        "min-max of each clip, after it": ("median", "median+min-max"),
+    }
+    rows = []
+    for name, records in groups.items():
+        for step, (before, after) in steps.items():
+            found = [record.auc(after) - record.auc(before) for record in records]
+            rows.append({"runs": name, "what is done": step, **difference_row(found)})
+    return pd.DataFrame(rows)
+
+
 def certainty_table(records: Sequence[Record], protocol: str) -> pd.DataFrame:
-    """Each record's AUC under ``protocol`` and raw, with its bounds over clips, AP and EER."""
+    """Each record's AUC under ``protocol`` and raw, with their bounds over clips, AP and EER."""
     rows = []
     for record in records:
-        m = record.metrics[protocol]
-        bounds = f"{percent(m['low'])} to {percent(m['high'])}" if m.get("low") else "–"
+        m, raw = record.metrics[protocol], record.metrics["raw"]
         pixels = record.facts.get("pixels") or {}
         rows.append(
             {
-                "record": record.name,
+                "record": Cited(record.name, record),
                 "AUC": percent(m["auc"]),
-                "95 % over clips": bounds,
-                "AUC, raw": percent(record.auc("raw")),
+                "95 % over clips": _bounds(m),
+                "AUC, raw": percent(raw["auc"]),
+                "raw, 95 %": _bounds(raw),
                 "AP": percent(m.get("ap"), "–"),
                 "EER": percent(m.get("eer"), "–"),
                 "pixel AUROC": percent(pixels.get("pixel_auroc"), "–"),
@@ -161,197 +244,8 @@ def certainty_table(records: Sequence[Record], protocol: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
-    """What each change does to the held-out AUC, paired by seed with the unchanged variant.
-
-    The AUC is the mean over the kinds of pseudo-anomaly, each counting alike. What was not run is
-    at the end.
-    """
-    found = _held_out(trials, protocol)
-    rows = []
-    for variant in dict.fromkeys(trial.variant for trial in trials):
-        own, base = found.get(variant, {}), found.get(unchanged, {})
-        differences = [own[s] - base[s] for s in sorted(own.keys() & base.keys())]
-        effect = {} if variant == unchanged or not own else difference_row(differences)
-        outcome = mean_and_spread([*own.values()])
-        rows.append({"variant": variant, "held-out AUC": outcome, **effect})
-    rows.sort(key=lambda row: row["held-out AUC"] == "not run")  # stable
-    return pd.DataFrame(rows).fillna("–")
-
-
-def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
-    """How much the unchanged variant differs from seed to seed, a sentence.
-
-    A change that was tried with one seed has no standard error; this is its yardstick: the
-    difference of two runs that differ by chance alone exceeds 2 sqrt(2) standard deviations once
-    in twenty times.
-    """
-    values = [*_held_out(trials, protocol).get(unchanged, {}).values()]
-    if len(values) < 3:
-        return f"{unchanged}: {len(values)} of 3 seeds were run; a single run may differ by chance"
-    spread = float(np.std(values, ddof=1))
-    return (
-        f"{unchanged}: standard deviation {percent(spread)} over {len(values)} seeds; a change "
-        f"tried with one seed should exceed {percent(2 * 2**0.5 * spread)} to be more than chance"
-    )
-
-
-def ends_alike(trials: Sequence[Trial], protocol: str, unchanged: str, variant: str) -> str:
-    """Whether a variant's held-out AUC lies among the seeds of the unchanged one, a sentence.
-
-    Alike are means no further apart than two standard errors of their difference, by the spread of
-    the unchanged variant's seeds.
-    """
-    found = _held_out(trials, protocol)
-    base, own = ([*found.get(name, {}).values()] for name in (unchanged, variant))
-    if len(base) < 3 or not own:
-        return f"not run: {len(base)} of 3 seeds of '{unchanged}', {len(own)} runs of '{variant}'"
-    far = float(np.mean(own) - np.mean(base))
-    bound = 2 * float(np.std(base, ddof=1)) * (1 / len(base) + 1 / len(own)) ** 0.5
-    told = "within" if abs(far) <= bound else "beyond"
-    return (
-        f"held-out AUC {percent(np.mean(own))} {variant}, {mean_and_spread(base)} {unchanged}: a "
-        f"difference of {100 * far:+.2f} points, {told} the {percent(bound)} that seeds alone make"
-    )
-
-
-def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
-    """Which runs were trained on other boxes than the unchanged variant's, a sentence.
-
-    A detector in 8 bit gives slightly other boxes on another kind of processor, and training draws
-    other numbers from then on. Changes of size or detector are left out: there boxes must differ.
-    """
-    records = [(trial, record) for trial in trials if (record := trial.record())]
-    own = {t.settings.seed: (t, r) for t, r in records if t.variant == unchanged}
-    compared, others = 0, []
-    for trial, record in records:
-        base, its = own.get(trial.settings.seed, (None, None))
-        if base is None or trial.variant == unchanged:
-            continue
-        compared += 1
-        alike = trial.settings.prepared_folder == base.settings.prepared_folder
-        if alike and record.facts["data"]["digest"] != its.facts["data"]["digest"]:
-            others.append(trial.variant)
-    if not others:
-        return f"boxes: {compared} runs had those of '{unchanged}', or others by their setting"
-    return (
-        f"trained where the detector gave slightly other boxes than '{unchanged}' had, which "
-        f"is a part of the difference: {', '.join(dict.fromkeys(others))}"
-    )
-
-
-def effect_by_size(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
-    """What pseudo-anomalies add to the AUC at each working size, paired by seed.
-
-    Runs are compared whose settings differ in ``mode`` alone; a row for each size that has both.
-    The AUC is that of the held-out clips, and beside it that of the test clips, where the runs
-    scored them afterwards.
-    """
-    runs: dict[str, dict] = {}
-    for trial in trials:
-        record, values = trial.record(), trial.settings.asdict()
-        mode, size = values.pop("mode"), values["size"]
-        if record is not None and mode in ("none", "ddl"):
-            runs.setdefault(repr(values), {"size": size})[mode] = record
-    pairs = [pair for pair in runs.values() if {"none", "ddl"} <= pair.keys()]
-    rows = []
-    for size in sorted({pair["size"] for pair in pairs}):
-        at, cells = [pair for pair in pairs if pair["size"] == size], {}
-        for place, auc in (("held out", _held_out_auc), ("test clips", _test_auc)):
-            both = [{m: auc(pair[m], protocol) for m in ("none", "ddl")} for pair in at]
-            both = [pair for pair in both if None not in pair.values()]
-            for mode in ("none", "ddl"):
-                cells[f"{place}, {_MODES[mode]}"] = mean_and_spread([p[mode] for p in both])
-            cells[f"{place}, points"] = difference_row([p["ddl"] - p["none"] for p in both])[
-                "mean, points"
-            ]
-        rows.append({"size": size, **cells})
-    return pd.DataFrame(rows)
-
-
-def _held_out_auc(record: Record, protocol: str) -> float:
-    return mean_held_out(record.facts["held_out"][protocol])
-
-
-def _test_auc(record: Record, protocol: str) -> float | None:
-    return record.tests[protocol]["auc"] if record.tests else None
-
-
-def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
-    """Which changes were tried with several seeds, and what follows for effects; a sentence."""
-    seeds: dict[str, set[int]] = {}
-    for trial in trials:
-        if trial.record() is not None:
-            seeds.setdefault(trial.variant, set()).add(trial.settings.seed)
-    several = [v for v, tried in seeds.items() if len(tried) > 1 and v != unchanged]
-    if not several:
-        return "no change was tried with more than one seed: no effect can be claimed"
-    return f"changes tried with more than one seed: {', '.join(several)}"
-
-
-def below_chance(trials: Sequence[Trial], protocol: str) -> str:
-    """Which kinds of pseudo-anomaly most variants miss, a sentence."""
-    records = [record for trial in trials if (record := trial.record()) is not None]
-    missed = [
-        kind
-        for kind in KINDS
-        if records
-        and np.median([record.facts["held_out"][protocol][kind] for record in records]) < 0.5
-    ]
-    return f"below chance in most runs: {', '.join(missed) or 'no kind'}"
-
-
-def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
-    """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
-    rows = []
-    for variant in dict.fromkeys(trial.variant for trial in trials):
-        records = [r for t in trials if t.variant == variant and (r := t.record())]
-        cells = {
-            kind: percent(np.mean([r.facts["held_out"][protocol][kind] for r in records]))
-            for kind in KINDS
-            if records
-        }
-        rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
-    rows.sort(key=lambda row: row[KINDS[0]] == "not run")
-    return pd.DataFrame(rows)
-
-
-def foretold(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
-    """Held-out AUC beside the AUC on test clips, both in [0, 1], of every run that has both.
-
-    Columns ``variant``, ``seed``, ``held_out`` and ``tests``; a row for each run.
-    """
-    columns, rows = ["variant", "seed", "held_out", "tests"], []
-    for trial in trials:
-        record = trial.record()
-        if record is not None and record.tests:
-            own, there = _held_out_auc(record, protocol), _test_auc(record, protocol)
-            rows.append((trial.variant, trial.settings.seed, own, there))
-    return pd.DataFrame(rows, columns=columns)
-
-
-def foretelling(pairs: pd.DataFrame) -> str:
-    """How well the held-out AUC orders runs as their test AUC does, in a sentence."""
-    if len(pairs) < 3:
-        return f"not run: {len(pairs)} of these runs were scored on test clips, too few to say more"
-    order = stats.spearmanr(pairs["held_out"], pairs["tests"])
-    best = pairs.loc[pairs["held_out"].idxmax()]
-    return (
-        f"{len(pairs)} runs: rank correlation {order.statistic:.2f} (p = {order.pvalue:.2f}); of "
-        f"these the best by held-out clips, {best['variant']}, has {percent(best['tests'])} on "
-        f"test clips, of which the best has {percent(pairs['tests'].max())}"
-    )
-
-
-def _held_out(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, float]]:
-    """Variant -> seed -> mean held-out AUC, of what was run."""
-    found: dict[str, dict[int, float]] = {}
-    for trial in trials:
-        record = trial.record()
-        if record is not None:
-            own = found.setdefault(trial.variant, {})
-            own[trial.settings.seed] = _held_out_auc(record, protocol)
-    return found
+def _bounds(metrics: Mapping) -> str:
+    return f"{percent(metrics['low'])} to {percent(metrics['high'])}" if metrics.get("low") else "–"
 
 
 def sigma_table(records: Sequence[Record]) -> pd.DataFrame:
@@ -362,7 +256,7 @@ def sigma_table(records: Sequence[Record]) -> pd.DataFrame:
         peak = int(sigma.argmax())
         rows.append(
             {
-                "record": record.name,
+                "record": Cited(record.name, record),
                 "start": f"{sigma[0]:.3f}",
                 "peak": f"{sigma[peak]:.3f}",
                 "peak after, % of steps": f"{100 * peak / max(len(sigma) - 1, 1):.0f}",
@@ -373,15 +267,61 @@ def sigma_table(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_LEAST = 0.01  # a change of sigma that counts
+
+
+def sigma_verdict(records: Sequence[Record]) -> str:
+    """Whether sigma takes the course that the paper describes, a sentence for each model's runs.
+
+    That is: it rises early (highest in the first half of the steps), then declines until it settles
+    (moves by less than 0.01 in the last tenth).
+    """
+    told = []
+    for model in dict.fromkeys(r.facts["settings"]["model"] for r in records):
+        curves = [
+            np.array(r.facts["history"]["sigma"], dtype=float)
+            for r in records
+            if r.facts["settings"]["model"] == model
+        ]
+        as_told = sum(map(_as_described, curves))
+        rising = sum(curve[-1] > curve.max() - _LEAST for curve in curves)
+        told.append(
+            f"{_MODELS[model]}: {as_told} of {len(curves)} runs rise early, then decline and "
+            f"settle, as the paper describes; {rising} of {len(curves)} end at their peak"
+        )
+    return "; ".join(told) or "not run"
+
+
+def _as_described(sigma: np.ndarray) -> bool:
+    peak, last = int(sigma.argmax()), sigma[-max(len(sigma) // 10, 1) :]
+    early = peak <= len(sigma) / 2 and sigma[peak] > sigma[0] + _LEAST
+    return early and sigma[-1] < sigma[peak] - _LEAST and np.ptp(last) < _LEAST
+
+
+def distance_verdict(records: Sequence[Record]) -> str:
+    """Whether Q exceeds P at the end of training (supplement 7.1.1), a sentence."""
+    ratios = [_late_mean(record, "q") / _late_mean(record, "p") for record in records]
+    if not ratios:
+        return "not run"
+    return (
+        f"Q exceeds P in {sum(ratio > 1 for ratio in ratios)} of {len(ratios)} runs, "
+        f"{min(ratios):.1f} to {max(ratios):.1f} times"
+    )
+
+
+def _late_mean(record: Record, name: str) -> float:
+    """The mean of a curve over the last tenth of the steps."""
+    curve = record.facts["history"][name]
+    return float(np.mean(curve[-max(len(curve) // 10, 1) :]))
+
+
 def distance_table(records: Sequence[Record]) -> pd.DataFrame:
     """Means of P and Q under the mask over the last tenth of a run's steps (supplement 7.1.1)."""
     rows = []
     for record in records:
-        history = record.facts["history"]
-        last = max(len(history["p"]) // 10, 1)
-        p, q = (float(np.mean(history[name][-last:])) for name in ("p", "q"))
+        p, q = (_late_mean(record, name) for name in ("p", "q"))
         cells = {"P": f"{p:.4f}", "Q": f"{q:.4f}", "Q / P": f"{q / p:.2f}"}
-        rows.append({"record": record.name, **cells})
+        rows.append({"record": Cited(record.name, record), **cells})
     return pd.DataFrame(rows)
 
 

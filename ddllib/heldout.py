@@ -167,14 +167,18 @@ def _longest_run(rows: pd.DataFrame, shape: tuple) -> Boxes:
     return longest
 
 
-def altered_clips(data: Prepared, count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def altered_clips(
+    data: Prepared, count: int, tracks: pd.DataFrame
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Every kind in every held-out clip: ``<kind>/<clip>``, its frames and its labels.
 
-    Raises ``DDLError`` where a kind that needs an object finds none in any clip.
+    ``tracks`` says where objects are; with the same table every model meets the same frames,
+    whatever boxes it was trained on. Raises ``DDLError`` where a kind that needs an object finds
+    none in any clip.
     """
     _, held = split(data, count)
     donors = list(held.values())[1:] + list(held.values())[:1]
-    tracks = data.tracks[data.tracks["split"] == "training"]
+    tracks = tracks[tracks["split"] == "training"]
     for kind in KINDS:
         found = False
         for seed, (name, donor) in enumerate(zip(held, donors, strict=True)):

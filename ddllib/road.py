@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.reading import read_array
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
-from ddllib.settings import Settings, find_path, runs_root
+from ddllib.settings import Settings, find_path, load_profile, runs_root
 from ddllib.training import Run, fit
 
 _KEPT = ".scores"  # of one clip, while others are still to be scored
@@ -46,9 +47,12 @@ def footage(settings: Settings) -> Path:
 def prepare(settings: Settings, progress: bool = True) -> Prepared:
     """The profile's prepared data, made on first use by ``data_prep`` and reused afterwards.
 
+    With clips held out, the boxes by which they will be altered (``judged_by``) are prepared too.
     Prepared data that was copied to a machine without the footage is used as it is. Raises
     ``DDLError`` where neither is there.
     """
+    if settings.held_out and judged_by(settings) != settings:
+        prepare(judged_by(settings), progress)
     folder = settings.prepared_folder
     try:
         source = footage(settings)
@@ -70,6 +74,15 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         frame_rate=settings.frame_rate,
     )
     return load_prepared(folder, settings.labelling)
+
+
+def judged_by(settings: Settings) -> Settings:
+    """These settings with the profile's own detector, by whose boxes held-out clips are altered.
+
+    Runs of a profile that were trained on other boxes are so judged by the same frames.
+    """
+    usual = load_profile(settings.profile)
+    return replace(settings, detector=usual.detector, weights=usual.weights)
 
 
 def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
@@ -175,7 +188,9 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     """Pseudo-anomalies in the held-out clips, scored and recorded; no test clip is looked at."""
     started, scores, labels = time.perf_counter(), {}, {}
     ignore = load_ignore(settings.ignore, data.size)
-    for name, frames, truth in altered_clips(data, settings.held_out):
+    other = judged_by(settings)
+    tracks = (data if other == settings else prepare(other, progress=False)).tracks
+    for name, frames, truth in altered_clips(data, settings.held_out, tracks):
         patch = settings.patch_size
         scores[name] = score_clip(run.model, frames, patch, run.precision, ignore=ignore)
         labels[name] = truth

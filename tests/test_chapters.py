@@ -103,11 +103,11 @@ def test_pictures_and_speed_are_drawn_from_records(numbers):
     assert n["reports"] >= 1 and n["small scoring float32"] > 1
 
 
-def papermill(tmp_path, *parameters, chapter="05-training"):
+def papermill(tmp_path, *parameters, chapter="05-training", root=ROOT):
     chapter = f"book/{chapter}.ipynb"
     command = [sys.executable, "-m", "papermill", chapter, str(tmp_path / "o.ipynb")]
     return subprocess.run(
-        [*command, *parameters, "--no-progress-bar"], cwd=ROOT, capture_output=True, text=True
+        [*command, *parameters, "--no-progress-bar"], cwd=root, capture_output=True, text=True
     )
 
 
@@ -129,6 +129,44 @@ def test_footage_of_ones_own_without_labels_or_masks_runs_through(tmp_path, monk
         )
         assert done.returncode == 0, done.stderr[-2000:]
     assert "auc raw" not in stored_numbers(tmp_path / "o.ipynb")
+
+
+WITHOUT = {
+    "01-data-preparation": 3,
+    "07-what-matters": 2,
+    "08-pictures": 3,
+    "09-results": 8,
+    "12-speed": 2,
+}  # chapter -> how many cells must say at least that something was not run
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A copy of the project in which no run is recorded."""
+    root = tmp_path_factory.mktemp("bare")
+    for name in ("ddllib", "data_prep", "book"):
+        leave = shutil.ignore_patterns("results", "__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(ROOT / name, root / name, ignore=leave)
+    return root
+
+
+@pytest.mark.parametrize("stem", WITHOUT)
+def test_without_records_pages_say_that_nothing_was_run(stem, bare, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(bare))
+    monkeypatch.setenv("DDL_RUNS", str(bare / "runs"))
+    done = papermill(bare, "-p", "profile", "tiny", chapter=stem, root=bare)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = [
+        output
+        for cell in cells(bare / "o.ipynb", "code")
+        for output in map(json.dumps, cell["outputs"])
+        if "not run" in output or "not drawn" in output
+    ]
+    assert len(told) >= WITHOUT[stem]
+    if stem == "09-results":
+        n = stored_numbers(bare / "o.ipynb")
+        assert (n["records"], n["scored"], n["auc_headline"]) == (0, 0, None)
+        assert n["recomputed_equal"] is False
 
 
 def test_an_unknown_parameter_stops_a_chapter(tmp_path):

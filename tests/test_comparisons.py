@@ -1,56 +1,26 @@
 """Runs side by side: means and differences by hand, and "not run" where nothing was."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest_records import ATrial, a_record
 
 from ddllib import comparisons
-from ddllib.chapter import same_frames
+from ddllib.chapter import Cited, run_table, same_frames, table
 from ddllib.comparisons import (
-    below_chance,
     certainty_table,
+    comparison_table,
     difference_row,
     difference_table,
-    effect_by_size,
-    effect_table,
-    ends_alike,
-    foretelling,
-    foretold,
-    kinds_table,
     mean_and_spread,
     mode_table,
-    most_seeds,
-    other_boxes,
     paired_differences,
     runs_of,
-    seed_spread,
+    unlike_pairs,
     verdict,
 )
-from ddllib.heldout import KINDS
-from ddllib.records import Record
-from ddllib.settings import load_profile
-
-
-def a_record(auc, seed=0, held_out=None, **changes):
-    settings = load_profile("tiny", seed=seed, **changes)
-    metrics = {p: {"auc": auc} for p in ("raw", "median")}
-    facts = {"settings": settings.asdict(), "metrics": metrics, "data": {"digest": "a"}}
-    if held_out is not None:
-        facts["held_out"] = {"median": dict.fromkeys(KINDS, held_out)}
-        facts["tests"] = metrics
-    return Record(Path("tiny") / settings.run_folder.name, facts, {}, {}, {})
-
-
-@dataclass
-class ATrial:
-    variant: str
-    settings: object
-    found: Record | None
-
-    def record(self):
-        return self.found
+from ddllib.settings import RESULTS, load_profile
 
 
 def test_the_mean_carries_its_spread_and_its_seeds():
@@ -85,9 +55,10 @@ def test_runs_with_other_values_are_another_experiment():
 def test_the_modes_stand_below_the_papers():
     paper = {"c3dsu": {"none": 95.55, "ddl": 98.46}}
     found = {"ddl": [a_record(0.9), a_record(0.92, 1)], "none": []}
-    rows = mode_table(paper, {"ours": lambda model, mode: found[mode]}, "median")
-    assert list(rows["DDL"]) == ["98.46", "91.00 ± 1.41 (2 seeds)"]
-    assert list(rows["without DDL"]) == ["95.55", "not run"]
+    rows = mode_table(paper, {"ours": lambda model, mode: found[mode]}, ("median", "raw"))
+    assert list(rows["DDL"]) == ["98.46", *["91.00 ± 1.41 (2 seeds)"] * 2]
+    assert list(rows["source"]) == ["paper", "ours; median", "ours; raw"]
+    assert list(rows["without DDL"]) == ["95.55", "not run", "not run"]
     differences = difference_table(lambda model, mode: found.get(mode, []), "median", ["c3dsu"])
     assert list(differences["mean, points"]) == ["not run"] * 3
 
@@ -104,97 +75,6 @@ def test_differences_are_read_in_a_sentence():
     found["sdl"], found["none"] = found["none"], found["ddl"][:1]
     told = verdict(lambda model, mode: found[mode], "median", "unet")
     assert told.startswith("UNet: ") and "has too few seeds against training without" in told
-
-
-def trials():
-    found = [
-        ATrial("as it is", load_profile("tiny", seed=s), a_record(0, s, held_out=0.8 + s / 100))
-        for s in (0, 1, 2)
-    ]
-    norms = [
-        ATrial("norms", load_profile("tiny", seed=s), a_record(0, s, held_out=v))
-        for s, v in ((0, 0.7), (1, 0.72))
-    ]
-    return [*found, *norms, ATrial("wide", load_profile("tiny"), None)]
-
-
-def test_effects_are_paired_with_the_unchanged_variant():
-    rows = effect_table(trials(), "median", "as it is").set_index("variant")
-    assert rows.loc["as it is", "held-out AUC"] == "81.00 ± 1.00 (3 seeds)"
-    assert rows.loc["as it is", "mean, points"] == "–"
-    assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
-    assert rows.loc["norms", "seeds"] == "2"
-    assert rows.loc["wide", "held-out AUC"] == "not run" and rows.loc["wide", "seeds"] == "–"
-    turned = effect_table(trials()[::-1], "median", "as it is")
-    assert list(turned["variant"]) == ["norms", "as it is", "wide"]
-
-
-def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
-    told = seed_spread(trials(), "median", "as it is")
-    assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
-    assert "should exceed 2.83" in told
-    assert "as it is: 2 of 3 seeds were run" in seed_spread(trials()[:2], "median", "as it is")
-
-
-def test_a_variant_ends_where_the_unchanged_does_or_not():
-    found = trials()
-    assert "beyond the 1.83 that" in ends_alike(found, "median", "as it is", "norms")
-    for trial in found[3:5]:
-        trial.found.facts["held_out"]["median"] = dict.fromkeys(KINDS, 0.82)
-    told = ends_alike(found, "median", "as it is", "norms")
-    assert "82.00 norms" in told and "+1.00 points, within the 1.83 that" in told
-    assert ends_alike(found, "median", "as it is", "wide").startswith("not run: 3 of 3")
-
-
-def test_runs_on_other_boxes_are_named():
-    found = trials()
-    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
-    assert other_boxes(found[3:], "as it is").startswith("boxes: 0 runs")
-    found[3].found.facts["data"] = {"digest": "b"}
-    assert other_boxes(found, "as it is").endswith("a part of the difference: norms")
-    found[3].settings = load_profile("tiny", size=64)  # meant to have others
-    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
-
-
-def test_what_can_be_claimed_is_said():
-    assert most_seeds(trials(), "as it is").endswith("one seed: norms")
-    assert most_seeds(trials()[:3], "as it is") == (
-        "no change was tried with more than one seed: no effect can be claimed"
-    )
-    assert below_chance(trials(), "median") == "below chance in most runs: no kind"
-    poor = [ATrial("", load_profile("tiny"), a_record(0, held_out=v)) for v in (0.4, 0.3, 0.9)]
-    assert below_chance(poor, "median").endswith(", ".join(KINDS))
-
-
-def test_the_effect_is_paired_at_each_size():
-    def trial(mode, size, held_out, seed=0):
-        settings = load_profile("tiny", mode=mode, size=size, seed=seed)
-        return ATrial("", settings, a_record(held_out - 0.1, seed, held_out=held_out))
-
-    alone = [trial("ddl", 32, 0.9), trial("none", 32, 0.4, seed=1)]
-    found = [trial("ddl", 64, 0.8), trial("none", 64, 0.7), trial("none", 48, 0.5)]
-    rows = effect_by_size([*alone, *found, ATrial("", load_profile("tiny"), None)], "median")
-    assert list(rows["size"]) == [64]
-    assert list(rows["held out, points"]) == list(rows["test clips, points"]) == ["+10.00"]
-    assert list(rows["test clips, DDL"]) == ["70.00 (1 seed)"]
-    assert effect_by_size(alone, "median").empty
-
-
-def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
-    runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
-    pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
-    assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
-    assert "4 runs: rank correlation 0.80 (p = 0.20); of these" in foretelling(pairs)
-    assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
-    assert "not run: 2 of these" in foretelling(pairs[:2])
-
-
-PAIRS = [(0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.88)]  # held-out, test
-
-
-def test_kinds_are_averaged_over_seeds():
-    rows = kinds_table(trials(), "median").set_index("variant")
-    assert set(rows.loc["norms"]) == {"71.00"} and set(rows.loc["wide"]) == {"not run"}
 
 
 def test_a_record_without_masks_or_bounds_has_dashes():
@@ -243,3 +123,85 @@ def test_the_same_frame_is_shown_of_two_runs_of_one_seed():
     assert drawn["titles"] == ["none: clip 01, frame 1", "ddl: clip 01, frame 1"]
     assert np.allclose(drawn["maps"][0], 0) and np.allclose(drawn["maps"][1], 1)
     assert same_frames([none], [shown(1, "ddl", 0)]) == {} == same_frames([], [ddl])
+
+
+def published(seed=0):
+    record = a_record(0.9, seed)
+    return replace(record, folder=RESULTS / "tiny" / f"run & {seed}")
+
+
+def test_our_cells_lead_to_their_records_and_the_papers_are_grey():
+    one, two = published(), published(1)
+    ours = {"C3DSU": {"Ped2": comparisons.cited_mean([one, two], "median")}}
+    html = table(comparison_table({"MNAD <1>": {"Ped2": 97.0}}, ours)).to_html()
+    assert "90.00 ± 0.00 (2 seeds) <sup>" in html and "MNAD &lt;1&gt;" in html
+    for seed in (0, 1):
+        assert f'<a href="results/tiny/run%20%26%20{seed}/run.json">{seed}</a>' in html
+    greys = [line for line in html.splitlines() if "row0" in line]
+    assert "color: #767676" in html and greys and "row1_col0 {" not in html
+    html = table(run_table([], "median")).to_html()
+    assert "not run" in html
+    elsewhere = table(comparison_table({}, {})).to_html()
+    assert "<a " not in elsewhere and Cited("x", a_record(0.9)).html() == "x"
+
+
+def test_runs_are_found_by_their_experiment():
+    records = [a_record(0.9), a_record(0.8, 1), a_record(0.7, preset="paper")]
+    trials = [ATrial("", load_profile("tiny", seed=s, preset=p), None)
+              for p in ("released", "paper") for s in (0, 1)]  # fmt: skip
+    assert comparisons.finder(records, trials)("c3dsu", "ddl") == records
+    assert comparisons.finder(records, trials, preset="paper")("c3dsu", "ddl") == records[2:]
+    assert comparisons.finder(records, trials)("c3dsu", "sdl") == []
+    told = comparisons.against({"a": records[:2], "b": [a_record(0.91)]}, "median")
+    assert told.startswith("b against a: mean, points +1.00, standard error –, seeds 1")
+
+
+def test_pairs_that_differ_in_more_than_their_mode_are_named():
+    found = {mode: [a_record(0.9), a_record(0.9, 1)] for mode in ("ddl", "none", "sdl")}
+    assert unlike_pairs(lambda model, mode: found[mode], ["unet"]) == (
+        "the same boxes in all 6 pairs; other commits of this project in 0 of them"
+    )
+    found["sdl"][1].facts.update(data={"digest": "b"}, environment={"commit": "1234"})
+    told = unlike_pairs(lambda model, mode: found[mode], ["unet"])
+    assert told.startswith("slightly other boxes in 2 of 6 pairs (UNet DDL and SDL, seed 1; UNet")
+    assert told.endswith("other commits of this project in 2 of them")
+
+
+def test_steps_after_scoring_are_paired_within_a_record():
+    records = [a_record(0.9), a_record(0.8, 1)]
+    for record, raw in zip(records, (0.85, 0.74), strict=True):
+        extra = {"median-zero-edges": {"auc": 0.9}, "median+min-max": {"auc": 0.7}}
+        record.facts["metrics"] = record.metrics | extra | {"raw": {"auc": raw}}
+    rows = comparisons.protocol_effects({"ours": records, "none": []})
+    assert list(rows["mean, points"][:3]) == ["+5.50", "+5.00", "-15.00"]
+    assert list(rows["more than two standard errors"][:2]) == ["yes", "no"]
+    assert set(rows["mean, points"][3:]) == {"not run"}
+
+
+def test_whether_sigma_does_as_the_paper_describes_is_said():
+    def run(model, sigma):
+        record = a_record(0.9, model=model)
+        record.facts["history"] = {"sigma": sigma}
+        return record
+
+    settled = [0.5, 0.55, 0.7, 0.65, *[0.6] * 16]
+    late = [*np.linspace(0.5, 0.9, 20)]
+    falling = [0.5, 0.6, 0.7, *np.linspace(0.69, 0.5, 17)]  # never comes to rest
+    told = comparisons.sigma_verdict(
+        [run("c3dsu", settled), run("c3dsu", falling), run("unet", late)]
+    )
+    assert told == (
+        "C3DSU: 1 of 2 runs rise early, then decline and settle, as the paper describes; 0 of 2 end "
+        "at their peak; UNet: 0 of 1 runs rise early, then decline and settle, as the paper "
+        "paper describes; 1 of 1 end at their peak"
+    )
+    assert comparisons.sigma_verdict([]) == "not run"
+
+
+def test_whether_q_exceeds_p_is_said():
+    records = [a_record(0.9), a_record(0.9, 1)]
+    for record, q in zip(records, (0.3, 0.1), strict=True):
+        record.facts["history"] = {"p": [0.2] * 10, "q": [q] * 10}
+    told = comparisons.distance_verdict(records)
+    assert told == "Q exceeds P in 1 of 2 runs, 0.5 to 1.5 times"
+    assert comparisons.distance_verdict([]) == "not run"

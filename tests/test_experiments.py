@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from filelock import FileLock
-from test_layouts import write_shanghaitech
+from test_layouts import write_avenue, write_shanghaitech
 
 from ddllib import DDLError, comparisons, evaluate, experiments, records, road
 from ddllib.chapter import percent
@@ -238,3 +238,33 @@ def test_one_model_for_each_scene_and_their_median(common, tmp_path, monkeypatch
     assert comparisons.scene_median(trials[:2], "median") == pytest.approx(sum(aucs) / 2)
     with pytest.raises(DDLError, match="no training clips of scene '09'"):
         run_trial(trials[2])
+
+
+def test_table_3_follows_from_a_tree_in_avenues_layout(common, tmp_path, monkeypatch):
+    """Both models, all three ways of training, from the official archives to the table."""
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    write_avenue(common, tmp_path / "archives")
+    book = (FOLDER / "table3.yaml").read_text()
+    small = f"{{data: {tmp_path / 'archives'}, size: 32, latent_dim: 8, epochs: 1, detector: none}}"
+    path = tmp_path / "table3.yaml"
+    path.write_text(
+        book.replace("profile: avenue", "profile: tiny").replace("{precision: bfloat16}", small)
+    )
+    trials = read_experiment(str(path))
+    made = [run_trial(trial) for trial in trials]
+    assert len({(r.facts["settings"]["model"], r.facts["settings"]["mode"]) for r in made}) == 6
+    paper = {model: {"none": 0.0, "sdl": 0.0, "ddl": 0.0} for model in ("unet", "c3dsu")}
+    ours = {"ours": comparisons.finder(made, trials)}
+    rows = comparisons.mode_table(paper, ours, ("median",)).set_index(["model", "source"])
+    for record in made:
+        model, mode = (record.facts["settings"][name] for name in ("model", "mode"))
+        cell = rows.loc[({"unet": "UNet", "c3dsu": "C3DSU"}[model], "ours; median")]
+        assert cell[comparisons.MODES[mode]] == f"{percent(record.auc('median'))} (1 seed)"
+
+
+def test_every_setting_that_is_counted_belongs_to_a_published_record():
+    rows = records.SCORED.read_text().splitlines()[1:]
+    counted = {row.split(",", 1)[0] for row in rows}
+    looked = [r for r in records.find_records(records.RESULTS) if r.metrics or r.tests]
+    assert counted <= {record.facts["data"]["digest"] for record in looked}
+    assert len(settings_scored(looked)) == len({row.split(",", 1)[1] for row in rows})

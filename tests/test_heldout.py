@@ -5,6 +5,7 @@ import pytest
 
 from ddllib import DDLError, fit, heldout, road
 from ddllib.heldout import KINDS, OBJECTS, PACES, altered, altered_clips, judge_held_out, split
+from ddllib.settings import load_profile
 
 
 @pytest.fixture
@@ -77,11 +78,14 @@ def test_a_clip_without_a_track_that_lasts_is_left_out(first):
 def test_no_track_at_all_is_an_error(small_data):
     small_data.tracks = small_data.tracks.iloc[:0]
     with pytest.raises(DDLError, match="no held-out clip has a track"):
-        list(altered_clips(small_data, 1))
+        list(altered_clips(small_data, 1, small_data.tracks))
 
 
 def test_every_kind_gets_its_auc(small_data):
-    made = {name: (frames, labels) for name, frames, labels in altered_clips(small_data, 1)}
+    made = {
+        name: (frames, labels)
+        for name, frames, labels in altered_clips(small_data, 1, small_data.tracks)
+    }
     labels = {name: truth for name, (_, truth) in made.items()}
     aucs = judge_held_out({n: t.astype(float) for n, t in labels.items()}, labels, "raw")
     assert aucs == dict.fromkeys(KINDS, 1.0)
@@ -99,3 +103,18 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
     assert len(run.history["step"]) == 2 * 2  # 18 windows of one clip, 10 a step, two epochs
+
+
+def test_runs_on_other_boxes_are_judged_by_the_same_frames(small_settings):
+    """The profile's detector says where held-out clips are altered, whatever a run trained on."""
+    made = []
+    for detector in ("motion", "none"):
+        settings = small_settings(held_out=1, detector=detector, epochs=1, mode="none")
+        data = road.prepare(settings, progress=False)
+        run = fit(settings, data, progress=False)
+        made.append((data, road.score(settings, data, run, progress=False)))
+    (one, first), (other, second) = made
+    assert not one.tracks.equals(other.tracks)
+    assert road.judged_by(settings).detector == load_profile("tiny").detector == "motion"
+    for name, labels in first.labels.items():
+        assert np.array_equal(labels, second.labels[name])

@@ -89,8 +89,9 @@ def as_videos(common, folder, split, name):
     write_frames(common / split / "frames" / name, read_frames(Clip(split, name, folder)))
 
 
-def test_avenue_official(common, tmp_path):
-    root = tmp_path / "archives" / "Avenue Dataset"
+def write_avenue(common, archives):
+    """The two archives as they unpack, videos beside ground truth; returns the videos' folder."""
+    root = archives / "Avenue Dataset"
     for split in SPLITS:
         for name in ("01", "02"):
             as_videos(common, root / f"{split}_videos" / f"{name}.avi", split, name)
@@ -101,6 +102,11 @@ def test_avenue_official(common, tmp_path):
         cells = np.empty((1, FRAMES), object)
         cells[0, :] = [(mask > 0).astype(np.uint8) for mask in masks_of(name)]
         savemat(masks / f"{k}_label.mat", {"volLabel": cells})
+    return root
+
+
+def test_avenue_official(common, tmp_path):
+    root = write_avenue(common, tmp_path / "archives")
     assert layouts.find_footage(root.parent).layout == "Avenue"
     prepared_alike(common, root.parent, tmp_path)
     prepare(root, tmp_path / "c", SIZE, progress=False)

@@ -1,0 +1,140 @@
+"""Changes of the method compared on held-out clips: effects, yardsticks and what they foretell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest_records import ATrial, a_record
+
+from ddllib.ablations import (
+    below_chance,
+    effect_by_kind,
+    effect_by_size,
+    effect_table,
+    ends_alike,
+    foretelling,
+    foretold,
+    judged_alike,
+    kinds_table,
+    most_seeds,
+    other_boxes,
+    seed_spread,
+    where_it_helps,
+)
+from ddllib.heldout import KINDS
+from ddllib.settings import load_profile
+
+PAIRS = [(0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.88)]  # held-out, test
+
+
+def trials():
+    found = [
+        ATrial("as it is", load_profile("tiny", seed=s), a_record(0, s, held_out=0.8 + s / 100))
+        for s in (0, 1, 2)
+    ]
+    norms = [
+        ATrial("norms", load_profile("tiny", seed=s), a_record(0, s, held_out=v))
+        for s, v in ((0, 0.7), (1, 0.72))
+    ]
+    return [*found, *norms, ATrial("wide", load_profile("tiny"), None)]
+
+
+def test_effects_are_paired_with_the_unchanged_variant():
+    rows = effect_table(trials(), "median", "as it is").set_index("variant")
+    assert rows.loc["as it is", "held-out AUC"] == "81.00 ± 1.00 (3 seeds)"
+    assert rows.loc["as it is", "mean, points"] == "–"
+    assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
+    assert rows.loc["norms", "seeds"] == "2"
+    assert rows.loc["wide", "held-out AUC"] == "not run" and rows.loc["wide", "seeds"] == "–"
+    turned = effect_table(trials()[::-1], "median", "as it is")
+    assert list(turned["variant"]) == ["norms", "as it is", "wide"]
+
+
+def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
+    told = seed_spread(trials(), "median", "as it is")
+    assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
+    assert "should exceed 6.08 to" in told  # t(0.975, 2) sqrt(2) = 4.303 * 1.414
+    assert "of 1 changes about 0 will" in told
+    assert "as it is: 2 of 3 seeds were run" in seed_spread(trials()[:2], "median", "as it is")
+
+
+def test_a_variant_ends_where_the_unchanged_does_or_not():
+    found = trials()
+    told = ends_alike(found, "median", "as it is", "norms")
+    assert "-10.00 points, beyond the standard deviation over seeds; runs so few" in told
+    assert "to 3.93 points either way" in told  # 4.303 sqrt(1/3 + 1/2)
+    for trial in found[3:5]:
+        trial.found.facts["held_out"]["median"] = dict.fromkeys(KINDS, 0.818)
+    told = ends_alike(found, "median", "as it is", "norms")
+    assert "81.80 norms, 81.00 ± 1.00 (3 seeds) as it is" in told
+    assert "+0.80 points, within the standard deviation" in told
+    assert ends_alike(found, "median", "as it is", "wide").startswith("not run: 3 of 3")
+
+
+def test_runs_judged_by_other_frames_are_named():
+    found = trials()
+    for trial in found[:5]:
+        trial.found.labels["noise 0.2/01"] = np.array([0, 1, 1])
+    assert judged_alike(found, "as it is") == "all 5 runs were judged by the same altered frames"
+    found[4].found.labels["noise 0.2/01"] = np.array([1, 1, 0])
+    assert judged_alike(found, "as it is") == "judged by other altered frames: norms"
+    assert judged_alike([], "as it is").startswith("all 0 runs")
+
+
+def test_effects_are_told_by_kind_and_by_size():
+    rows = effect_by_kind(trials(), "median", "norms", "as it is")
+    assert list(rows["kind"]) == list(KINDS) and set(rows["points"]) == {"+9.50"}
+    assert set(effect_by_kind(trials(), "median", "wide", "as it is")["points"]) == {"not run"}
+    sizes = pd.DataFrame(
+        {"size": [96, 128, 192], "test clips, points": ["-0.16", "+0.20", "not run"]}
+    )
+    assert where_it_helps(sizes, "test clips") == (
+        "test clips: ahead with pseudo-anomalies at 128 (+0.20), not ahead at 96 (-0.16)"
+    )
+
+
+def test_runs_on_other_boxes_are_named():
+    found = trials()
+    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
+    assert other_boxes(found[3:], "as it is").startswith("boxes: 0 runs")
+    found[3].found.facts["data"] = {"digest": "b"}
+    assert other_boxes(found, "as it is").endswith("a part of the difference: norms")
+    found[3].settings = load_profile("tiny", size=64)  # meant to have others
+    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
+
+
+def test_what_can_be_claimed_is_said():
+    assert most_seeds(trials(), "as it is").endswith("one seed: norms")
+    assert most_seeds(trials()[:3], "as it is") == (
+        "no change was tried with more than one seed: no effect can be claimed"
+    )
+    assert below_chance(trials(), "median") == "below chance in most runs: no kind"
+    poor = [ATrial("", load_profile("tiny"), a_record(0, held_out=v)) for v in (0.4, 0.3, 0.9)]
+    assert below_chance(poor, "median").endswith(", ".join(KINDS))
+
+
+def test_the_effect_is_paired_at_each_size():
+    def trial(mode, size, held_out, seed=0):
+        settings = load_profile("tiny", mode=mode, size=size, seed=seed)
+        return ATrial("", settings, a_record(held_out - 0.1, seed, held_out=held_out))
+
+    alone = [trial("ddl", 32, 0.9), trial("none", 32, 0.4, seed=1)]
+    found = [trial("ddl", 64, 0.8), trial("none", 64, 0.7), trial("none", 48, 0.5)]
+    rows = effect_by_size([*alone, *found, ATrial("", load_profile("tiny"), None)], "median")
+    assert list(rows["size"]) == [64]
+    assert list(rows["held out, points"]) == list(rows["test clips, points"]) == ["+10.00"]
+    assert list(rows["test clips, DDL"]) == ["70.00 (1 seed)"]
+    assert effect_by_size(alone, "median").empty
+
+
+def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
+    runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
+    pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
+    assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
+    assert "4 runs: rank correlation 0.80 (p = 0.20); of these" in foretelling(pairs)
+    assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
+    assert "not run: 2 of these" in foretelling(pairs[:2])
+
+
+def test_kinds_are_averaged_over_seeds():
+    rows = kinds_table(trials(), "median").set_index("variant")
+    assert set(rows.loc["norms"]) == {"71.00"} and set(rows.loc["wide"]) == {"not run"}
