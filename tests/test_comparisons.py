@@ -187,13 +187,11 @@ def test_whether_sigma_does_as_the_paper_describes_is_said():
     settled = [0.5, 0.55, 0.7, 0.65, *[0.6] * 16]
     late = [*np.linspace(0.5, 0.9, 20)]
     falling = [0.5, 0.6, 0.7, *np.linspace(0.69, 0.5, 17)]  # never comes to rest
-    told = comparisons.sigma_verdict(
-        [run("c3dsu", settled), run("c3dsu", falling), run("unet", late)]
-    )
-    assert told == (
-        "C3DSU: 1 of 2 runs rise early, then decline and settle, as the paper describes; 0 of 2 end "
-        "at their peak; UNet: 0 of 1 runs rise early, then decline and settle, as the paper "
-        "paper describes; 1 of 1 end at their peak"
+    runs = [run("c3dsu", settled), run("c3dsu", falling), run("unet", late)]
+    as_described = "rise early, then decline and settle, as the paper describes"
+    assert comparisons.sigma_verdict(runs) == (
+        f"C3DSU: 1 of 2 runs {as_described}; 0 of 2 end at their peak; "
+        f"UNet: 0 of 1 runs {as_described}; 1 of 1 end at their peak"
     )
     assert comparisons.sigma_verdict([]) == "not run"
 
