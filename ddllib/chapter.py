@@ -86,18 +86,12 @@ def highest_frames(record: Record, count: int = 4) -> dict[str, list]:
     Frames and reconstructions are C x H x W in [0, 1], maps H x W (``scoring.distance_map``).
     """
     names = sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
-    drawn = {"frames": [], "rebuilt": [], "maps": [], "titles": []}
+    entries = []
     for name in names:
-        index, again = int(record.shown[f"{name}-index"]), record.shown[f"{name}-reconstruction"]
-        frame = np.broadcast_to(record.shown[f"{name}-frame"], again.shape)
-        pair = frame / 255, again / 255
-        labels = record.labels.get(name)
+        index, labels = int(record.shown[f"{name}-index"]), record.labels.get(name)
         kind = " (normal)" if labels is not None and not labels[index] else ""
-        drawn["frames"].append(pair[0])
-        drawn["rebuilt"].append(pair[1])
-        drawn["maps"].append(np.linalg.norm(pair[0] - pair[1], axis=0) / 3**0.5)
-        drawn["titles"].append(f"clip {name}, frame {index}{kind}")
-    return drawn
+        entries.append((record, name, f"clip {name}, frame {index}{kind}"))
+    return _drawn(entries)
 
 
 def same_frames(first: Sequence[Record], second: Sequence[Record]) -> dict[str, dict]:
@@ -117,15 +111,37 @@ def same_frames(first: Sequence[Record], second: Sequence[Record]) -> dict[str, 
 
 
 def _two_ways(name: str, one: Record, other: Record) -> dict[str, list]:
-    drawn = {"frames": [], "rebuilt": [], "maps": [], "titles": []}
+    entries = []
     for record in (one, other):
-        again = record.shown[f"{name}-abnormal-reconstruction"] / 255
-        frame = np.broadcast_to(record.shown[f"{name}-abnormal-frame"], again.shape) / 255
         index, mode = record.shown[f"{name}-abnormal-index"], record.facts["settings"]["mode"]
+        entries.append((record, f"{name}-abnormal", f"{mode}: clip {name}, frame {int(index)}"))
+    return _drawn(entries)
+
+
+def pseudo_anomaly(records: Mapping[str, Record | None], kind: str) -> dict[str, list]:
+    """What ``figures.error_maps`` draws of one pseudo-anomaly in a held-out clip, and before it.
+
+    By name of a run: the same frame unaltered and with that kind of pseudo-anomaly (the paper's
+    figure 4). Runs that kept no frames are left out.
+    """
+    entries = []
+    for name, record in records.items():
+        if record is not None and f"{kind}-index" in record.shown:
+            entries.append((record, f"{kind}-normal", f"{name}: normal"))
+            entries.append((record, kind, f"{name}: {kind}"))
+    return _drawn(entries)
+
+
+def _drawn(entries: Sequence[tuple[Record, str, str]]) -> dict[str, list]:
+    """Frames, reconstructions, maps and titles of what records have shown under a name."""
+    drawn = {"frames": [], "rebuilt": [], "maps": [], "titles": []}
+    for record, name, title in entries:
+        again = record.shown[f"{name}-reconstruction"] / 255
+        frame = np.broadcast_to(record.shown[f"{name}-frame"], again.shape) / 255
         drawn["frames"].append(frame)
         drawn["rebuilt"].append(again)
         drawn["maps"].append(np.linalg.norm(frame - again, axis=0) / 3**0.5)
-        drawn["titles"].append(f"{mode}: clip {name}, frame {int(index)}")
+        drawn["titles"].append(title)
     return drawn
 
 

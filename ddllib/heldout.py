@@ -102,6 +102,7 @@ OBJECTS: dict[str, Alter] = {
 }
 PACES = {"skipped frames": 1 / PACE, "repeated frames": PACE}
 KINDS = (*OBJECTS, *PACES)
+SHOWN = ("noise 0.5", "foreign patch")  # a record keeps a frame of each, for figures
 
 
 def altered(

@@ -41,7 +41,8 @@ class Record:
     ``facts`` is run.json, ``scores`` the raw scores per clip, unrounded, and ``labels`` theirs;
     ``shown`` holds, for each clip, its highest frame's ``<clip>-index``, ``<clip>-frame`` and
     ``<clip>-reconstruction``, and for those with abnormal frames the same of one of them, as
-    ``<clip>-abnormal-index`` and so on.
+    ``<clip>-abnormal-index`` and so on. A run judged by held-out clips has those of two kinds of
+    pseudo-anomaly, ``<kind>-index`` and so on, and of the same frame unaltered, ``<kind>-normal``.
     """
 
     folder: Path
@@ -139,15 +140,16 @@ def publish(record: Record) -> Record:
     """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
 
     Curves are rounded to six digits. The settings are counted among those that were ever scored on
-    test clips. Frames for figures are kept of seed 0 only, so that many seeds stay small. The
-    ``notes`` of a copy that is there already stay.
+    test clips. Frames for figures are kept of seed 0 and of held-out clips, which are few, so
+    that many seeds stay small. The ``notes`` of a copy that is there already stay.
     """
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
         facts["metrics"] = evaluate_all(record.scores, record.labels)
     if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
-    shown = record.shown if facts["settings"]["seed"] == 0 else {}
+    keeps = facts["settings"]["seed"] == 0 or "held_out" in facts
+    shown = record.shown if keeps else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name
     if (folder / "run.json").is_file():
         facts = {**facts, **_notes(read_record(folder))}

@@ -20,7 +20,7 @@ from ddllib.devices import describe_device
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate_all
 from ddllib.files import disk_faults, writing
-from ddllib.heldout import altered_clips, judge_held_out, threshold_parts
+from ddllib.heldout import SHOWN, altered_clips, judge_held_out, threshold_parts
 from ddllib.ignore import load_ignore
 from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.reading import read_array
@@ -186,7 +186,7 @@ def _kept_record(folder: Path) -> Record | None:
 
 def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     """Pseudo-anomalies in the held-out clips, scored and recorded; no test clip is looked at."""
-    started, scores, labels = time.perf_counter(), {}, {}
+    started, scores, labels, shown = time.perf_counter(), {}, {}, {}
     ignore = load_ignore(settings.ignore, data.size)
     other = judged_by(settings)
     tracks = (data if other == settings else prepare(other, progress=False)).tracks
@@ -194,10 +194,15 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
         patch = settings.patch_size
         scores[name] = score_clip(run.model, frames, patch, run.precision, ignore=ignore)
         labels[name] = truth
+        kind, clip = name.split("/", 1)
+        if kind in SHOWN and f"{kind}-index" not in shown:
+            middle = int(np.flatnonzero(truth).mean())
+            shown |= _exhibit(run, kind, frames, middle)
+            shown |= _exhibit(run, f"{kind}-normal", data.training[clip], middle)
     facts = _facts(settings, data, run, time.perf_counter() - started)
     aucs = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
     facts["held_out"] = aucs
-    write_record(settings.record_folder, facts, scores, labels, {})
+    write_record(settings.record_folder, facts, scores, labels, shown)
     return read_record(settings.record_folder)
 
 

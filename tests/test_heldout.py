@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ddllib import DDLError, fit, heldout, road
+from ddllib.chapter import pseudo_anomaly
 from ddllib.heldout import KINDS, OBJECTS, PACES, altered, altered_clips, judge_held_out, split
 from ddllib.settings import load_profile
 
@@ -102,6 +103,11 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     assert record.metrics == {} and {n.split("/")[0] for n in record.scores} == set(KINDS)
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
+    drawn = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
+    assert drawn["titles"] == ["DDL: normal", "DDL: noise 0.5"]
+    normal, pseudo = drawn["frames"]
+    assert normal.shape == pseudo.shape == (3, 32, 32) and not np.array_equal(normal, pseudo)
+    assert pseudo_anomaly({}, "noise 0.5")["frames"] == []
     assert len(run.history["step"]) == 2 * 2  # 18 windows of one clip, 10 a step, two epochs
 
 
