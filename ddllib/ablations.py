@@ -249,7 +249,7 @@ def foretelling(pairs: pd.DataFrame) -> str:
     order = stats.spearmanr(pairs["held_out"], pairs["tests"])
     best = pairs.loc[pairs["held_out"].idxmax()]
     return (
-        f"{len(pairs)} runs: rank correlation {order.statistic:.2f} (p = {order.pvalue:.2f}); of "
+        f"{len(pairs)} runs: rank correlation {order.statistic:.2f} (p = {order.pvalue:.2g}); of "
         f"these the best by held-out clips, {best['variant']}, has {percent(best['tests'])} on "
         f"test clips, of which the best has {percent(pairs['tests'].max())}"
     )

@@ -13,6 +13,7 @@ from ddllib.records import Record
 from ddllib.settings import AFTERWARDS, Settings, load_profile, recorded
 
 _MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
+_BEYOND = "more than two standard errors"
 MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
 
 
@@ -126,10 +127,16 @@ def paired_differences(
 
 
 def against(experiments: Mapping[str, Sequence[Record]], protocol: str) -> str:
-    """What the second of two experiments adds to the micro AUC of the first, a line."""
+    """What the second of two experiments adds to the micro AUC of the first, a sentence."""
     (one, before), (other, after) = experiments.items()
-    row = difference_row(paired_differences(after, before, protocol))
-    return f"{other} against {one}: " + ", ".join(f"{name} {cell}" for name, cell in row.items())
+    found = paired_differences(after, before, protocol)
+    if len(found) < 2:
+        return f"{other} against {one}: {len(found)} seeds that both have, too few to compare"
+    row = difference_row(found)
+    return (
+        f"{other} against {one}: {row['mean, points']} points over {row['seeds']} seeds, standard "
+        f"error {row['standard error']}; more than two of them: {row[_BEYOND]}"
+    )
 
 
 def difference_row(differences: Sequence[float]) -> dict[str, str]:
@@ -137,13 +144,13 @@ def difference_row(differences: Sequence[float]) -> dict[str, str]:
     if len(differences) < 2:
         mean = f"{100 * differences[0]:+.2f}" if differences else "not run"
         return {"mean, points": mean, "standard error": "–", "seeds": str(len(differences)),
-                "more than two standard errors": "too few seeds to say"}  # fmt: skip
+                _BEYOND: "too few seeds to say"}  # fmt: skip
     mean, error = np.mean(differences), np.std(differences, ddof=1) / len(differences) ** 0.5
     return {
         "mean, points": f"{100 * mean:+.2f}",
         "standard error": f"{100 * error:.2f}",
         "seeds": str(len(differences)),
-        "more than two standard errors": "yes" if abs(mean) > 2 * error else "no",
+        _BEYOND: "yes" if abs(mean) > 2 * error else "no",
     }
 
 
@@ -165,7 +172,7 @@ def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str)
 
     def against(other: str) -> str:
         found = paired_differences(find(model, "ddl"), find(model, other), protocol)
-        beyond = difference_row(found)["more than two standard errors"]
+        beyond = difference_row(found)[_BEYOND]
         if beyond == "yes":
             return "is better than" if np.mean(found) > 0 else "is worse than"
         return "does not clearly differ from" if beyond == "no" else "has too few seeds against"

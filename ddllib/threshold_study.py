@@ -267,6 +267,27 @@ def table(report: Mapping) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+HONEST = (0.85, 0.95)  # of the splits: less is too sure of itself, more is wider than need be
+
+
+def verdict(report: Mapping) -> str:
+    """In how many cases the stated interval held as often as it should, a sentence."""
+    covered = [row["stated"]["covered"] for row in report["rows"]]
+    within = sum(HONEST[0] <= share <= HONEST[1] for share in covered)
+    above = sum(share > HONEST[1] for share in covered)
+    return (
+        f"held in {100 * HONEST[0]:.0f} to {100 * HONEST[1]:.0f} % of the splits in {within} of "
+        f"{len(covered)} cases, in more in {above}, in fewer in {len(covered) - within - above}; "
+        f"the share has a standard error of about {_split_error(report):.0f} points"
+    )
+
+
+def _split_error(report: Mapping) -> float:
+    """Of a share of so many splits, in points, as if they were independent."""
+    splits = min(row["splits"] for row in report["rows"])
+    return 100 * (CONFIDENCE * (1 - CONFIDENCE) / splits) ** 0.5
+
+
 def ways_table(report: Mapping) -> pd.DataFrame:
     """The rate that a threshold of either way had on the other half: median, and 90 in 100 splits.
 

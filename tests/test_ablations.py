@@ -130,7 +130,7 @@ def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
     runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
     pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
     assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
-    assert "4 runs: rank correlation 0.80 (p = 0.20); of these" in foretelling(pairs)
+    assert "4 runs: rank correlation 0.80 (p = 0.2); of these" in foretelling(pairs)
     assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
     assert "not run: 2 of these" in foretelling(pairs[:2])
 

@@ -152,8 +152,11 @@ def test_runs_are_found_by_their_experiment():
     assert comparisons.finder(records, trials)("c3dsu", "ddl") == records
     assert comparisons.finder(records, trials, preset="paper")("c3dsu", "ddl") == records[2:]
     assert comparisons.finder(records, trials)("c3dsu", "sdl") == []
-    told = comparisons.against({"a": records[:2], "b": [a_record(0.91)]}, "median")
-    assert told.startswith("b against a: mean, points +1.00, standard error –, seeds 1")
+    several = {"a": records[:2], "b": [a_record(0.91), a_record(0.84, 1)]}
+    assert comparisons.against(several, "median") == (
+        "b against a: +2.50 points over 2 seeds, standard error 1.50; more than two of them: no"
+    )
+    assert "1 seeds that both have" in comparisons.against({"a": records, "b": records[:1]}, "raw")
 
 
 def test_pairs_that_differ_in_more_than_their_mode_are_named():

@@ -194,3 +194,11 @@ def test_other_minutes_are_other_footage_and_what_no_case_names_is_not_looked_at
     report = threshold_study.measure(cases, 20, splits=3, first=120)
     assert asked == [("demo", 120, 20)] and list(report["footage"]) == ["generated"]
     assert report["first_minute"] == 120
+
+
+def test_how_often_the_interval_held_is_said():
+    rows = [{"splits": 200, "stated": {"covered": share}} for share in (0.8, 0.85, 0.95, 0.96)]
+    assert threshold_study.verdict({"rows": rows}) == (
+        "held in 85 to 95 % of the splits in 2 of 4 cases, in more in 1, in fewer in 1; the share "
+        "has a standard error of about 2 points"
+    )
