@@ -81,10 +81,14 @@ class Alarms:
         self._kept = 0.0  # seconds up to which it is on the disk
         self._clip: _Clip | None = None
         self._known: Event | None = None  # of an earlier part of this watch, its last one
+        self._blurred = 0  # frames heard again whose filtered score lacks those before them
 
     def go_on(self) -> None:
         """A recording is watched further: its newest frames are heard again, its events not."""
         self._known = self.file.last()
+        if self._known:
+            self.detector.runs_until = self._known.end
+        self._blurred = self._delay
 
     @property
     def resumes(self) -> bool:
@@ -94,12 +98,18 @@ class Alarms:
     @property
     def lag(self) -> int:
         """Frames that a killed process may have scored without their event being on the disk."""
-        waiting = self.smooth.delay if hasattr(self.smooth, "delay") else 0
+        waiting = 2 * self._delay  # those without a filtered score, and those that it begins with
         return waiting + math.ceil((self.detector.least_s + KEEP_S) * self.frame_rate) + 1
+
+    @property
+    def _delay(self) -> int:
+        return getattr(self.smooth, "delay", 0)
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""
         now = (scored.index, seconds)
+        if scored.index == 0:
+            self._blurred = 0  # the footage begins here, and so did the filter before
         if is_gap(self._last, now, self.gap_s):
             self.interrupt()
         self._last = now
@@ -107,7 +117,7 @@ class Alarms:
         self._waiting.append((scored, seconds, mark))
         value = self.smooth.push(scored.score) if self.smooth else scored.score
         if value is not None:
-            self._judge(*self._waiting.popleft(), value)
+            self._take(value)
 
     def interrupt(self) -> None:
         """The footage has a gap here: what runs ends, what waits is judged first."""
@@ -123,9 +133,18 @@ class Alarms:
 
     def _flush(self) -> None:
         for value in self.smooth.finish() if self.smooth else ():
-            self._judge(*self._waiting.popleft(), value)
+            self._take(value)
+
+    def _take(self, value: float) -> None:
+        """The oldest waiting frame has its filtered score."""
+        waited = self._waiting.popleft()
+        if self._blurred:
+            self._blurred -= 1
+        else:
+            self._judge(*waited, value)
 
     def _forget(self) -> None:
+        self._blurred = 0
         if self._clip:
             self._clip.finish()
         self._clip, self._peak, self._last = None, None, None
@@ -152,9 +171,18 @@ class Alarms:
             self._record(ended)
         self._film(scored)
         self._tell_at_once()
+        self._close_known(scored.index)
         started = self.detector.started
         if started and started.peak == scored.index:
             self._peak = scored
+
+    def _close_known(self, index: int) -> None:
+        """What was running when the watch ended, and is not any more, is over."""
+        known, started = self._known, self.detector.started
+        if known and known.open and index > known.end:
+            if not (started and self._goes_on(started)):
+                self._known = replace(known, open=False)
+                self.file.amend(self._known)
 
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late; its row and pictures can wait."""
@@ -198,8 +226,9 @@ class Alarms:
         if self._goes_on(event):
             if event.end <= self._known.end:
                 return  # heard again, no more
-            clearer = self._known.box is None or event.score > self._known.score
-            event = self._known = joined(self._known, event)
+            whole = joined(self._known, event)
+            clearer = self._known.box is None or whole.peak == event.peak
+            event = self._known = whole
             number = self.file.amend(event)
         else:
             number = self.file.append(event)

@@ -128,7 +128,9 @@ class _Loop:
     def __init__(self, source, scorer: StreamScorer, table: Table, listeners: tuple, behind: int):
         self.source, self.scorer, self.table, self.listeners = source, scorer, table, listeners
         self.behind = behind  # frames up to this one are in the table
-        self.heard = behind - max([getattr(one, "lag", 0) for one in listeners], default=0)
+        lag = max([getattr(one, "lag", 0) for one in listeners], default=0)
+        self.heard = behind - lag  # the listeners need to hear of what comes after
+        self.passed = self.heard - (scorer.delay if lag else 0)  # its first score needs a window
         self.unanswered: deque = deque()  # frames pushed, without their images
         self.watched = Watched()
 
@@ -136,7 +138,7 @@ class _Loop:
         started = told = time.monotonic()
         self.scorer.reset()
         for frame in self.source:
-            if frame.index <= self.heard:
+            if frame.index <= self.passed:
                 if stop:
                     break
                 continue
@@ -178,7 +180,7 @@ class _Loop:
                 self.table.add(index, time_s, one.score)
                 self.watched.scored += 1
             self.watched.delays.append(time.monotonic() - read_s)
-            for listener in self.listeners:
+            for listener in self.listeners if index > self.heard else ():
                 listener(replace(one, index=index), time_s)
 
     def note(self, seconds: float) -> None:

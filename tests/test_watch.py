@@ -146,12 +146,14 @@ def test_who_lags_behind_hears_the_last_frames_again_and_the_table_holds_each_on
         lag = 4
 
         def __call__(self, scored, seconds):
-            heard.append(scored.index)
+            heard.append((scored.index, scored.score))
 
     for count in (12, 20):
         source = Again(frames_of(clip)[:count])
         watch(source, StreamScorer(model, PATCH), tmp_path, [Late(True)], tell=str)
-    assert heard == [*range(12), *range(8, 20)]
+    assert [index for index, _ in heard] == [*range(12), *range(8, 20)]
+    again = [score for _, score in heard[12:]]  # the first one by a whole window, too
+    assert np.allclose(again, score_clip(model, clip, PATCH)[8:], atol=1e-5)
     assert read_scores(tmp_path)["frame"].tolist() == list(range(20))
 
 
