@@ -135,7 +135,7 @@ def choose_threshold(
     be when watching. ``rate`` is alarms per hour, each at least ``least_s`` seconds long, or a
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
     much as was given. ``method`` None counts, and extrapolates only where there are too few alarms
-    to count.
+    to count; then the interval holds ``rate`` itself and no more alarms than an hour has room for.
     Raises ``DDLError`` for scores that are not finite, a clip without frames
     and a rate that cannot be meant.
     """
@@ -157,6 +157,8 @@ def choose_threshold(
         value = extrapolate(parts, quiet, rate, unit, frame_rate, least_s)
     future = over if unit == "alarms per hour" else over * 3600 * frame_rate
     low, high = interval(counts, rate, future)
+    if method == "extreme value" and unit == "alarms per hour":
+        low, high = min(low, rate), max(rate, min(high, _most(least_s, frame_rate)))
     return Threshold(
         value,
         release_of(value, quiet),
@@ -171,6 +173,11 @@ def choose_threshold(
         over,
         len(parts),
     )
+
+
+def _most(least_s: float, frame_rate: float) -> float:
+    """As many alarms as an hour has room for: each as short as may be, and a frame between two."""
+    return 3600 / (max(least_s, 1 / frame_rate) + 1 / frame_rate)
 
 
 def release_of(threshold: float, quiet: float) -> float:

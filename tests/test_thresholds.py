@@ -159,6 +159,16 @@ def test_a_method_can_be_asked_for():
 METHODS = ("counted", "extreme value")
 
 
+def test_seconds_of_footage_promise_neither_more_than_asked_for_nor_more_than_can_be():
+    seconds = footage(0, clips=2, frames=30)
+    options = {"frame_rate": RATE, "least_s": 0.5, "over": 1.0}
+    chosen = choose_threshold(seconds, 1.0, **options)
+    assert chosen.method == "extreme value"
+    assert chosen.low <= 1 <= chosen.high <= 3600 / (0.5 + 1 / RATE)
+    impossible = choose_threshold(seconds, 1e4, **options, method="extreme value")
+    assert impossible.low <= 1e4 <= impossible.high
+
+
 def test_the_study_splits_whole_clips_and_counts_what_held():
     clips = footage(8, clips=20, frames=200)
     for one, other in threshold_study.halves(clips, 3):
