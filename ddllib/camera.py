@@ -30,6 +30,7 @@ LEAST_S = 0.5  # seconds that an event lasts at least
 MINUTE = 750  # frames of the generated walkway
 MINUTES = 4  # of it that a threshold is chosen by
 BACKGROUND = 60  # frames, drawn evenly from all clips
+LIVE_MINUTES = 10.0  # of a live source in a chapter, which is to be a page some time
 PROTOCOLS = ("raw", "median")  # what can be done to scores while they come
 
 
@@ -136,6 +137,16 @@ def alarms(
 def watch_folder(settings: Settings) -> Path:
     """A new folder for what is watched from now on, below the run's record."""
     return settings.record_folder / "watched" / time.strftime("%Y-%m-%d-%H%M%S")
+
+
+def minutes_to_watch(settings: Settings, source) -> float | None:
+    """After how many minutes a chapter ends its watch; None is when the source ends.
+
+    A source that nobody can watch again (no ``identity``: a webcam, an address) may never end.
+    """
+    if settings.watch_minutes is None and source.identity is None:
+        return LIVE_MINUTES
+    return settings.watch_minutes
 
 
 def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -77,8 +78,9 @@ def watch(
     listeners: Iterable[Listener] = (),
     every: float = 30.0,
     tell: Callable[[str], None] = print,
+    minutes: float | None = None,
 ) -> Watched:
-    """Score a source's frames until it ends or the process is asked to stop.
+    """Score a source's frames until it ends, ``minutes`` are over or the process is asked to stop.
 
     ``source`` yields frames as ``data_prep.sources`` does: ``index``, ``time_s``, ``image`` (uint8
     C x H x W at the model's working size), ``gap`` and ``read_s``. Each scored frame is first
@@ -93,12 +95,14 @@ def watch(
     hears that many frames again, which it may not have dealt with when the process was killed.
     """
     with claimed(Path(folder)):
-        return _watch(source, scorer, Path(folder), tuple(listeners), every, tell)
+        return _watch(source, scorer, Path(folder), tuple(listeners), every, tell, minutes)
 
 
-def _watch(source, scorer: StreamScorer, folder: Path, listeners: tuple, every, tell) -> Watched:
+def _watch(
+    source, scorer: StreamScorer, folder: Path, listeners: tuple, every, tell, minutes=None
+) -> Watched:
     end = getattr(source, "stop", lambda: None)
-    with stop_between_steps(end) as stop:
+    with stop_between_steps(end) as stop, _called_after(minutes, end) as over:
         table = Table(folder / NAME)
         goes_on = all(getattr(one, "resumes", True) for one in listeners)
         behind = scored_before(folder, _who(source, scorer, listeners), table.segment, goes_on)
@@ -111,8 +115,25 @@ def _watch(source, scorer: StreamScorer, folder: Path, listeners: tuple, every, 
         finally:
             table.close()
         watched.stopped = stop.signal
-    tell(f"{_name(source)}: ended; {watched.report()}")
+    why = " as its minutes were over" if over.is_set() else ""
+    tell(f"{_name(source)}: ended{why}; {watched.report()}")
     return watched
+
+
+@contextmanager
+def _called_after(minutes: float | None, end: Callable[[], object]) -> Iterator[threading.Event]:
+    """Call ``end`` once so many minutes have gone by within the block; the event then is set."""
+    over = threading.Event()
+    if minutes is None:
+        yield over
+        return
+    timer = threading.Timer(60 * minutes, lambda: (over.set(), end()))
+    timer.daemon = True  # frames may come or not
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
 
 
 def _who(source, scorer: StreamScorer, listeners: tuple) -> list[str] | None:
@@ -248,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, help="frames per second (default: the run's)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds without a frame")
     parser.add_argument("--give-up", type=float, default=600.0, help="after so many seconds")
+    parser.add_argument("--minutes", type=float, help="how long (default: to the end, or Ctrl-C)")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between reports")
     return parser
 
@@ -270,6 +292,7 @@ def _watch_by(given: argparse.Namespace) -> int:
         patch=given.patch,
         ignore=given.ignore,
         watch=given.source,
+        watch_minutes=given.minutes,
         precision=given.precision or run.settings.precision,
         alarms_per_hour=given.alarms,
     )
@@ -281,10 +304,11 @@ def _watch_by(given: argparse.Namespace) -> int:
     scorer = camera.scorer(settings, data, run)
     # The source's thread needs a core: threads that wait for one another on too few are far slower.
     torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
+    wishes = {"every": given.every, "tell": print, "minutes": given.minutes}
     with claimed(given.to):  # before anything in it is touched
         check_folder(given.to)
         if given.no_alarms:
-            return _status(_watch(source, scorer, given.to, (), given.every, print))
+            return _status(_watch(source, scorer, given.to, (), **wishes))
         chosen = camera.threshold(settings, data, run)
         print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n")
         if rate != camera.frame_rate(settings):
@@ -302,7 +326,7 @@ def _watch_by(given: argparse.Namespace) -> int:
                 stem = given.to / time.strftime("annotated-%Y-%m-%d-%H%M%S")
                 listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
                 after.callback(_leave_video, listeners[-1])
-            return _status(_watch(source, scorer, given.to, tuple(listeners), given.every, print))
+            return _status(_watch(source, scorer, given.to, tuple(listeners), **wishes))
 
 
 def _leave_page(folder: Path) -> None:

@@ -146,6 +146,15 @@ def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path):
         camera.to_watch(replace(settings, data=str(tmp_path / "yard")))
 
 
+def test_a_chapter_ends_its_watch_of_what_may_have_no_end(walkway):
+    settings, _, _, path = walkway
+    live, file = open_source("rtsp://camera/1", 32), open_source(path, 32)
+    minutes = [camera.minutes_to_watch(settings, source) for source in (live, file)]
+    assert minutes == [camera.LIVE_MINUTES, None]
+    asked = replace(settings, watch_minutes=2)
+    assert [camera.minutes_to_watch(asked, source) for source in (live, file)] == [2, 2]
+
+
 def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
     given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]

@@ -341,6 +341,17 @@ def test_a_process_asked_to_stop_ends_cleanly(trained, tmp_path, number):
     assert again or told_as_scored(last) == frames  # the last frames' answers, too
 
 
+def test_a_watch_of_a_source_without_end_ends_after_its_minutes(trained, tmp_path, capsys):
+    to = ["--to", str(tmp_path), "--no-alarms", "--minutes", "0.02"]
+    with camera([*pictures(40), 60], pause=0.01) as playing:
+        began = time.monotonic()
+        assert main(["--run", str(trained), "--source", playing.address, *to]) == 0
+    assert 1 < time.monotonic() - began < 15 and len(read_scores(tmp_path)) > 0
+    assert "ended as its minutes were over" in capsys.readouterr().out
+    assert main(["--run", str(trained), "--source", "0", *to[:-1], "0"]) == 1
+    assert "watch_minutes is 0.0; expected a number" in capsys.readouterr().err
+
+
 def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
     write_video(tmp_path / "a.avi", pictures(20))
     source, to = str(tmp_path / "a.avi"), str(tmp_path / "to")
