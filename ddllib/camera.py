@@ -21,7 +21,7 @@ from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
 from ddllib.reading import read_array
 from ddllib.scoring import score_clip
-from ddllib.settings import Settings
+from ddllib.settings import Settings, find_path
 from ddllib.streaming import RunningMedian, StreamScorer
 from ddllib.thresholds import Threshold, choose_threshold
 from ddllib.training import Run
@@ -162,10 +162,12 @@ def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray
 def to_watch(settings: Settings) -> str:
     """What is watched: ``settings.watch``, else the test clips beside the training footage.
 
-    Raises ``DDLError`` where there is neither.
+    A path counts from the project's root or is near the data (``settings.find_path``), wherever the
+    chapter runs. Raises ``DDLError`` where there is neither.
     """
     if settings.watch:
-        return settings.watch
+        address = settings.watch.isdecimal() or "://" in settings.watch
+        return settings.watch if address else str(find_path(settings.watch))
     footage = road.footage(settings)
     for place in (footage / "testing" / "frames", footage / "testing"):
         if place.is_dir():

@@ -14,7 +14,7 @@ from ddllib import DDLError, camera, road
 from ddllib.evaluation import apply_protocol
 from ddllib.events import read_events
 from ddllib.score_table import read_scores
-from ddllib.settings import load_profile
+from ddllib.settings import ROOT, load_profile
 from ddllib.watch import claimed, main, watch
 
 CUT = 60  # frames of ordinary walkway before a magenta block comes
@@ -137,9 +137,17 @@ def test_a_filter_that_needs_the_whole_clip_is_refused(walkway):
         camera.threshold(replace(settings, protocol="median+min-max"), data, run)
 
 
-def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path):
+def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path, monkeypatch):
     settings, *_ = walkway
-    assert camera.to_watch(replace(settings, watch="rtsp://camera/1")) == "rtsp://camera/1"
+    for address in ("rtsp://camera/1", "http://camera/live.m3u8", "0"):
+        assert camera.to_watch(replace(settings, watch=address)) == address
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    monkeypatch.chdir(ROOT / "book")  # where JupyterLab runs a chapter
+    (tmp_path / "today.mp4").touch()
+    named = [camera.to_watch(replace(settings, watch=name)) for name in ("today.mp4", "README.md")]
+    assert named == [str(tmp_path / "today.mp4"), str(ROOT / "README.md")]
+    with pytest.raises(DDLError, match="monday.mp4: not found; looked at monday.mp4, .*set DDL"):
+        camera.to_watch(replace(settings, watch="monday.mp4"))
     assert camera.to_watch(settings).endswith("testing/frames")
     (tmp_path / "yard").mkdir()
     with pytest.raises(DDLError, match="no test clips to watch; name a video or an address"):
