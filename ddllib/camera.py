@@ -127,7 +127,8 @@ def alarms(
     each = max(BACKGROUND // len(clips), 1)
     frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
     smooth = RunningMedian() if settings.protocol == "median" else None
-    drift = DriftMonitor(rate, background(frames), high=chosen.release)
+    ignore = load_ignore(settings.ignore, data.size)
+    drift = DriftMonitor(rate, background(frames), chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
     options = {"facts": facts, "where": where, "tell": tell}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.files import disk_faults
 from ddllib.score_table import NAME, SOURCE, Table, scored_before
+from ddllib.settings import Settings, load_profile
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
@@ -263,7 +265,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-alarms", action="store_true", help="only scores, no events")
     video = "also a video of all that is watched, with error maps and scores"
     parser.add_argument("--video", action="store_true", help=video)
-    parser.add_argument("--ignore", help="an image, white where nothing counts")
+    mask = "an image, white where nothing counts, or boxes: [[0, 0, 0.5, 0.2]], from 0 to 1; none"
+    parser.add_argument("--ignore", help=f"{mask} (default: the profile's)")
     parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
     parser.add_argument("--rate", type=float, help="frames per second (default: the run's)")
@@ -288,9 +291,7 @@ def _watch_by(given: argparse.Namespace) -> int:
 
     run = load_run(given.run)
     settings = replace(
-        run.settings,
-        patch=given.patch,
-        ignore=given.ignore,
+        _as_its_profile(run.settings, given),
         watch=given.source,
         watch_minutes=given.minutes,
         precision=given.precision or run.settings.precision,
@@ -302,6 +303,8 @@ def _watch_by(given: argparse.Namespace) -> int:
     wishes = {"patience": given.patience, "give_up": given.give_up}
     source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)
     scorer = camera.scorer(settings, data, run)
+    if scorer.ignore is not None:
+        print(f"ignored: {scorer.ignore.mean():.1%} of the picture, by {settings.ignore}")
     # The source's thread needs a core: threads that wait for one another on too few are far slower.
     torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
     wishes = {"every": given.every, "tell": print, "minutes": given.minutes}
@@ -327,6 +330,32 @@ def _watch_by(given: argparse.Namespace) -> int:
                 listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
                 after.callback(_leave_video, listeners[-1])
             return _status(_watch(source, scorer, given.to, tuple(listeners), **wishes))
+
+
+def _as_its_profile(settings: Settings, given: argparse.Namespace) -> Settings:
+    """The run's settings with the patch and the mask of its profile, or with those given.
+
+    A checkpoint keeps neither, as they do not shape the weights.
+    """
+    profile = load_profile(settings.profile)
+    ignore = profile.ignore if given.ignore is None else _mask(given.ignore)
+    patch = profile.patch if given.patch is None else given.patch
+    return replace(settings, patch=patch, ignore=ignore)
+
+
+def _mask(text: str) -> str | list | None:
+    """What ``--ignore`` names: the path of an image, or boxes; for none nothing."""
+    if text == "none":
+        return None
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DDLError(
+            f"--ignore {text}: no boxes; expected [[x0, y0, x1, y1], ...] relative to the frame, "
+            "from 0 to 1, such as [[0, 0, 0.5, 0.2]]"
+        ) from None
 
 
 def _leave_page(folder: Path) -> None:

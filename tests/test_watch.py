@@ -17,6 +17,7 @@ from test_scoring import a_clip, a_model
 
 from data_prep.sources import Frame, open_source
 from ddllib import DDLError, StreamScorer, score_clip
+from ddllib import settings as settings_module
 from ddllib.checkpoints import identity
 from ddllib.score_table import HEADER, mend, read_scores
 from ddllib.settings import ROOT
@@ -361,6 +362,34 @@ def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
     expected = score_clip(load_run(trained).model, clip, patch=2)
     assert np.allclose(read_scores(to)["score"], expected, atol=1e-5)
     assert "20 of 20 frames scored" in capsys.readouterr().out
+
+
+def test_what_the_profile_ignores_is_ignored_on_watch_too(trained, tmp_path, capsys, monkeypatch):
+    (tmp_path / "profiles").mkdir()
+    profile = (settings_module.PROFILES / "tiny.yaml").read_text()
+    (tmp_path / "profiles" / "tiny.yaml").write_text(profile + "ignore: [[0, 0, 1, 0.5]]\n")
+    write_video(tmp_path / "a.avi", pictures(20))
+    clip = np.stack([f.image for f in open_source(tmp_path / "a.avi", SIZE, channels=1)])
+    model = load_run(trained).model
+
+    def scores(name, *more):
+        to = ["--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / name), "--no-alarms"]
+        assert main(["--run", str(trained), *to, *more]) == 0
+        return read_scores(tmp_path / name)["score"].tolist()
+
+    def expected(rows):
+        mask = np.zeros(SIZE, bool)
+        mask[:rows] = True
+        return pytest.approx(score_clip(model, clip, 2, ignore=mask), abs=1e-5)
+
+    monkeypatch.setattr(settings_module, "PROFILES", tmp_path / "profiles")
+    assert scores("mask") == expected(16)
+    assert "ignored: 50.0% of the picture, by [[0, 0, 1, 0.5]]" in capsys.readouterr().out
+    assert scores("box", "--ignore", "[[0, 0, 1, 0.25]]") == expected(8)
+    assert scores("none", "--ignore", "none") == expected(0)
+    assert "by [[0, 0, 1, 0.25]]" in capsys.readouterr().out
+    given = ["--run", str(trained), "--source", "0", "--to", str(tmp_path), "--ignore", "[[0"]
+    assert main(given) == 1 and "no boxes; expected [[x0" in capsys.readouterr().err
 
 
 def test_the_command_tells_a_fault_in_one_line_without_the_password(trained, tmp_path, capsys):
