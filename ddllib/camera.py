@@ -150,14 +150,14 @@ def minutes_to_watch(settings: Settings, source) -> float | None:
     return settings.watch_minutes
 
 
-def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and filtered scores, N each, of a watched table (``watch.read_scores``).
+def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seconds, filtered scores and segments, N each, of a table (``score_table.read_scores``).
 
     No filter reaches over the end of a segment.
     """
     parts = [part["score"].to_numpy() for _, part in table.groupby("segment")]
     scores = np.concatenate([apply_protocol(part, protocol) for part in parts] or [np.zeros(0)])
-    return table["time_s"].to_numpy(), scores
+    return table["time_s"].to_numpy(), scores, table["segment"].to_numpy()
 
 
 def to_watch(settings: Settings) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.demo import ordinary
 from data_prep.sources import open_source
-from ddllib import DDLError, camera, road
+from ddllib import DDLError, camera, live, road
 from ddllib.evaluation import apply_protocol
 from ddllib.events import read_events
 from ddllib.score_table import read_scores
@@ -107,7 +107,7 @@ def test_scores_of_ordinary_minutes_are_of_their_patch_and_mask(walkway, tmp_pat
 def test_footage_shorter_than_a_window_has_no_scores(tmp_path):
     table = pd.DataFrame({name: [] for name in ("segment", "frame", "time_s", "score")})
     for protocol in camera.PROTOCOLS:
-        assert [len(part) for part in camera.filtered(table, protocol)] == [0, 0]
+        assert [len(part) for part in camera.filtered(table, protocol)] == [0, 0, 0]
 
 
 def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
@@ -187,6 +187,9 @@ def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
     events = read_events(tmp_path)[0]
     assert [(e.start, e.end + 1) for e in events] == list(zip(lengths, lengths[1:], strict=False))
     assert [e.open for e in events] == [False] * (len(events) - 1) + [True]
-    seconds, scores = camera.filtered(read_scores(tmp_path), "median")
+    seconds, scores, segments = camera.filtered(read_scores(tmp_path), "median")
+    rate = camera.frame_rate(settings)
+    found = live.events_of(seconds, scores, segments, 0.0, 0.0, rate, camera.LEAST_S)
+    assert [(e.start, e.end, e.open) for e in found] == [(e.start, e.end, e.open) for e in events]
     raw = [scores[a:b].max() for a, b in zip(lengths, lengths[1:], strict=False)]
     assert [e.score for e in events] == pytest.approx(raw, rel=1e-5)
