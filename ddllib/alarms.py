@@ -76,6 +76,7 @@ class Alarms:
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
         self._trace: deque = deque(maxlen=max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
+        self._scene: str | None = None  # the clip of which the drift is
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
         self._kept = 0.0  # seconds up to which it is on the disk
@@ -112,8 +113,8 @@ class Alarms:
             self._blurred = 0  # the footage begins here, and so did the filter before
         if is_gap(self._last, now, self.gap_s):
             self.interrupt()
+        mark = self._watch_scene(scored, seconds)
         self._last = now
-        mark = self._watch_scene(scored)
         self._waiting.append((scored, seconds, mark))
         value = self.smooth.push(scored.score) if self.smooth else scored.score
         if value is not None:
@@ -151,12 +152,14 @@ class Alarms:
         self._waiting.clear()
         self._frames.clear()
         self._trace.clear()
-        if self.drift:
-            self.drift.reset()
 
-    def _watch_scene(self, scored) -> str:
+    def _watch_scene(self, scored, seconds: float) -> str:
         if not self.drift:
             return ""
+        if self._last is None:  # behind a gap: a camera that is back, or another clip
+            before, self._scene = self._scene, self._clip_at(seconds)
+            if self._scene != before:
+                self.drift.reset()
         begun = self.drift.push(scored.frame, scored.score)
         if begun:
             self.tell(f"the scene has changed at frame {scored.index}: {begun.sentence}")
@@ -242,6 +245,10 @@ class Alarms:
     def _goes_on(self, event: Event) -> bool:
         """Whether an event is one that was known before, or its continuation."""
         return self._known is not None and event.start <= self._known.end
+
+    def _clip_at(self, seconds: float) -> str | None:
+        place = self.where(seconds) if self.where else None
+        return place[0] if place else None
 
     def _placed(self, event: Event) -> Event:
         place = self.where(event.start_s) if self.where else None

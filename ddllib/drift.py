@@ -94,7 +94,11 @@ class DriftMonitor:
         return self._look()
 
     def reset(self) -> None:
-        """The footage was interrupted: forget the last seconds; the reference is kept."""
+        """Other footage comes: forget the last seconds and what was told; the reference is kept.
+
+        Where the same camera was interrupted there is nothing to forget.
+        """
+        self.drift, self._steady_s = None, self._seconds
         self._pictures.clear()
         self._scores.clear()
         self._second.clear()

@@ -11,7 +11,7 @@ import pytest
 from data_prep.sources import open_source
 from ddllib import alarms
 from ddllib.alarms import Alarms
-from ddllib.drift import Drift
+from ddllib.drift import Drift, DriftMonitor
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.events import Event, joined, read_events
@@ -287,6 +287,41 @@ def test_while_the_scene_has_changed_events_are_marked_and_it_is_told_once(tmp_p
     assert read_events(tmp_path)[0][0].drift == "moved"
     assert lines[0] == "the scene has changed at frame 63: the camera was nudged"
     assert lines[1].endswith("(the scene has changed: moved)") and len(lines) == 2
+
+
+def drifts(tmp_path, gains, where=None):
+    """What is told of a frame a second, each so bright, after every tenth of them a long gap."""
+    still = np.random.default_rng(0).integers(60, 180, (SIDE, SIDE))
+    listener = Alarms(
+        LEVEL,
+        tmp_path,
+        1.0,
+        PATCH,
+        drift=DriftMonitor(1.0, still.astype(np.float32)),
+        where=where,
+        tell=(lines := []).append,
+    )
+    marks = []
+    for k, gain in enumerate(gains):
+        frame = (gain * still).astype(np.uint8)[None]
+        now = Scored(k, 0.1, np.zeros((SIDE, SIDE), np.float32), frame, frame)
+        listener(now, k + 100.0 * (k // 10))
+        marks.append(listener.drift.drift is not None)
+    return lines, marks
+
+
+def test_a_changed_scene_is_told_though_the_stream_breaks_off_again_and_again(tmp_path):
+    lines, marks = drifts(tmp_path, [1.0] * 20 + [0.5] * 20)
+    assert len(lines) == 1 and "times darker" in lines[0]
+    assert marks.index(True) < 35 and all(marks[35:])
+
+
+def test_another_clip_is_another_scene(tmp_path):
+    def where(seconds):
+        return ("monday", seconds) if seconds < 330 else ("tuesday", seconds - 330)
+
+    lines, marks = drifts(tmp_path, [0.5] * 30 + [1.0] * 30, where)
+    assert len(lines) == 1 and marks[29] and not any(marks[30:])
 
 
 def test_a_folder_is_gone_on_with(tmp_path):
