@@ -25,6 +25,7 @@ from ddllib.events import (
     joined,
     longest_gap,
     patch_means,
+    region,
     when,
 )
 from ddllib.evidence import Evidence
@@ -80,6 +81,7 @@ class Alarms:
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
         self._kept = 0.0  # seconds up to which it is on the disk
+        self._shown: int | None = None  # the peak of which there is evidence
         self._clip: _Clip | None = None
         self._known: Event | None = None  # of an earlier part of this watch, its last one
         self._blurred = 0  # frames heard again whose filtered score lacks those before them
@@ -173,11 +175,11 @@ class Alarms:
         if ended:
             self._record(ended)
         self._film(scored)
-        self._tell_at_once()
-        self._close_known(scored.index)
         started = self.detector.started
         if started and started.peak == scored.index:
             self._peak = scored
+        self._tell_at_once()
+        self._close_known(scored.index)
 
     def _close_known(self, index: int) -> None:
         """What was running when the watch ended, and is not any more, is over."""
@@ -188,22 +190,36 @@ class Alarms:
                 self.file.amend(self._known)
 
     def _tell_at_once(self) -> None:
-        """An alarm that is told when it is over comes too late; its row and pictures can wait."""
+        """An alarm that is told when it is over comes too late, or never: a process is killed.
+
+        Now and then what is known of the event is kept, its evidence whenever there is a new peak.
+        """
         running = self.detector.running
         if not running:
             return
-        if self._goes_on(running):  # its row is there
-            if running.end_s - max(self._kept, self._known.end_s) >= KEEP_S:
-                self._kept = running.end_s
-                self.file.amend(replace(joined(self._known, running), open=True))
-        elif running.start != self._told:
-            self._told, self._kept = running.start, running.end_s
-            running = self._placed(running)
-            self.file.begin(running)
+        known = self._known if self._goes_on(running) else None
+        begins = not known and running.start != self._told
+        kept = max(self._kept, known.end_s) if known else self._kept
+        if not begins and running.end_s - kept < KEEP_S:
+            return
+        self._kept = running.end_s
+        running = replace(self._placed(running), box=region(self._peak.map, self.patch))
+        if known:  # its row is there
+            whole = replace(joined(known, running), open=True)
+            if known.box is None or whole.peak == running.peak:
+                self._show(self.file.count, running)
+            self.file.amend(whole)
+            return
+        self._show(self.file.count + 1, running)
+        self.file.begin(running)
+        if begins:
+            self._told = running.start
             self.tell(f"event {self.file.count + 1} runs since {when(running, end=False)}")
-        elif running.end_s - self._kept >= KEEP_S:
-            self._kept = running.end_s
-            self.file.begin(self._placed(running))
+
+    def _show(self, number: int, running: Event) -> None:
+        if self._shown != running.peak:
+            self._shown = running.peak
+            self._leave_evidence(number, running)
 
     def _film(self, scored) -> None:
         started = self.detector.started

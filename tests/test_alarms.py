@@ -15,6 +15,7 @@ from ddllib.drift import Drift, DriftMonitor
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.events import Event, joined, read_events
+from ddllib.evidence import read_evidence
 from ddllib.pictures import open_video
 from ddllib.streaming import RunningMedian
 from ddllib.thresholds import Threshold
@@ -157,6 +158,23 @@ def test_a_peak_that_has_lost_its_place_keeps_its_score():
     event = joined(earlier, later)
     assert (event.peak, event.score, event.box) == (40, 0.9, later.box)
     assert (event.start, event.end, event.open) == (30, 60, False)
+
+
+def test_an_event_during_which_a_live_watch_was_killed_has_its_picture(tmp_path, monkeypatch):
+    left, leave = [], alarms.Evidence.leave
+    monkeypatch.setattr(
+        alarms.Evidence, "leave", lambda self, *rest: (left.append(rest[1]), leave(self, *rest))
+    )
+    scores = [0.1] * 30 + [0.6] * 20 + [0.9] * 200
+    watched(tmp_path, scores, ends=False)
+    assert left == [1, 1]  # as it began, and with its new peak
+    Alarms(LEVEL, tmp_path, RATE, PATCH)  # the next watch
+    ((event,), _) = read_events(tmp_path)
+    assert event.open and (event.peak, event.score) == (50, 0.9) and event.box
+    evidence = read_evidence(tmp_path, 1)
+    assert evidence.frame[0, 0, 0] == 50 and (tmp_path / "0001.jpg").is_file()
+    heard_again(tmp_path, [*scores, *[1.2] * 10, *[0.1] * 30], 240)
+    assert left == [1, 1, 1, 1] and read_evidence(tmp_path, 1).frame[0, 0, 0] == 250 % 200
 
 
 def test_a_new_event_after_going_on_has_its_own_number(tmp_path):
