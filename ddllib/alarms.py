@@ -93,6 +93,10 @@ class Alarms:
             self.detector.runs_until = self._known.end
         self._blurred = self._delay
 
+    def begin_anew(self) -> Path | None:
+        """A recording is watched from its beginning: events that are there would be found again."""
+        return self.file.set_aside()
+
     @property
     def resumes(self) -> bool:
         """Whether the folder's events are those of an earlier part of this watch."""

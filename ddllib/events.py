@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -346,6 +348,29 @@ class EventFile:
         if not known or known.start_s != event.start_s:
             self.append(replace(event, open=True))
         self._begun.unlink(missing_ok=True)
+
+    def set_aside(self) -> Path | None:
+        """Move all events, and what each has left, into a folder beside them; returns it.
+
+        None where there is no event. The file then is as if it were new.
+        """
+        if not self.count:
+            return None
+        folder = self.path.parent
+        place = folder / time.strftime("earlier-%Y-%m-%d-%H%M%S")
+        while place.exists():
+            place = place.with_name(f"{place.name}-again")
+        with disk_faults(place):
+            place.mkdir()
+            for path in sorted(folder.iterdir()):
+                number = re.match(r"(\d{4,})[-.]", path.name)
+                if path.name == "index.html" or (number and int(number[1]) <= self.count):
+                    os.replace(path, place / path.name)
+            described = self.path.with_suffix(".json").read_bytes()
+            (place / "events.json").write_bytes(described)
+            os.replace(self.path, place / self.path.name)
+        self.count = self._mended()
+        return place
 
     def append(self, event: Event) -> int:
         """Write one event; returns its number, from 1."""

@@ -88,7 +88,8 @@ def watch(
     C x H x W at the model's working size), ``gap`` and ``read_s``. Each scored frame is first
     appended to ``<folder>/scores.csv``, then handed to every listener as ``listener(scored,
     time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
-    ``interrupt`` is told of gaps by it, and one with ``go_on`` that a recording is gone on with.
+    ``interrupt`` is told of gaps by it, one with ``go_on`` that a recording is gone on with, and
+    one with ``begin_anew`` that it is not: then it answers where it has put what was there, if any.
     About every ``every`` seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it
     cleanly: every answer that can still be given is written. A recording that was watched into the
     folder before, by the same model with the same kinds of listeners, is gone on with behind its
@@ -112,6 +113,12 @@ def _watch(
             tell(f"{_name(source)}: frames up to {behind} were scored before; going on behind them")
             for listener in listeners:
                 getattr(listener, "go_on", lambda: None)()
+        elif getattr(source, "identity", None) is not None:  # all of it is heard from the first
+            places = [getattr(one, "begin_anew", lambda: None)() for one in listeners]
+            for place in filter(None, places):
+                tell(
+                    f"{_name(source)}: begins anew; events of an earlier watch are kept in {place}"
+                )
         try:
             watched = _Loop(source, scorer, table, listeners, behind).run(every, tell, stop)
         finally:

@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest_footage import write_video
 from conftest_server import camera, pictures
+from test_alarms import LEVEL
 from test_scoring import a_clip, a_model
 
 from data_prep.sources import Frame, open_source
 from ddllib import DDLError, StreamScorer, score_clip
 from ddllib import settings as settings_module
+from ddllib.alarms import Alarms
 from ddllib.checkpoints import identity
+from ddllib.event_page import write_page
+from ddllib.events import read_events
 from ddllib.score_table import HEADER, mend, read_scores
 from ddllib.settings import ROOT
 from ddllib.training import fit, load_run
@@ -156,6 +161,28 @@ def test_who_lags_behind_hears_the_last_frames_again_and_the_table_holds_each_on
     again = [score for _, score in heard[12:]]  # the first one by a whole window, too
     assert np.allclose(again, score_clip(model, clip, PATCH)[8:], atol=1e-5)
     assert read_scores(tmp_path)["frame"].tolist() == list(range(20))
+
+
+def test_a_recording_begun_anew_lists_no_event_twice_and_keeps_the_earlier_ones(tmp_path):
+    model, clip, told = a_model(), a_clip(frames=12), []
+
+    def seen(*identity):
+        alarms = Alarms(replace(LEVEL, value=0.0, release=0.0), tmp_path, 10.0, PATCH, tell=str)
+        source, scorer = Again(frames_of(clip), identity or None), StreamScorer(model, PATCH)
+        watch(source, scorer, tmp_path, [alarms], tell=told.append)
+        alarms.close()
+        write_page(tmp_path)
+        return len(read_events(tmp_path)[0])
+
+    assert [seen("b"), seen("b"), seen("a", "b"), seen("a", "b")] == [1, 1, 1, 1]
+    (earlier,) = tmp_path.glob("earlier-*")
+    assert len(read_events(earlier)[0]) == 1
+    for folder in (tmp_path, earlier):
+        assert {"0001.jpg", "0001.npz", "index.html"} <= {path.name for path in folder.iterdir()}
+    assert [line for line in told if "earlier" in line] == [
+        f"again: begins anew; events of an earlier watch are kept in {earlier}"
+    ]
+    assert seen() == 2  # what has no identity, such as a live source, adds to what is there
 
 
 def test_a_table_removed_is_begun_anew_and_gone_on_with(tmp_path):
