@@ -47,7 +47,8 @@ class Alarms:
     ``smooth`` is the filter over time that the threshold was chosen with, such as
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
     has changed; ``where`` gives the clip that a time lies in (``data_prep.sources``). ``tell`` is
-    called with one line for each event and each drift.
+    called with one line for each event and each drift, ``on_event`` with the number of each event
+    that has ended, its evidence left; its clip is whole a little later.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Alarms:
         facts: Mapping | None = None,
         where: Callable[[float], tuple[str, float] | None] | None = None,
         tell: Callable[[str], None] = print,
+        on_event: Callable[[int], None] = lambda number: None,
     ):
         self.folder, self.frame_rate, self.patch = Path(folder), frame_rate, patch
         self.smooth, self.drift, self.where, self.tell = smooth, drift, where, tell
+        self.on_event = on_event
         self.gap_s = longest_gap(frame_rate)
         self.detector = EventDetector(
             threshold.value, threshold.release, least_s, patch, self.gap_s
@@ -191,7 +194,7 @@ class Alarms:
         if known and known.open and index > known.end:
             if not (started and self._goes_on(started)):
                 self._known = replace(known, open=False)
-                self.file.amend(self._known)
+                self.on_event(self.file.amend(self._known))
 
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late, or never: a process is killed.
@@ -261,6 +264,7 @@ class Alarms:
             self._leave_evidence(number, event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
+        self.on_event(number)
 
     def _goes_on(self, event: Event) -> bool:
         """Whether an event is one that was known before, or its continuation."""

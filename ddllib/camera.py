@@ -114,10 +114,12 @@ def alarms(
     folder: Path | str,
     tell: Callable[[str], None] = print,
     where: Callable[[float], tuple[str, float] | None] | None = None,
+    on_event: Callable[[int], None] = lambda number: None,
 ) -> Alarms:
     """What listens to a watch and leaves its events in ``folder``, filtered as the threshold was.
 
-    ``where`` is the source's, to tell in which of several clips an event lies.
+    ``where`` is the source's, to tell in which of several clips an event lies; ``on_event`` is
+    called with the number of each that has ended.
     A change of the scene is judged by the background of the training footage.
     """
     from data_prep.sources import shown
@@ -131,7 +133,7 @@ def alarms(
     drift = DriftMonitor(rate, background(frames), chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
-    options = {"facts": facts, "where": where, "tell": tell}
+    options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event}
     return Alarms(chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, **options)
 
 

@@ -23,6 +23,7 @@ from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.files import disk_faults
+from ddllib.on_event import OnEvent
 from ddllib.score_table import NAME, SOURCE, Table, scored_before
 from ddllib.settings import Settings, load_profile
 from ddllib.stopping import Stop, stop_between_steps
@@ -273,6 +274,8 @@ def _parser() -> argparse.ArgumentParser:
     video = "also a video of all that is watched, with error maps and scores"
     parser.add_argument("--video", action="store_true", help=video)
     mask = "an image, white where nothing counts, or boxes: [[0, 0, 0.5, 0.2]], from 0 to 1; none"
+    command = "is run as CMD FOLDER NUMBER for each event that has ended"
+    parser.add_argument("--on-event", metavar="CMD", help=command)
     parser.add_argument("--ignore", help=f"{mask} (default: the profile's)")
     parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
@@ -291,6 +294,9 @@ def _status(watched: Watched) -> int:
 def _watch_by(given: argparse.Namespace) -> int:
     if given.no_alarms and given.video:
         raise DDLError("--video marks what is above the threshold; leave --no-alarms out for it")
+    if given.no_alarms and given.on_event:
+        raise DDLError("--on-event runs when an event has ended; leave --no-alarms out for it")
+    hook = OnEvent(given.on_event, given.to) if given.on_event else None
     # Here alone the library needs what reads footage.
     from data_prep.sources import open_source
     from ddllib import camera
@@ -328,7 +334,11 @@ def _watch_by(given: argparse.Namespace) -> int:
             )
         settings = replace(settings, frame_rate=rate)
         with ExitStack() as after:
-            alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
+            options = {"where": source.where}
+            if hook:
+                options["on_event"] = hook
+                after.callback(hook.close)
+            alarms = camera.alarms(settings, data, chosen, given.to, **options)
             after.callback(_leave_page, given.to)
             after.callback(alarms.close)
             listeners: list = [alarms, _Page(alarms)]

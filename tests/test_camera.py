@@ -1,6 +1,8 @@
 """From footage to alarms: the whole way of one's own camera, and what stops it."""
 
 import json
+import shlex
+import sys
 from dataclasses import replace
 
 import cv2
@@ -43,7 +45,9 @@ def walkway(tmp_path_factory):
 def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
     given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600", "--video"]) == 0
+    code = "import sys; open(sys.argv[1] + '/ran-' + sys.argv[2], 'w')"
+    command = shlex.join([sys.executable, "-c", code])
+    assert main([*given, "--alarms", "600", "--video", "--on-event", command]) == 0
     told = capsys.readouterr().out
     assert "threshold" in told and "alarms per hour" in told and "event 1: " in told
     scores, (events, facts) = read_scores(tmp_path), read_events(tmp_path)
@@ -57,6 +61,8 @@ def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     assert {".jpg", ".npz"} <= {p.suffix for p in tmp_path.glob(f"{number}.*")}
     assert number in (tmp_path / "index.html").read_text()
     assert len(list(tmp_path.glob("annotated-*"))) == 1 and "the video" in told
+    ran = {path.name for path in tmp_path.glob("ran-*")}
+    assert ran == {f"ran-{n}" for n in range(1, len(events) + 1)}
 
 
 def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, capsys):
@@ -70,6 +76,8 @@ def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, 
     assert left == {"running.json"}
     assert main([*given, "--no-alarms", "--video"]) == 1
     assert "--video marks what is above the threshold" in capsys.readouterr().err
+    assert main([*given, "--no-alarms", "--on-event", "true"]) == 1
+    assert "--on-event runs when an event has ended" in capsys.readouterr().err
 
 
 def test_another_rate_is_that_of_the_alarms_too(walkway, tmp_path, capsys):

@@ -19,6 +19,7 @@ from ddllib.event_page import events_page, write_page
 from ddllib.events import Event, find_events, read_events
 from ddllib.marking import mark_normal
 from ddllib.pictures import open_video
+from ddllib.streaming import RunningMedian
 from ddllib.thresholds import Threshold
 
 SCORES = QUIET + LOUD + QUIET + LOUD + QUIET
@@ -193,7 +194,11 @@ def test_a_page_needs_no_threshold(folder, tmp_path, facts):
 
 def test_a_page_without_events_says_what_was_asked_for(tmp_path):
     watched(tmp_path, QUIET)
-    assert "No events above a score of 0.5" in write_page(tmp_path).read_text()
+    assert "No events above a score of 0.5 (raw scores)." in write_page(tmp_path).read_text()
+    watched(tmp_path / "smooth", SCORES, smooth=RunningMedian(), facts={"source": "<a>.mp4"})
+    page = write_page(tmp_path / "smooth").read_text()
+    asked = "of &lt;a&gt;.mp4 above a score of 0.5 (scores filtered by a running median)"
+    assert asked in page
 
 
 def test_the_page_in_a_folder_hides_no_event(tmp_path):
