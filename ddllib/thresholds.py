@@ -61,7 +61,7 @@ class Threshold:
     def __str__(self) -> str:
         scale, unit = (100, "% of frames") if self.unit == "share of frames" else (1, self.unit)
         unit = "alarm per hour" if (unit, self.rate) == ("alarms per hour", 1) else unit
-        low, rate, high = (f"{scale * v:.3g}" for v in (self.low, self.rate, self.high))
+        low, rate, high = (_rounded(scale * v, 3) for v in (self.low, self.rate, self.high))
         return (
             f"threshold {self.value:.4g}: {rate} {unit}; "
             f"over {self.over:.3g} h of normal footage between {low} and {high}"
@@ -220,9 +220,9 @@ def _warning(held: float, seconds: float, parts: int, method: Method) -> str | N
     return None
 
 
-def _rounded(value: float) -> str:
-    """To two digits, never as a power of ten."""
-    return f"{float(f'{value:.2g}'):,.10g}"
+def _rounded(value: float, digits: int = 2) -> str:
+    """To so many digits, never as a power of ten."""
+    return f"{float(f'{value:.{digits}g}'):,.10g}"
 
 
 def autocorrelation_time(clips: list[np.ndarray]) -> float:
