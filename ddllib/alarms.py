@@ -25,6 +25,7 @@ from ddllib.events import (
     joined,
     longest_gap,
     patch_means,
+    region,
     when,
 )
 from ddllib.evidence import Evidence
@@ -46,7 +47,8 @@ class Alarms:
     ``smooth`` is the filter over time that the threshold was chosen with, such as
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
     has changed; ``where`` gives the clip that a time lies in (``data_prep.sources``). ``tell`` is
-    called with one line for each event and each drift.
+    called with one line for each event and each drift, ``on_event`` with the number of each event
+    that has ended, its evidence left; its clip is whole a little later.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class Alarms:
         facts: Mapping | None = None,
         where: Callable[[float], tuple[str, float] | None] | None = None,
         tell: Callable[[str], None] = print,
+        on_event: Callable[[int], None] = lambda number: None,
     ):
         self.folder, self.frame_rate, self.patch = Path(folder), frame_rate, patch
         self.smooth, self.drift, self.where, self.tell = smooth, drift, where, tell
+        self.on_event = on_event
         self.gap_s = longest_gap(frame_rate)
         self.detector = EventDetector(
             threshold.value, threshold.release, least_s, patch, self.gap_s
@@ -76,15 +80,25 @@ class Alarms:
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
         self._trace: deque = deque(maxlen=max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
+        self._scene: str | None = None  # the clip of which the drift is
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
         self._kept = 0.0  # seconds up to which it is on the disk
+        self._shown: int | None = None  # the peak of which there is evidence
         self._clip: _Clip | None = None
         self._known: Event | None = None  # of an earlier part of this watch, its last one
+        self._blurred = 0  # frames heard again whose filtered score lacks those before them
 
     def go_on(self) -> None:
         """A recording is watched further: its newest frames are heard again, its events not."""
         self._known = self.file.last()
+        if self._known:
+            self.detector.runs_until = self._known.end
+        self._blurred = self._delay
+
+    def begin_anew(self) -> Path | None:
+        """A recording is watched from its beginning: events that are there would be found again."""
+        return self.file.set_aside()
 
     @property
     def resumes(self) -> bool:
@@ -94,20 +108,26 @@ class Alarms:
     @property
     def lag(self) -> int:
         """Frames that a killed process may have scored without their event being on the disk."""
-        waiting = self.smooth.delay if hasattr(self.smooth, "delay") else 0
+        waiting = 2 * self._delay  # those without a filtered score, and those that it begins with
         return waiting + math.ceil((self.detector.least_s + KEEP_S) * self.frame_rate) + 1
+
+    @property
+    def _delay(self) -> int:
+        return getattr(self.smooth, "delay", 0)
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""
         now = (scored.index, seconds)
+        if scored.index == 0:
+            self._blurred = 0  # the footage begins here, and so did the filter before
         if is_gap(self._last, now, self.gap_s):
             self.interrupt()
+        mark = self._watch_scene(scored, seconds)
         self._last = now
-        mark = self._watch_scene(scored)
         self._waiting.append((scored, seconds, mark))
         value = self.smooth.push(scored.score) if self.smooth else scored.score
         if value is not None:
-            self._judge(*self._waiting.popleft(), value)
+            self._take(value)
 
     def interrupt(self) -> None:
         """The footage has a gap here: what runs ends, what waits is judged first."""
@@ -123,21 +143,32 @@ class Alarms:
 
     def _flush(self) -> None:
         for value in self.smooth.finish() if self.smooth else ():
-            self._judge(*self._waiting.popleft(), value)
+            self._take(value)
+
+    def _take(self, value: float) -> None:
+        """The oldest waiting frame has its filtered score."""
+        waited = self._waiting.popleft()
+        if self._blurred:
+            self._blurred -= 1
+        else:
+            self._judge(*waited, value)
 
     def _forget(self) -> None:
+        self._blurred = 0
         if self._clip:
             self._clip.finish()
         self._clip, self._peak, self._last = None, None, None
         self._waiting.clear()
         self._frames.clear()
         self._trace.clear()
-        if self.drift:
-            self.drift.reset()
 
-    def _watch_scene(self, scored) -> str:
+    def _watch_scene(self, scored, seconds: float) -> str:
         if not self.drift:
             return ""
+        if self._last is None:  # behind a gap: a camera that is back, or another clip
+            before, self._scene = self._scene, self._clip_at(seconds)
+            if self._scene != before:
+                self.drift.reset()
         begun = self.drift.push(scored.frame, scored.score)
         if begun:
             self.tell(f"the scene has changed at frame {scored.index}: {begun.sentence}")
@@ -151,28 +182,51 @@ class Alarms:
         if ended:
             self._record(ended)
         self._film(scored)
-        self._tell_at_once()
         started = self.detector.started
         if started and started.peak == scored.index:
             self._peak = scored
+        self._tell_at_once()
+        self._close_known(scored.index)
+
+    def _close_known(self, index: int) -> None:
+        """What was running when the watch ended, and is not any more, is over."""
+        known, started = self._known, self.detector.started
+        if known and known.open and index > known.end:
+            if not (started and self._goes_on(started)):
+                self._known = replace(known, open=False)
+                self.on_event(self.file.amend(self._known))
 
     def _tell_at_once(self) -> None:
-        """An alarm that is told when it is over comes too late; its row and pictures can wait."""
+        """An alarm that is told when it is over comes too late, or never: a process is killed.
+
+        Now and then what is known of the event is kept, its evidence whenever there is a new peak.
+        """
         running = self.detector.running
         if not running:
             return
-        if self._goes_on(running):  # its row is there
-            if running.end_s - max(self._kept, self._known.end_s) >= KEEP_S:
-                self._kept = running.end_s
-                self.file.amend(replace(joined(self._known, running), open=True))
-        elif running.start != self._told:
-            self._told, self._kept = running.start, running.end_s
-            running = self._placed(running)
-            self.file.begin(running)
+        known = self._known if self._goes_on(running) else None
+        begins = not known and running.start != self._told
+        kept = max(self._kept, known.end_s) if known else self._kept
+        if not begins and running.end_s - kept < KEEP_S:
+            return
+        self._kept = running.end_s
+        running = replace(self._placed(running), box=region(self._peak.map, self.patch))
+        if known:  # its row is there
+            whole = replace(joined(known, running), open=True)
+            if known.box is None or whole.peak == running.peak:
+                self._show(self.file.count, running)
+            self.file.amend(whole)
+            return
+        self._show(self.file.count + 1, running)
+        self.file.begin(running)
+        if begins:
+            self._told = running.start
             self.tell(f"event {self.file.count + 1} runs since {when(running, end=False)}")
-        elif running.end_s - self._kept >= KEEP_S:
-            self._kept = running.end_s
-            self.file.begin(self._placed(running))
+
+    def _show(self, number: int, running: Event) -> None:
+        if self._shown != running.peak:
+            self._shown = running.peak
+            self._leave_evidence(number, running)
 
     def _film(self, scored) -> None:
         started = self.detector.started
@@ -198,8 +252,9 @@ class Alarms:
         if self._goes_on(event):
             if event.end <= self._known.end:
                 return  # heard again, no more
-            clearer = self._known.box is None or event.score > self._known.score
-            event = self._known = joined(self._known, event)
+            whole = joined(self._known, event)
+            clearer = self._known.box is None or whole.peak == event.peak
+            event = self._known = whole
             number = self.file.amend(event)
         else:
             number = self.file.append(event)
@@ -209,10 +264,15 @@ class Alarms:
             self._leave_evidence(number, event)
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
+        self.on_event(number)
 
     def _goes_on(self, event: Event) -> bool:
         """Whether an event is one that was known before, or its continuation."""
         return self._known is not None and event.start <= self._known.end
+
+    def _clip_at(self, seconds: float) -> str | None:
+        place = self.where(seconds) if self.where else None
+        return place[0] if place else None
 
     def _placed(self, event: Event) -> Event:
         place = self.where(event.start_s) if self.where else None

@@ -21,7 +21,7 @@ from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
 from ddllib.reading import read_array
 from ddllib.scoring import score_clip
-from ddllib.settings import Settings
+from ddllib.settings import Settings, find_path
 from ddllib.streaming import RunningMedian, StreamScorer
 from ddllib.thresholds import Threshold, choose_threshold
 from ddllib.training import Run
@@ -30,6 +30,7 @@ LEAST_S = 0.5  # seconds that an event lasts at least
 MINUTE = 750  # frames of the generated walkway
 MINUTES = 4  # of it that a threshold is chosen by
 BACKGROUND = 60  # frames, drawn evenly from all clips
+LIVE_MINUTES = 10.0  # of a live source in a chapter, which is to be a page some time
 PROTOCOLS = ("raw", "median")  # what can be done to scores while they come
 
 
@@ -113,10 +114,12 @@ def alarms(
     folder: Path | str,
     tell: Callable[[str], None] = print,
     where: Callable[[float], tuple[str, float] | None] | None = None,
+    on_event: Callable[[int], None] = lambda number: None,
 ) -> Alarms:
     """What listens to a watch and leaves its events in ``folder``, filtered as the threshold was.
 
-    ``where`` is the source's, to tell in which of several clips an event lies.
+    ``where`` is the source's, to tell in which of several clips an event lies; ``on_event`` is
+    called with the number of each that has ended.
     A change of the scene is judged by the background of the training footage.
     """
     from data_prep.sources import shown
@@ -126,10 +129,11 @@ def alarms(
     each = max(BACKGROUND // len(clips), 1)
     frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
     smooth = RunningMedian() if settings.protocol == "median" else None
-    drift = DriftMonitor(rate, background(frames), high=chosen.release)
+    ignore = load_ignore(settings.ignore, data.size)
+    drift = DriftMonitor(rate, background(frames), chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
-    options = {"facts": facts, "where": where, "tell": tell}
+    options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event}
     return Alarms(chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, **options)
 
 
@@ -138,23 +142,35 @@ def watch_folder(settings: Settings) -> Path:
     return settings.record_folder / "watched" / time.strftime("%Y-%m-%d-%H%M%S")
 
 
-def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds and filtered scores, N each, of a watched table (``watch.read_scores``).
+def minutes_to_watch(settings: Settings, source) -> float | None:
+    """After how many minutes a chapter ends its watch; None is when the source ends.
+
+    A source that nobody can watch again (no ``identity``: a webcam, an address) may never end.
+    """
+    if settings.watch_minutes is None and source.identity is None:
+        return LIVE_MINUTES
+    return settings.watch_minutes
+
+
+def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seconds, filtered scores and segments, N each, of a table (``score_table.read_scores``).
 
     No filter reaches over the end of a segment.
     """
     parts = [part["score"].to_numpy() for _, part in table.groupby("segment")]
     scores = np.concatenate([apply_protocol(part, protocol) for part in parts] or [np.zeros(0)])
-    return table["time_s"].to_numpy(), scores
+    return table["time_s"].to_numpy(), scores, table["segment"].to_numpy()
 
 
 def to_watch(settings: Settings) -> str:
     """What is watched: ``settings.watch``, else the test clips beside the training footage.
 
-    Raises ``DDLError`` where there is neither.
+    A path counts from the project's root or is near the data (``settings.find_path``), wherever the
+    chapter runs. Raises ``DDLError`` where there is neither.
     """
     if settings.watch:
-        return settings.watch
+        address = settings.watch.isdecimal() or "://" in settings.watch
+        return settings.watch if address else str(find_path(settings.watch))
     footage = road.footage(settings)
     for place in (footage / "testing" / "frames", footage / "testing"):
         if place.is_dir():

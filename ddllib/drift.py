@@ -25,6 +25,7 @@ LIGHT = 1.2  # times brighter, or darker
 DIFFERENT = 30  # grey levels by which a pixel of the background is another, light set aside
 REPLACED = 0.1  # share of such pixels
 GRADUAL_S = 20  # seconds from half the limit to the limit, from which on light changes gradually
+FADE = 9  # pixels over which the picture fades beside what is ignored
 BACK = 0.7  # of a limit: below it a drift is over
 
 
@@ -54,14 +55,20 @@ class DriftMonitor:
     ``reference`` is the ``background`` of footage that the model knows, H x W; without one the
     first ``SAMPLES`` seconds are taken for it. ``high`` is a level below which scores fall again
     and again when all is well, such as a threshold's release; None watches the picture alone.
+    Pixels marked in ``ignore``, H x W, are not compared.
     """
 
     def __init__(
-        self, frame_rate: float, reference: np.ndarray | None = None, high: float | None = None
+        self,
+        frame_rate: float,
+        reference: np.ndarray | None = None,
+        high: float | None = None,
+        ignore: np.ndarray | None = None,
     ):
         if not frame_rate > 0:
             raise DDLError(f"frame_rate is {frame_rate}; expected frames per second, above 0")
         self.frame_rate, self.reference, self.high = frame_rate, reference, high
+        self.kept = None if ignore is None else ~ignore
         self.drift: Drift | None = None
         self._count = self._seconds = 0
         self._pictures: deque[np.ndarray] = deque(maxlen=SAMPLES)
@@ -87,7 +94,11 @@ class DriftMonitor:
         return self._look()
 
     def reset(self) -> None:
-        """The footage was interrupted: forget the last seconds; the reference is kept."""
+        """Other footage comes: forget the last seconds and what was told; the reference is kept.
+
+        Where the same camera was interrupted there is nothing to forget.
+        """
+        self.drift, self._steady_s = None, self._seconds
         self._pictures.clear()
         self._scores.clear()
         self._second.clear()
@@ -118,9 +129,11 @@ class DriftMonitor:
 
     def _changed(self, now: np.ndarray, strict: float) -> tuple[str, str] | None:
         """The kind and sentence of what is beyond its limit, times ``strict``; the clearest one."""
-        right, down, alike = shift(self.reference, now)
-        gain = brightness(self.reference, now)
-        replaced = float((np.abs(now / gain - self.reference) > DIFFERENT).mean())
+        right, down, alike = shift(self.reference, now, self.kept)
+        there = slice(None) if self.kept is None else self.kept
+        gain = brightness(self.reference[there], now[there])
+        different = np.abs(now[there] / gain - self.reference[there]) > DIFFERENT
+        replaced = float(different.mean())
         if abs(np.log(gain)) < np.log(LIGHT) / 2:
             self._steady_s = self._seconds
         if alike >= ALIKE and np.hypot(right, down) > strict * MOVED:
@@ -142,15 +155,27 @@ class DriftMonitor:
         return None
 
 
-def shift(reference: np.ndarray, now: np.ndarray) -> tuple[float, float, float]:
+def shift(
+    reference: np.ndarray, now: np.ndarray, kept: np.ndarray | None = None
+) -> tuple[float, float, float]:
     """How far a background H x W moved: pixels to the right, down, and how sure that is, to 1.
 
-    Phase correlation, which a change of light does not touch.
+    Phase correlation, which a change of light does not touch. Where ``kept``, bool H x W, is False,
+    nothing is looked at.
     """
+    if kept is not None:
+        reference, now = _faded(reference, kept), _faded(now, kept)
     window = cv2.createHanningWindow(now.shape[::-1], cv2.CV_32F)
     # OpenCV multiplies what it is given by the window, in place.
     (right, down), alike = cv2.phaseCorrelate(reference.copy(), now.copy(), window)
     return right, down, alike
+
+
+def _faded(picture: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Nought where pixels are not kept, and little beside them: a hard edge would stand still."""
+    square = np.ones((FADE, FADE), np.uint8)
+    weights = cv2.blur(cv2.erode(kept.astype(np.uint8), square).astype(np.float32), (FADE, FADE))
+    return (picture - picture[kept].mean()) * np.where(kept, weights, 0)
 
 
 def brightness(reference: np.ndarray, now: np.ndarray) -> float:

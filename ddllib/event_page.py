@@ -19,6 +19,7 @@ _STYLE = """
 .ddl-event figure.wide img { height: auto; background: #fafafa; }
 .ddl-event figcaption { font-size: 85%; }
 """
+FILTERS = {"none": "raw scores", "RunningMedian": "scores filtered by a running median"}
 _IMAGE = '<img src="{}" loading="lazy" alt="">'
 _VIDEO = '<video src="{}" preload="metadata" controls muted loop></video>'
 _MEDIA = (  # a file's suffix, its kind, how it is shown, and what is told of it
@@ -75,10 +76,12 @@ def _level(facts: Mapping) -> float | None:
 
 
 def _why(facts: Mapping) -> str:
-    """By what footage and which threshold there are events, as far as it is known."""
-    source, value = facts.get("source"), _level(facts)
-    of = f" of {html.escape(str(source))}" if source else ""
-    return of + (f" above a score of {value:.4g}" if value else "")
+    """Of what footage, by which threshold and filter there are events, as far as it is known."""
+    source, value, smooth = facts.get("source"), _level(facts), facts.get("filter")
+    of = f" of {source}" if source else ""
+    above = f" above a score of {value:.4g}" if value else ""
+    filtered = f" ({FILTERS.get(str(smooth), smooth)})" if smooth else ""
+    return html.escape(of + above + filtered)
 
 
 def _card(

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -54,12 +56,15 @@ class Event:
 def joined(earlier: Event, later: Event) -> Event:
     """One event of two that overlap, as when a watch heard the end of the earlier one again.
 
-    The peak is that of the higher score; where a kill left the earlier one without its evidence,
-    and so without a box, that of the later.
+    The peak is that of the higher score, but of frames heard again the later one knows better: the
+    earlier watch may have ended there. Where a kill left the earlier one without its evidence, and
+    so without a box, the later one's box stands in.
     """
     peak = max(earlier, later, key=lambda event: event.score)  # of equal ones the earlier
-    if earlier.box is None and later.box is not None:
+    if earlier.peak >= later.start:
         peak = later
+    if peak.box is None:
+        peak = replace(peak, box=later.box)
     return replace(
         peak,
         start=earlier.start,
@@ -77,8 +82,9 @@ class EventDetector:
     """Turns scores into events one frame at a time; holds one event and one error map at most.
 
     An event starts with a score above ``threshold`` and ends before the first one below
-    ``release``; what lasted less than ``least_s`` seconds is dropped. Raises ``DDLError`` where
-    the release lies above the threshold.
+    ``release``; what lasted less than ``least_s`` seconds is dropped. ``runs_until`` is the last
+    frame of an event known from before: up to it the release is enough to be within that event.
+    Raises ``DDLError`` where the release lies above the threshold.
     """
 
     def __init__(
@@ -95,7 +101,7 @@ class EventDetector:
                 "expected a release not above the threshold and a duration from 0 up"
             )
         self.threshold, self.release, self.least_s, self.patch = threshold, release, least_s, patch
-        self.gap_s = gap_s
+        self.gap_s, self.runs_until = gap_s, -1
         self._running: Event | None = None
         self._counts = False  # whether what runs has lasted long enough
         self._last: tuple[int, float] | None = None
@@ -125,6 +131,7 @@ class EventDetector:
         ``error`` is the frame's error map, H x W. ``gap_s`` seconds without a frame, frames or time
         that run backwards and a score that is not finite end an event. ``drift`` marks it.
         """
+        known = index <= self.runs_until
         gap = is_gap(self._last, (index, seconds), self.gap_s)
         ended = self.reset() if gap or not np.isfinite(score) else None
         if self._last:
@@ -134,11 +141,11 @@ class EventDetector:
             ended = self.reset(keep_time=True)
         elif self._running:
             self._extend(index, seconds, score, error, drift)
-        elif score > self.threshold:
+        elif score > self.threshold or (known and score >= self.release):
             self._running = Event(
                 seconds, seconds, seconds, index, index, index, float(score), drift=drift
             )
-            self._map, self._counts = error, False
+            self._map, self._counts = error, known
         if self._running and self._long_enough(self._running):
             self._counts = True  # for good: it may have been told
         return ended
@@ -341,6 +348,29 @@ class EventFile:
         if not known or known.start_s != event.start_s:
             self.append(replace(event, open=True))
         self._begun.unlink(missing_ok=True)
+
+    def set_aside(self) -> Path | None:
+        """Move all events, and what each has left, into a folder beside them; returns it.
+
+        None where there is no event. The file then is as if it were new.
+        """
+        if not self.count:
+            return None
+        folder = self.path.parent
+        place = folder / time.strftime("earlier-%Y-%m-%d-%H%M%S")
+        while place.exists():
+            place = place.with_name(f"{place.name}-again")
+        with disk_faults(place):
+            place.mkdir()
+            for path in sorted(folder.iterdir()):
+                number = re.match(r"(\d{4,})[-.]", path.name)
+                if path.name == "index.html" or (number and int(number[1]) <= self.count):
+                    os.replace(path, place / path.name)
+            described = self.path.with_suffix(".json").read_bytes()
+            (place / "events.json").write_bytes(described)
+            os.replace(self.path, place / self.path.name)
+        self.count = self._mended()
+        return place
 
     def append(self, event: Event) -> int:
         """Write one event; returns its number, from 1."""

@@ -11,23 +11,24 @@ from matplotlib.figure import Figure
 
 from ddllib.errors import DDLError
 from ddllib.event_figures import timeline
-from ddllib.events import Event, EventDetector, when
+from ddllib.events import Event, EventDetector, longest_gap, when
 from ddllib.thresholds import Threshold, release_of
 
 STEPS = 200
-# A watch may go on while it is looked at: the newest seconds and scores, N each.
-Read = Callable[[], tuple[np.ndarray, np.ndarray]]
+# A watch may go on while it is looked at: the newest seconds, scores and segments, N each.
+Read = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def threshold_view(read: Read, chosen: Threshold, least_s: float = 0.5):
+def threshold_view(read: Read, chosen: Threshold, frame_rate: float, least_s: float = 0.5):
     """Scores over time with their events, and in JupyterLab a slider that moves the threshold.
 
-    ``read`` gives the scores so far, already filtered; a button asks it again. Where no one can
-    move a slider, as in a bound book, the figure at the chosen threshold comes back instead.
+    ``read`` gives the scores so far, already filtered, as ``camera.filtered`` does; a button asks
+    it again. ``frame_rate`` is that of the watch. Where no one can move a slider, as in a bound
+    book, the figure at the chosen threshold comes back instead.
     """
     if not in_lab():
-        return view(*read(), chosen.value, chosen.quiet, least_s)[0]
-    return _widget(read, chosen, least_s)
+        return view(*read(), chosen.value, chosen.quiet, frame_rate, least_s)[0]
+    return _widget(read, chosen, frame_rate, least_s)
 
 
 def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
@@ -67,14 +68,20 @@ def in_lab() -> bool:
 
 
 def view(
-    seconds: np.ndarray, scores: np.ndarray, threshold: float, quiet: float, least_s: float
+    seconds: np.ndarray,
+    scores: np.ndarray,
+    segments: np.ndarray,
+    threshold: float,
+    quiet: float,
+    frame_rate: float,
+    least_s: float,
 ) -> tuple[Figure, str]:
     """The timeline at a threshold, and in one line how many events that makes.
 
     ``quiet`` is the usual score, above which the release is set (``thresholds.release_of``).
     """
     release = release_of(threshold, quiet)
-    events = events_of(seconds, scores, threshold, release, least_s)
+    events = events_of(seconds, scores, segments, threshold, release, frame_rate, least_s)
     hours = (seconds[-1] - seconds[0]) / 3600 if len(seconds) > 1 else 0
     rate = f", {len(events) / hours:.3g} an hour" if hours else ""
     told = f"{len(events)} events{rate} at threshold {threshold:.4g}"
@@ -82,20 +89,33 @@ def view(
 
 
 def events_of(
-    seconds: np.ndarray, scores: np.ndarray, threshold: float, release: float, least_s: float
+    seconds: np.ndarray,
+    scores: np.ndarray,
+    segments: np.ndarray,
+    threshold: float,
+    release: float,
+    frame_rate: float,
+    least_s: float,
 ) -> list[Event]:
-    """The events of scores N at times N in seconds, which may have gaps."""
-    detector = EventDetector(threshold, release, least_s)
-    pairs = enumerate(zip(seconds, scores, strict=True))
-    found = [detector.push(index, float(at), float(score)) for index, (at, score) in pairs]
+    """The events of scores N at times N in seconds, which may have gaps.
+
+    No event spans two ``segments``, N numbers; ``frame_rate`` says how long a gap may be.
+    """
+    detector = EventDetector(threshold, release, least_s, gap_s=longest_gap(frame_rate))
+    found, before = [], None
+    for index, (at, score, segment) in enumerate(zip(seconds, scores, segments, strict=True)):
+        if segment != before:
+            found.append(detector.reset())
+        found.append(detector.push(index, float(at), float(score)))
+        before = segment
     return [event for event in [*found, detector.close()] if event]
 
 
-def _widget(read: Read, chosen: Threshold, least_s: float):
+def _widget(read: Read, chosen: Threshold, frame_rate: float, least_s: float):
     import ipywidgets
     from IPython.display import display
 
-    _, scores = read()
+    _, scores, _ = read()
     top = max([chosen.value * 1.2, *np.asarray(scores, float)])
     slider = ipywidgets.FloatSlider(
         chosen.value,
@@ -110,7 +130,7 @@ def _widget(read: Read, chosen: Threshold, least_s: float):
     told, output = ipywidgets.Label(), ipywidgets.Output()
 
     def draw(_) -> None:
-        figure, told.value = view(*read(), slider.value, chosen.quiet, least_s)
+        figure, told.value = view(*read(), slider.value, chosen.quiet, frame_rate, least_s)
         output.clear_output(wait=True)
         with output:
             display(figure)

@@ -73,6 +73,7 @@ class Settings:
     protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
     # watching
     watch: str | None = None  # a video, a folder, a webcam's number or an address, once trained
+    watch_minutes: float | None = None  # how long; None: to the end, of a live source for a while
     alarms_per_hour: float = 120  # false ones to choose the threshold for; for a yard, one
 
     def __post_init__(self):
@@ -95,6 +96,8 @@ class Settings:
             self._check_number("frame_rate", float, least=0.1)
         self._check_number("threshold_share", float, least=0, most=1)
         self._check_number("alarms_per_hour", float, least=1e-3)
+        if self.watch_minutes is not None:
+            self._check_number("watch_minutes", float, least=1e-3, most=1e6)
         for name in ("seed", "held_out"):
             self._check_number(name, int, 0, _LARGEST)
         if not isinstance(self.compile, bool):
@@ -222,7 +225,9 @@ _CHOICES = {
     "protocol": tuple(PROTOCOLS),
 }
 # These change neither weights nor raw scores, only where they are made and what is done with them.
-AFTERWARDS = frozenset({"device", "compile", "protocol", "labelling", "watch", "alarms_per_hour"})
+AFTERWARDS = frozenset(
+    {"device", "compile", "protocol", "labelling", "watch", "watch_minutes", "alarms_per_hour"}
+)
 # Already in the run's name, or without effect on its weights.
 _NOT_IN_NAME = AFTERWARDS | {"profile", "model", "mode", "seed", "patch", "ignore"}
 

@@ -61,7 +61,7 @@ class Threshold:
     def __str__(self) -> str:
         scale, unit = (100, "% of frames") if self.unit == "share of frames" else (1, self.unit)
         unit = "alarm per hour" if (unit, self.rate) == ("alarms per hour", 1) else unit
-        low, rate, high = (f"{scale * v:.3g}" for v in (self.low, self.rate, self.high))
+        low, rate, high = (_rounded(scale * v, 3) for v in (self.low, self.rate, self.high))
         return (
             f"threshold {self.value:.4g}: {rate} {unit}; "
             f"over {self.over:.3g} h of normal footage between {low} and {high}"
@@ -135,7 +135,7 @@ def choose_threshold(
     be when watching. ``rate`` is alarms per hour, each at least ``least_s`` seconds long, or a
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
     much as was given. ``method`` None counts, and extrapolates only where there are too few alarms
-    to count.
+    to count; then the interval holds ``rate`` itself and no more alarms than an hour has room for.
     Raises ``DDLError`` for scores that are not finite, a clip without frames
     and a rate that cannot be meant.
     """
@@ -157,6 +157,8 @@ def choose_threshold(
         value = extrapolate(parts, quiet, rate, unit, frame_rate, least_s)
     future = over if unit == "alarms per hour" else over * 3600 * frame_rate
     low, high = interval(counts, rate, future)
+    if method == "extreme value" and unit == "alarms per hour":
+        low, high = min(low, rate), max(rate, min(high, _most(least_s, frame_rate)))
     return Threshold(
         value,
         release_of(value, quiet),
@@ -171,6 +173,11 @@ def choose_threshold(
         over,
         len(parts),
     )
+
+
+def _most(least_s: float, frame_rate: float) -> float:
+    """As many alarms as an hour has room for: each as short as may be, and a frame between two."""
+    return 3600 / (max(least_s, 1 / frame_rate) + 1 / frame_rate)
 
 
 def release_of(threshold: float, quiet: float) -> float:
@@ -213,9 +220,9 @@ def _warning(held: float, seconds: float, parts: int, method: Method) -> str | N
     return None
 
 
-def _rounded(value: float) -> str:
-    """To two digits, never as a power of ten."""
-    return f"{float(f'{value:.2g}'):,.10g}"
+def _rounded(value: float, digits: int = 2) -> str:
+    """To so many digits, never as a power of ten."""
+    return f"{float(f'{value:.{digits}g}'):,.10g}"
 
 
 def autocorrelation_time(clips: list[np.ndarray]) -> float:

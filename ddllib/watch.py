@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.files import disk_faults
+from ddllib.on_event import OnEvent
 from ddllib.score_table import NAME, SOURCE, Table, scored_before
+from ddllib.settings import Settings, load_profile
 from ddllib.stopping import Stop, stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
@@ -77,14 +81,16 @@ def watch(
     listeners: Iterable[Listener] = (),
     every: float = 30.0,
     tell: Callable[[str], None] = print,
+    minutes: float | None = None,
 ) -> Watched:
-    """Score a source's frames until it ends or the process is asked to stop.
+    """Score a source's frames until it ends, ``minutes`` are over or the process is asked to stop.
 
     ``source`` yields frames as ``data_prep.sources`` does: ``index``, ``time_s``, ``image`` (uint8
     C x H x W at the model's working size), ``gap`` and ``read_s``. Each scored frame is first
     appended to ``<folder>/scores.csv``, then handed to every listener as ``listener(scored,
     time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
-    ``interrupt`` is told of gaps by it, and one with ``go_on`` that a recording is gone on with.
+    ``interrupt`` is told of gaps by it, one with ``go_on`` that a recording is gone on with, and
+    one with ``begin_anew`` that it is not: then it answers where it has put what was there, if any.
     About every ``every`` seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it
     cleanly: every answer that can still be given is written. A recording that was watched into the
     folder before, by the same model with the same kinds of listeners, is gone on with behind its
@@ -93,12 +99,14 @@ def watch(
     hears that many frames again, which it may not have dealt with when the process was killed.
     """
     with claimed(Path(folder)):
-        return _watch(source, scorer, Path(folder), tuple(listeners), every, tell)
+        return _watch(source, scorer, Path(folder), tuple(listeners), every, tell, minutes)
 
 
-def _watch(source, scorer: StreamScorer, folder: Path, listeners: tuple, every, tell) -> Watched:
+def _watch(
+    source, scorer: StreamScorer, folder: Path, listeners: tuple, every, tell, minutes=None
+) -> Watched:
     end = getattr(source, "stop", lambda: None)
-    with stop_between_steps(end) as stop:
+    with stop_between_steps(end) as stop, _called_after(minutes, end) as over:
         table = Table(folder / NAME)
         goes_on = all(getattr(one, "resumes", True) for one in listeners)
         behind = scored_before(folder, _who(source, scorer, listeners), table.segment, goes_on)
@@ -106,13 +114,36 @@ def _watch(source, scorer: StreamScorer, folder: Path, listeners: tuple, every, 
             tell(f"{_name(source)}: frames up to {behind} were scored before; going on behind them")
             for listener in listeners:
                 getattr(listener, "go_on", lambda: None)()
+        elif getattr(source, "identity", None) is not None:  # all of it is heard from the first
+            places = [getattr(one, "begin_anew", lambda: None)() for one in listeners]
+            for place in filter(None, places):
+                tell(
+                    f"{_name(source)}: begins anew; events of an earlier watch are kept in {place}"
+                )
         try:
             watched = _Loop(source, scorer, table, listeners, behind).run(every, tell, stop)
         finally:
             table.close()
         watched.stopped = stop.signal
-    tell(f"{_name(source)}: ended; {watched.report()}")
+    why = " as its minutes were over" if over.is_set() else ""
+    tell(f"{_name(source)}: ended{why}; {watched.report()}")
     return watched
+
+
+@contextmanager
+def _called_after(minutes: float | None, end: Callable[[], object]) -> Iterator[threading.Event]:
+    """Call ``end`` once so many minutes have gone by within the block; the event then is set."""
+    over = threading.Event()
+    if minutes is None:
+        yield over
+        return
+    timer = threading.Timer(60 * minutes, lambda: (over.set(), end()))
+    timer.daemon = True  # frames may come or not
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
 
 
 def _who(source, scorer: StreamScorer, listeners: tuple) -> list[str] | None:
@@ -128,7 +159,9 @@ class _Loop:
     def __init__(self, source, scorer: StreamScorer, table: Table, listeners: tuple, behind: int):
         self.source, self.scorer, self.table, self.listeners = source, scorer, table, listeners
         self.behind = behind  # frames up to this one are in the table
-        self.heard = behind - max([getattr(one, "lag", 0) for one in listeners], default=0)
+        lag = max([getattr(one, "lag", 0) for one in listeners], default=0)
+        self.heard = behind - lag  # the listeners need to hear of what comes after
+        self.passed = self.heard - (scorer.delay if lag else 0)  # its first score needs a window
         self.unanswered: deque = deque()  # frames pushed, without their images
         self.watched = Watched()
 
@@ -136,7 +169,7 @@ class _Loop:
         started = told = time.monotonic()
         self.scorer.reset()
         for frame in self.source:
-            if frame.index <= self.heard:
+            if frame.index <= self.passed:
                 if stop:
                     break
                 continue
@@ -178,7 +211,7 @@ class _Loop:
                 self.table.add(index, time_s, one.score)
                 self.watched.scored += 1
             self.watched.delays.append(time.monotonic() - read_s)
-            for listener in self.listeners:
+            for listener in self.listeners if index > self.heard else ():
                 listener(replace(one, index=index), time_s)
 
     def note(self, seconds: float) -> None:
@@ -240,12 +273,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-alarms", action="store_true", help="only scores, no events")
     video = "also a video of all that is watched, with error maps and scores"
     parser.add_argument("--video", action="store_true", help=video)
-    parser.add_argument("--ignore", help="an image, white where nothing counts")
+    mask = "an image, white where nothing counts, or boxes: [[0, 0, 0.5, 0.2]], from 0 to 1; none"
+    command = "is run as CMD FOLDER NUMBER for each event that has ended"
+    parser.add_argument("--on-event", metavar="CMD", help=command)
+    parser.add_argument("--ignore", help=f"{mask} (default: the profile's)")
     parser.add_argument("--patch", type=int, help="side of a patch in pixels (default: by size)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
     parser.add_argument("--rate", type=float, help="frames per second (default: the run's)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds without a frame")
     parser.add_argument("--give-up", type=float, default=600.0, help="after so many seconds")
+    parser.add_argument("--minutes", type=float, help="how long (default: to the end, or Ctrl-C)")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between reports")
     return parser
 
@@ -257,6 +294,9 @@ def _status(watched: Watched) -> int:
 def _watch_by(given: argparse.Namespace) -> int:
     if given.no_alarms and given.video:
         raise DDLError("--video marks what is above the threshold; leave --no-alarms out for it")
+    if given.no_alarms and given.on_event:
+        raise DDLError("--on-event runs when an event has ended; leave --no-alarms out for it")
+    hook = OnEvent(given.on_event, given.to) if given.on_event else None
     # Here alone the library needs what reads footage.
     from data_prep.sources import open_source
     from ddllib import camera
@@ -264,10 +304,9 @@ def _watch_by(given: argparse.Namespace) -> int:
 
     run = load_run(given.run)
     settings = replace(
-        run.settings,
-        patch=given.patch,
-        ignore=given.ignore,
+        _as_its_profile(run.settings, given),
         watch=given.source,
+        watch_minutes=given.minutes,
         precision=given.precision or run.settings.precision,
         alarms_per_hour=given.alarms,
     )
@@ -277,12 +316,15 @@ def _watch_by(given: argparse.Namespace) -> int:
     wishes = {"patience": given.patience, "give_up": given.give_up}
     source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)
     scorer = camera.scorer(settings, data, run)
+    if scorer.ignore is not None:
+        print(f"ignored: {scorer.ignore.mean():.1%} of the picture, by {settings.ignore}")
     # The source's thread needs a core: threads that wait for one another on too few are far slower.
     torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
+    wishes = {"every": given.every, "tell": print, "minutes": given.minutes}
     with claimed(given.to):  # before anything in it is touched
         check_folder(given.to)
         if given.no_alarms:
-            return _status(_watch(source, scorer, given.to, (), given.every, print))
+            return _status(_watch(source, scorer, given.to, (), **wishes))
         chosen = camera.threshold(settings, data, run)
         print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n")
         if rate != camera.frame_rate(settings):
@@ -292,7 +334,11 @@ def _watch_by(given: argparse.Namespace) -> int:
             )
         settings = replace(settings, frame_rate=rate)
         with ExitStack() as after:
-            alarms = camera.alarms(settings, data, chosen, given.to, where=source.where)
+            options = {"where": source.where}
+            if hook:
+                options["on_event"] = hook
+                after.callback(hook.close)
+            alarms = camera.alarms(settings, data, chosen, given.to, **options)
             after.callback(_leave_page, given.to)
             after.callback(alarms.close)
             listeners: list = [alarms, _Page(alarms)]
@@ -300,7 +346,33 @@ def _watch_by(given: argparse.Namespace) -> int:
                 stem = given.to / time.strftime("annotated-%Y-%m-%d-%H%M%S")
                 listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
                 after.callback(_leave_video, listeners[-1])
-            return _status(_watch(source, scorer, given.to, tuple(listeners), given.every, print))
+            return _status(_watch(source, scorer, given.to, tuple(listeners), **wishes))
+
+
+def _as_its_profile(settings: Settings, given: argparse.Namespace) -> Settings:
+    """The run's settings with the patch and the mask of its profile, or with those given.
+
+    A checkpoint keeps neither, as they do not shape the weights.
+    """
+    profile = load_profile(settings.profile)
+    ignore = profile.ignore if given.ignore is None else _mask(given.ignore)
+    patch = profile.patch if given.patch is None else given.patch
+    return replace(settings, patch=patch, ignore=ignore)
+
+
+def _mask(text: str) -> str | list | None:
+    """What ``--ignore`` names: the path of an image, or boxes; for none nothing."""
+    if text == "none":
+        return None
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DDLError(
+            f"--ignore {text}: no boxes; expected [[x0, y0, x1, y1], ...] relative to the frame, "
+            "from 0 to 1, such as [[0, 0, 0.5, 0.2]]"
+        ) from None
 
 
 def _leave_page(folder: Path) -> None:

@@ -11,11 +11,13 @@ import pytest
 from data_prep.sources import open_source
 from ddllib import alarms
 from ddllib.alarms import Alarms
-from ddllib.drift import Drift
+from ddllib.drift import Drift, DriftMonitor
 from ddllib.errors import DDLError
 from ddllib.event_page import write_page
-from ddllib.events import read_events
+from ddllib.events import Event, joined, read_events
+from ddllib.evidence import read_evidence
 from ddllib.pictures import open_video
+from ddllib.streaming import RunningMedian
 from ddllib.thresholds import Threshold
 
 RATE, SIDE, PATCH = 10.0, 32, 8
@@ -72,10 +74,10 @@ def frames_of(path):
     return found
 
 
-def heard_again(folder, scores, start, ends=True):
+def heard_again(folder, scores, start, ends=True, **options):
     """The watch of a recording goes on: frames from ``start`` on are heard, some once more."""
     lines = []
-    listener = Alarms(LEVEL, folder, RATE, PATCH, tell=lines.append)
+    listener = Alarms(LEVEL, folder, RATE, PATCH, tell=lines.append, **options)
     assert listener.resumes
     listener.go_on()
     for k, score in enumerate(scores[start:], start):
@@ -119,6 +121,60 @@ def test_an_event_during_which_the_watch_was_killed_twice_is_one_event(tmp_path)
     ((event,), _) = read_events(tmp_path)
     assert (event.start, event.end, event.open) == (30, 149, False)
     assert event.box and (tmp_path / "0001.jpg").is_file()
+
+
+FALLING = np.linspace(0.9, 0.2, 71).round(3).tolist()  # through the band from 0.5 down to 0.3
+COURSES = {
+    "falls slowly": [0.1] * 30 + FALLING + [0.1] * 30,
+    "falls and rises again": [0.1] * 30 + FALLING[:56] + FALLING[55:20:-1] + [0.1] * 30,
+    "stays between": [0.1] * 30 + [0.9] * 10 + [0.4] * 60 + [0.1] * 20,
+    "two events": [0.1] * 30 + [0.9] * 12 + [0.1] * 12 + [0.8] * 12 + [0.4] * 15 + [0.1] * 20,
+}
+
+
+@pytest.mark.parametrize("smooth", [lambda: None, RunningMedian])
+@pytest.mark.parametrize("ends", [False, True], ids=["killed", "stopped"])
+@pytest.mark.parametrize("course", COURSES)
+def test_a_watch_in_two_parts_finds_what_a_whole_one_does(
+    tmp_path, course, ends, smooth, monkeypatch
+):
+    for slow in ("_leave_evidence", "_film"):
+        monkeypatch.setattr(Alarms, slow, lambda *args: None)
+    scores = COURSES[course]
+    watched(tmp_path / "whole", scores, smooth=smooth())
+    expected, _ = read_events(tmp_path / "whole")
+    assert len(expected) == 1 + (course == "two events") and not any(e.open for e in expected)
+    lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH, smooth=smooth()).lag
+    for cut in range(10, len(scores), 4):
+        folder = tmp_path / str(cut)
+        watched(folder, scores[:cut], ends=ends, smooth=smooth())
+        heard_again(folder, scores, max(cut - lag, 0), smooth=smooth())
+        assert (cut, read_events(folder)[0]) == (cut, expected)
+
+
+def test_a_peak_that_has_lost_its_place_keeps_its_score():
+    earlier = Event(3.0, 5.0, 4.0, 30, 50, 40, 0.9, open=True)
+    later = Event(4.8, 6.0, 5.5, 48, 60, 55, 0.4, (0.1, 0.2, 0.3, 0.4))
+    event = joined(earlier, later)
+    assert (event.peak, event.score, event.box) == (40, 0.9, later.box)
+    assert (event.start, event.end, event.open) == (30, 60, False)
+
+
+def test_an_event_during_which_a_live_watch_was_killed_has_its_picture(tmp_path, monkeypatch):
+    left, leave = [], alarms.Evidence.leave
+    monkeypatch.setattr(
+        alarms.Evidence, "leave", lambda self, *rest: (left.append(rest[1]), leave(self, *rest))
+    )
+    scores = [0.1] * 30 + [0.6] * 20 + [0.9] * 200
+    watched(tmp_path, scores, ends=False)
+    assert left == [1, 1]  # as it began, and with its new peak
+    Alarms(LEVEL, tmp_path, RATE, PATCH)  # the next watch
+    ((event,), _) = read_events(tmp_path)
+    assert event.open and (event.peak, event.score) == (50, 0.9) and event.box
+    evidence = read_evidence(tmp_path, 1)
+    assert evidence.frame[0, 0, 0] == 50 and (tmp_path / "0001.jpg").is_file()
+    heard_again(tmp_path, [*scores, *[1.2] * 10, *[0.1] * 30], 240)
+    assert left == [1, 1, 1, 1] and read_evidence(tmp_path, 1).frame[0, 0, 0] == 250 % 200
 
 
 def test_a_new_event_after_going_on_has_its_own_number(tmp_path):
@@ -249,6 +305,41 @@ def test_while_the_scene_has_changed_events_are_marked_and_it_is_told_once(tmp_p
     assert read_events(tmp_path)[0][0].drift == "moved"
     assert lines[0] == "the scene has changed at frame 63: the camera was nudged"
     assert lines[1].endswith("(the scene has changed: moved)") and len(lines) == 2
+
+
+def drifts(tmp_path, gains, where=None):
+    """What is told of a frame a second, each so bright, after every tenth of them a long gap."""
+    still = np.random.default_rng(0).integers(60, 180, (SIDE, SIDE))
+    listener = Alarms(
+        LEVEL,
+        tmp_path,
+        1.0,
+        PATCH,
+        drift=DriftMonitor(1.0, still.astype(np.float32)),
+        where=where,
+        tell=(lines := []).append,
+    )
+    marks = []
+    for k, gain in enumerate(gains):
+        frame = (gain * still).astype(np.uint8)[None]
+        now = Scored(k, 0.1, np.zeros((SIDE, SIDE), np.float32), frame, frame)
+        listener(now, k + 100.0 * (k // 10))
+        marks.append(listener.drift.drift is not None)
+    return lines, marks
+
+
+def test_a_changed_scene_is_told_though_the_stream_breaks_off_again_and_again(tmp_path):
+    lines, marks = drifts(tmp_path, [1.0] * 20 + [0.5] * 20)
+    assert len(lines) == 1 and "times darker" in lines[0]
+    assert marks.index(True) < 35 and all(marks[35:])
+
+
+def test_another_clip_is_another_scene(tmp_path):
+    def where(seconds):
+        return ("monday", seconds) if seconds < 330 else ("tuesday", seconds - 330)
+
+    lines, marks = drifts(tmp_path, [0.5] * 30 + [1.0] * 30, where)
+    assert len(lines) == 1 and marks[29] and not any(marks[30:])
 
 
 def test_a_folder_is_gone_on_with(tmp_path):

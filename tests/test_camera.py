@@ -1,6 +1,8 @@
 """From footage to alarms: the whole way of one's own camera, and what stops it."""
 
 import json
+import shlex
+import sys
 from dataclasses import replace
 
 import cv2
@@ -10,11 +12,11 @@ import pytest
 
 from data_prep.demo import ordinary
 from data_prep.sources import open_source
-from ddllib import DDLError, camera, road
+from ddllib import DDLError, camera, live, road
 from ddllib.evaluation import apply_protocol
 from ddllib.events import read_events
 from ddllib.score_table import read_scores
-from ddllib.settings import load_profile
+from ddllib.settings import ROOT, load_profile
 from ddllib.watch import claimed, main, watch
 
 CUT = 60  # frames of ordinary walkway before a magenta block comes
@@ -43,7 +45,9 @@ def walkway(tmp_path_factory):
 def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
     given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600", "--video"]) == 0
+    code = "import sys; open(sys.argv[1] + '/ran-' + sys.argv[2], 'w')"
+    command = shlex.join([sys.executable, "-c", code])
+    assert main([*given, "--alarms", "600", "--video", "--on-event", command]) == 0
     told = capsys.readouterr().out
     assert "threshold" in told and "alarms per hour" in told and "event 1: " in told
     scores, (events, facts) = read_scores(tmp_path), read_events(tmp_path)
@@ -57,6 +61,8 @@ def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     assert {".jpg", ".npz"} <= {p.suffix for p in tmp_path.glob(f"{number}.*")}
     assert number in (tmp_path / "index.html").read_text()
     assert len(list(tmp_path.glob("annotated-*"))) == 1 and "the video" in told
+    ran = {path.name for path in tmp_path.glob("ran-*")}
+    assert ran == {f"ran-{n}" for n in range(1, len(events) + 1)}
 
 
 def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, capsys):
@@ -70,6 +76,8 @@ def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, 
     assert left == {"running.json"}
     assert main([*given, "--no-alarms", "--video"]) == 1
     assert "--video marks what is above the threshold" in capsys.readouterr().err
+    assert main([*given, "--no-alarms", "--on-event", "true"]) == 1
+    assert "--on-event runs when an event has ended" in capsys.readouterr().err
 
 
 def test_another_rate_is_that_of_the_alarms_too(walkway, tmp_path, capsys):
@@ -107,7 +115,7 @@ def test_scores_of_ordinary_minutes_are_of_their_patch_and_mask(walkway, tmp_pat
 def test_footage_shorter_than_a_window_has_no_scores(tmp_path):
     table = pd.DataFrame({name: [] for name in ("segment", "frame", "time_s", "score")})
     for protocol in camera.PROTOCOLS:
-        assert [len(part) for part in camera.filtered(table, protocol)] == [0, 0]
+        assert [len(part) for part in camera.filtered(table, protocol)] == [0, 0, 0]
 
 
 def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
@@ -137,13 +145,30 @@ def test_a_filter_that_needs_the_whole_clip_is_refused(walkway):
         camera.threshold(replace(settings, protocol="median+min-max"), data, run)
 
 
-def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path):
+def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path, monkeypatch):
     settings, *_ = walkway
-    assert camera.to_watch(replace(settings, watch="rtsp://camera/1")) == "rtsp://camera/1"
+    for address in ("rtsp://camera/1", "http://camera/live.m3u8", "0"):
+        assert camera.to_watch(replace(settings, watch=address)) == address
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    monkeypatch.chdir(ROOT / "book")  # where JupyterLab runs a chapter
+    (tmp_path / "today.mp4").touch()
+    named = [camera.to_watch(replace(settings, watch=name)) for name in ("today.mp4", "README.md")]
+    assert named == [str(tmp_path / "today.mp4"), str(ROOT / "README.md")]
+    with pytest.raises(DDLError, match="monday.mp4: not found; looked at monday.mp4, .*set DDL"):
+        camera.to_watch(replace(settings, watch="monday.mp4"))
     assert camera.to_watch(settings).endswith("testing/frames")
     (tmp_path / "yard").mkdir()
     with pytest.raises(DDLError, match="no test clips to watch; name a video or an address"):
         camera.to_watch(replace(settings, data=str(tmp_path / "yard")))
+
+
+def test_a_chapter_ends_its_watch_of_what_may_have_no_end(walkway):
+    settings, _, _, path = walkway
+    live, file = open_source("rtsp://camera/1", 32), open_source(path, 32)
+    minutes = [camera.minutes_to_watch(settings, source) for source in (live, file)]
+    assert minutes == [camera.LIVE_MINUTES, None]
+    asked = replace(settings, watch_minutes=2)
+    assert [camera.minutes_to_watch(asked, source) for source in (live, file)] == [2, 2]
 
 
 def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
@@ -170,6 +195,9 @@ def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
     events = read_events(tmp_path)[0]
     assert [(e.start, e.end + 1) for e in events] == list(zip(lengths, lengths[1:], strict=False))
     assert [e.open for e in events] == [False] * (len(events) - 1) + [True]
-    seconds, scores = camera.filtered(read_scores(tmp_path), "median")
+    seconds, scores, segments = camera.filtered(read_scores(tmp_path), "median")
+    rate = camera.frame_rate(settings)
+    found = live.events_of(seconds, scores, segments, 0.0, 0.0, rate, camera.LEAST_S)
+    assert [(e.start, e.end, e.open) for e in found] == [(e.start, e.end, e.open) for e in events]
     raw = [scores[a:b].max() for a, b in zip(lengths, lengths[1:], strict=False)]
     assert [e.score for e in events] == pytest.approx(raw, rel=1e-5)

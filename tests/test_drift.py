@@ -86,6 +86,41 @@ def test_a_background_of_known_footage_is_the_reference_from_the_first_second():
     assert found.kind == "light"
 
 
+def other_screen(pictures, change=lambda frame: frame):
+    """The same scene with something else on a screen that fills its right half."""
+    shown = np.random.default_rng(7).integers(0, 255, (32, 24)).astype(np.uint8)
+    for frame in pictures:
+        frame = change(frame.copy())
+        frame[0, :, 24:] = shown
+        yield frame
+
+
+def test_what_is_ignored_is_no_change_of_the_scene():
+    mask = np.zeros((32, 48), bool)
+    mask[:, 24:] = True
+    known = background(frames(1, 12))
+
+    def kinds(ignore, pictures):
+        monitor = DriftMonitor(1.0, reference=known, ignore=ignore)
+        return [found.kind for found in pushed(monitor, pictures)]
+
+    assert kinds(None, other_screen(frames(2, 40))) == ["background"]
+    assert kinds(mask, other_screen(frames(2, 40))) == []
+    assert kinds(mask, other_screen(frames(2, 40, gain=0.5))) == ["light"]
+    moved = other_screen(frames(2, 40), lambda frame: np.roll(frame, 2, axis=2))
+    assert kinds(mask, moved) == ["moved"]
+
+
+def test_other_footage_is_looked_at_anew():
+    monitor = DriftMonitor(1.0, reference=background(frames(1, 12)))
+    assert pushed(monitor, frames(2, 30, gain=0.5)) and monitor.drift
+    monitor.reset()
+    assert monitor.drift is None and pushed(monitor, frames(3, 30)) == []
+    monitor.reset()
+    (found,) = pushed(monitor, frames(4, 30, gain=0.5))
+    assert "suddenly" in found.sentence  # the clip began like this
+
+
 def test_memory_does_not_grow():
     monitor = DriftMonitor(1.0, high=0.5)
     pushed(monitor, frames(1, 300))

@@ -19,6 +19,7 @@ from ddllib.event_page import events_page, write_page
 from ddllib.events import Event, find_events, read_events
 from ddllib.marking import mark_normal
 from ddllib.pictures import open_video
+from ddllib.streaming import RunningMedian
 from ddllib.thresholds import Threshold
 
 SCORES = QUIET + LOUD + QUIET + LOUD + QUIET
@@ -193,7 +194,11 @@ def test_a_page_needs_no_threshold(folder, tmp_path, facts):
 
 def test_a_page_without_events_says_what_was_asked_for(tmp_path):
     watched(tmp_path, QUIET)
-    assert "No events above a score of 0.5" in write_page(tmp_path).read_text()
+    assert "No events above a score of 0.5 (raw scores)." in write_page(tmp_path).read_text()
+    watched(tmp_path / "smooth", SCORES, smooth=RunningMedian(), facts={"source": "<a>.mp4"})
+    page = write_page(tmp_path / "smooth").read_text()
+    asked = "of &lt;a&gt;.mp4 above a score of 0.5 (scores filtered by a running median)"
+    assert asked in page
 
 
 def test_the_page_in_a_folder_hides_no_event(tmp_path):
@@ -220,18 +225,18 @@ def test_the_same_event_is_not_written_twice(tmp_path):
 
 
 def read():
-    return np.arange(len(SCORES)) / RATE, np.array(SCORES)
+    return np.arange(len(SCORES)) / RATE, np.array(SCORES), np.zeros(len(SCORES), int)
 
 
 def test_in_print_the_view_is_a_figure(monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert type(live.threshold_view(read, LEVEL)).__name__ == "Figure"
+    assert type(live.threshold_view(read, LEVEL, RATE)).__name__ == "Figure"
 
 
 def test_in_the_lab_a_slider_moves_the_threshold(monkeypatch):
     pytest.importorskip("ipywidgets")
     monkeypatch.setenv("JPY_SESSION_NAME", "lab")
-    controls, _ = live.threshold_view(read, LEVEL).children
+    controls, _ = live.threshold_view(read, LEVEL, RATE).children
     slider, button, told = controls.children
     assert told.value.startswith("2 events") and "0.5" in told.value
     slider.value = slider.max
@@ -242,10 +247,15 @@ def test_in_the_lab_a_slider_moves_the_threshold(monkeypatch):
 
 
 def test_events_of_the_view_are_those_of_the_watch(folder):
-    seconds, scores = read()
-    found = live.events_of(seconds, scores, 0.5, 0.3, 0.5)
+    found = live.events_of(*read(), 0.5, 0.3, RATE, 0.5)
     kept, _ = read_events(folder)
     assert [(e.start, e.end) for e in found] == [(e.start, e.end) for e in kept]
+
+
+def test_the_view_of_a_slow_camera_has_events_and_none_across_two_segments():
+    seconds, scores, segments = 2.0 * np.arange(30), np.full(30, 0.9), np.arange(30) // 15
+    found = live.events_of(seconds, scores, segments, 0.5, 0.3, 0.5, 0.5)
+    assert [(e.start, e.end, e.open) for e in found] == [(0, 14, False), (15, 29, True)]
 
 
 def test_in_the_lab_a_button_sends_an_event_to_the_training_footage(monkeypatch, tmp_path):

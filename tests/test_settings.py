@@ -72,6 +72,7 @@ def test_a_run_to_start_from_is_a_folder(tmp_path):
         ({"distinction_weight": -1.0}, "distinction_weight is -1.0"),
         ({"patch": 0}, "patch is 0; expected a whole number from 1 to 96"),
         ({"seed": 0.5}, "seed is 0.5"),
+        ({"watch_minutes": 0}, "watch_minutes is 0; expected a number"),
         ({"ignore": 5}, "ignore is 5; expected an image's path or"),
     ],
 )

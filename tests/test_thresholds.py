@@ -1,5 +1,7 @@
 """Thresholds: the rate asked for is met, the interval is honest, too little footage is told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -157,6 +159,17 @@ def test_a_method_can_be_asked_for():
 
 
 METHODS = ("counted", "extreme value")
+
+
+def test_seconds_of_footage_promise_neither_more_than_asked_for_nor_more_than_can_be():
+    seconds = footage(0, clips=2, frames=30)
+    options = {"frame_rate": RATE, "least_s": 0.5, "over": 1.0}
+    chosen = choose_threshold(seconds, 1.0, **options)
+    assert chosen.method == "extreme value"
+    assert chosen.low <= 1 <= chosen.high <= 3600 / (0.5 + 1 / RATE)
+    assert "between 1 and 5,140" in str(replace(chosen, low=1.0, high=5142.9))
+    impossible = choose_threshold(seconds, 1e4, **options, method="extreme value")
+    assert impossible.low <= 1e4 <= impossible.high
 
 
 def test_the_study_splits_whole_clips_and_counts_what_held():

@@ -7,17 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from conftest_footage import write_video
 from conftest_server import camera, pictures
+from test_alarms import LEVEL
 from test_scoring import a_clip, a_model
 
 from data_prep.sources import Frame, open_source
 from ddllib import DDLError, StreamScorer, score_clip
+from ddllib import settings as settings_module
+from ddllib.alarms import Alarms
 from ddllib.checkpoints import identity
+from ddllib.event_page import write_page
+from ddllib.events import read_events
 from ddllib.score_table import HEADER, mend, read_scores
 from ddllib.settings import ROOT
 from ddllib.training import fit, load_run
@@ -146,13 +152,37 @@ def test_who_lags_behind_hears_the_last_frames_again_and_the_table_holds_each_on
         lag = 4
 
         def __call__(self, scored, seconds):
-            heard.append(scored.index)
+            heard.append((scored.index, scored.score))
 
     for count in (12, 20):
         source = Again(frames_of(clip)[:count])
         watch(source, StreamScorer(model, PATCH), tmp_path, [Late(True)], tell=str)
-    assert heard == [*range(12), *range(8, 20)]
+    assert [index for index, _ in heard] == [*range(12), *range(8, 20)]
+    again = [score for _, score in heard[12:]]  # the first one by a whole window, too
+    assert np.allclose(again, score_clip(model, clip, PATCH)[8:], atol=1e-5)
     assert read_scores(tmp_path)["frame"].tolist() == list(range(20))
+
+
+def test_a_recording_begun_anew_lists_no_event_twice_and_keeps_the_earlier_ones(tmp_path):
+    model, clip, told = a_model(), a_clip(frames=12), []
+
+    def seen(*identity):
+        alarms = Alarms(replace(LEVEL, value=0.0, release=0.0), tmp_path, 10.0, PATCH, tell=str)
+        source, scorer = Again(frames_of(clip), identity or None), StreamScorer(model, PATCH)
+        watch(source, scorer, tmp_path, [alarms], tell=told.append)
+        alarms.close()
+        write_page(tmp_path)
+        return len(read_events(tmp_path)[0])
+
+    assert [seen("b"), seen("b"), seen("a", "b"), seen("a", "b")] == [1, 1, 1, 1]
+    (earlier,) = tmp_path.glob("earlier-*")
+    assert len(read_events(earlier)[0]) == 1
+    for folder in (tmp_path, earlier):
+        assert {"0001.jpg", "0001.npz", "index.html"} <= {path.name for path in folder.iterdir()}
+    assert [line for line in told if "earlier" in line] == [
+        f"again: begins anew; events of an earlier watch are kept in {earlier}"
+    ]
+    assert seen() == 2  # what has no identity, such as a live source, adds to what is there
 
 
 def test_a_table_removed_is_begun_anew_and_gone_on_with(tmp_path):
@@ -339,6 +369,17 @@ def test_a_process_asked_to_stop_ends_cleanly(trained, tmp_path, number):
     assert again or told_as_scored(last) == frames  # the last frames' answers, too
 
 
+def test_a_watch_of_a_source_without_end_ends_after_its_minutes(trained, tmp_path, capsys):
+    to = ["--to", str(tmp_path), "--no-alarms", "--minutes", "0.02"]
+    with camera([*pictures(40), 60], pause=0.01) as playing:
+        began = time.monotonic()
+        assert main(["--run", str(trained), "--source", playing.address, *to]) == 0
+    assert 1 < time.monotonic() - began < 15 and len(read_scores(tmp_path)) > 0
+    assert "ended as its minutes were over" in capsys.readouterr().out
+    assert main(["--run", str(trained), "--source", "0", *to[:-1], "0"]) == 1
+    assert "watch_minutes is 0.0; expected a number" in capsys.readouterr().err
+
+
 def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
     write_video(tmp_path / "a.avi", pictures(20))
     source, to = str(tmp_path / "a.avi"), str(tmp_path / "to")
@@ -348,6 +389,34 @@ def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
     expected = score_clip(load_run(trained).model, clip, patch=2)
     assert np.allclose(read_scores(to)["score"], expected, atol=1e-5)
     assert "20 of 20 frames scored" in capsys.readouterr().out
+
+
+def test_what_the_profile_ignores_is_ignored_on_watch_too(trained, tmp_path, capsys, monkeypatch):
+    (tmp_path / "profiles").mkdir()
+    profile = (settings_module.PROFILES / "tiny.yaml").read_text()
+    (tmp_path / "profiles" / "tiny.yaml").write_text(profile + "ignore: [[0, 0, 1, 0.5]]\n")
+    write_video(tmp_path / "a.avi", pictures(20))
+    clip = np.stack([f.image for f in open_source(tmp_path / "a.avi", SIZE, channels=1)])
+    model = load_run(trained).model
+
+    def scores(name, *more):
+        to = ["--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / name), "--no-alarms"]
+        assert main(["--run", str(trained), *to, *more]) == 0
+        return read_scores(tmp_path / name)["score"].tolist()
+
+    def expected(rows):
+        mask = np.zeros(SIZE, bool)
+        mask[:rows] = True
+        return pytest.approx(score_clip(model, clip, 2, ignore=mask), abs=1e-5)
+
+    monkeypatch.setattr(settings_module, "PROFILES", tmp_path / "profiles")
+    assert scores("mask") == expected(16)
+    assert "ignored: 50.0% of the picture, by [[0, 0, 1, 0.5]]" in capsys.readouterr().out
+    assert scores("box", "--ignore", "[[0, 0, 1, 0.25]]") == expected(8)
+    assert scores("none", "--ignore", "none") == expected(0)
+    assert "by [[0, 0, 1, 0.25]]" in capsys.readouterr().out
+    given = ["--run", str(trained), "--source", "0", "--to", str(tmp_path), "--ignore", "[[0"]
+    assert main(given) == 1 and "no boxes; expected [[x0" in capsys.readouterr().err
 
 
 def test_the_command_tells_a_fault_in_one_line_without_the_password(trained, tmp_path, capsys):

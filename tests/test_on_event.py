@@ -1,0 +1,60 @@
+"""A command for each event: it gets the folder and the number, and the watch never waits for it."""
+
+import shlex
+import sys
+import time
+
+import pytest
+from test_alarms import LEVEL, LOUD, PATCH, QUIET, RATE, heard_again, watched
+
+from ddllib import on_event
+from ddllib.alarms import Alarms
+from ddllib.errors import DDLError
+from ddllib.on_event import OnEvent
+
+
+def python(code):
+    return shlex.join([sys.executable, "-c", code])
+
+
+def test_a_command_gets_the_folder_and_the_number(tmp_path):
+    told = []
+    code = "import sys; open(sys.argv[1] + '/ran-' + sys.argv[2], 'w').write('x')"
+    hook = OnEvent(python(code), tmp_path, told.append)
+    hook(1), hook(2), hook.close()
+    assert {p.name for p in tmp_path.iterdir()} == {"ran-1", "ran-2"} and not told
+
+
+def test_what_fails_is_told_in_one_line_and_nothing_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(on_event, "LAST_S", 1.0)
+    monkeypatch.setattr(on_event, "MOST", 2)
+    told = []
+    failing = OnEvent(python("raise SystemExit(3)"), tmp_path, told.append)
+    failing(7), failing.close()
+    assert told == [f"event 7: {sys.executable} ended with status 3; the watch goes on"]
+    slow, began = OnEvent(python("import time; time.sleep(3)"), tmp_path, told.append), time.time()
+    slow(1), slow(2), slow(3)
+    assert time.time() - began < 2 and "event 3: " in told[1] and "not run, as 2 before" in told[1]
+    slow.close()
+    assert time.time() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [("no-such-program -x", "no such program"), ("", "no such program"), ("a 'b", "No closing")],
+)
+def test_a_command_that_is_none_is_told_before_the_watch(tmp_path, command, word):
+    with pytest.raises(DDLError, match=f"--on-event {command}: .*{word}"):
+        OnEvent(command, tmp_path)
+
+
+def test_it_is_run_once_for_each_event_that_has_ended(tmp_path):
+    ended, scores = [], QUIET + LOUD + QUIET + [0.9] * 30 + QUIET
+    watched(tmp_path / "whole", scores, on_event=ended.append)
+    assert ended == [1, 2]
+    lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH).lag
+    for cut in (130, 145, 157, 158, 170):  # killed before, within, at the end of and behind it
+        ended.clear()
+        watched(tmp_path / str(cut), scores[:cut], ends=False, on_event=ended.append)
+        heard_again(tmp_path / str(cut), scores, cut - lag, on_event=ended.append)
+        assert (cut, ended) == (cut, [1, 2])
