@@ -48,7 +48,8 @@ class Alarms:
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
     has changed; ``where`` gives the clip that a time lies in (``data_prep.sources``). ``tell`` is
     called with one line for each event and each drift, ``on_event`` with the number of each event
-    that has ended, its evidence left; its clip is whole a little later.
+    that has ended, its evidence left; its clip is whole a little later. What begins while the scene
+    is changed has its row and its evidence, but one line says how many there were.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Alarms:
         self._scene: str | None = None  # the clip of which the drift is
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
+        self._loud: int | None = None  # the same, if a person was told
+        self._hushed = 0  # events that a changed scene has set off and nobody was told of
         self._kept = 0.0  # seconds up to which it is on the disk
         self._shown: int | None = None  # the peak of which there is evidence
         self._clip: _Clip | None = None
@@ -139,6 +142,7 @@ class Alarms:
         """The footage is over; an event that runs is written and marked open."""
         self._flush()
         self._record(self.detector.close())
+        self._tell_hushed()
         self._forget()
 
     def _flush(self) -> None:
@@ -171,8 +175,20 @@ class Alarms:
                 self.drift.reset()
         begun = self.drift.push(scored.frame, scored.score)
         if begun:
-            self.tell(f"the scene has changed at frame {scored.index}: {begun.sentence}")
+            self.tell(
+                f"the scene has changed at frame {scored.index}: {begun.sentence}; until it is as "
+                "before, events are kept but not told"
+            )
+        if not self.drift.drift:
+            self._tell_hushed()
         return self.drift.drift.kind if self.drift.drift else ""
+
+    def _tell_hushed(self) -> None:
+        """One line for all that a changed scene has set off."""
+        if self._hushed:
+            name = self.file.path.name
+            self.tell(f"events that began in the changed scene: {self._hushed}, marked in {name}")
+        self._hushed = 0
 
     def _judge(self, scored, seconds: float, mark: str, value: float) -> None:
         grids = [grid.astype(np.float16) for grid in patch_means(scored.map, self.patch)]
@@ -221,6 +237,8 @@ class Alarms:
         self.file.begin(running)
         if begins:
             self._told = running.start
+        if begins and not running.drift:
+            self._loud = running.start
             self.tell(f"event {self.file.count + 1} runs since {when(running, end=False)}")
 
     def _show(self, number: int, running: Event) -> None:
@@ -262,6 +280,9 @@ class Alarms:
             self._clip.number = number
         if self._peak is not None and clearer:
             self._leave_evidence(number, event)
+        if event.drift and event.start != self._loud:
+            self._hushed += 1
+            return
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
         self.on_event(number)

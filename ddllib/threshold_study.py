@@ -192,7 +192,7 @@ def measure(
 
     Only footage that a case names is looked at; of the generated one ``minutes`` from ``first`` on.
     """
-    names = dict.fromkeys(name for name, _, _ in cases)
+    made_with, names = environment(), dict.fromkeys(name for name, _, _ in cases)
     footage = {name: _footage(name, minutes, first, progress) for name in names}
     report = {
         "scores": {name: made_by for name, (_, _, made_by) in footage.items()},
@@ -200,7 +200,7 @@ def measure(
         "first_minute": first,
         "least_s": LEAST_S,
         "rows": [],
-        "environment": environment(),
+        "environment": made_with,
     }
     for name, unit, rate in cases:
         clips, frame_rate, _ = footage[name]

@@ -288,23 +288,38 @@ def test_memory_holds_a_few_seconds_whatever_the_stream(tmp_path):
     assert len(listener._waiting) == 1
 
 
-def test_while_the_scene_has_changed_events_are_marked_and_it_is_told_once(tmp_path):
+def nudged(at):
+    """A drift monitor that finds the camera nudged from that frame on."""
+
     class Nudged:
         drift = None
 
         def push(self, frame, score):
-            begun = self.drift is None and frame[0, 0, 0] == 63
-            self.drift = Drift("moved", "the camera was nudged", 63) if begun else self.drift
+            begun = self.drift is None and frame[0, 0, 0] == at
+            self.drift = Drift("moved", "the camera was nudged", at) if begun else self.drift
             return self.drift if begun else None
 
         def reset(self):
             pass
 
-    lines = watched(tmp_path, QUIET + LOUD + QUIET, drift=Nudged())
-    lines = [line for line in lines if "runs since" not in line]
+    return Nudged()
+
+
+def test_events_of_a_changed_scene_are_kept_and_told_together(tmp_path):
+    lines = watched(tmp_path, QUIET + (LOUD + QUIET) * 3, drift=nudged(63))
+    assert [event.drift for event in read_events(tmp_path)[0]] == ["moved"] * 3
+    assert lines == [
+        "the scene has changed at frame 63: the camera was nudged; until it is as before, events "
+        "are kept but not told",
+        "events that began in the changed scene: 3, marked in events.csv",
+    ]
+
+
+def test_an_event_told_of_before_the_scene_changed_is_told_to_its_end(tmp_path):
+    lines = watched(tmp_path, QUIET + LOUD + QUIET, drift=nudged(len(QUIET + LOUD) - 1))
     assert read_events(tmp_path)[0][0].drift == "moved"
-    assert lines[0] == "the scene has changed at frame 63: the camera was nudged"
-    assert lines[1].endswith("(the scene has changed: moved)") and len(lines) == 2
+    assert lines[0].startswith("event 1 runs since") and lines[1].startswith("the scene has")
+    assert lines[2].endswith("(the scene has changed: moved)") and len(lines) == 3
 
 
 def drifts(tmp_path, gains, where=None):
