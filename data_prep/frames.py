@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data_prep.endings import COUNTING, Ending
 from data_prep.layouts import Clip
 from ddllib.errors import DDLError
 
-# Containers that state the number of their frames; others only guess it.
-STATING = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or an attack
 MOST_BYTES = 1 << 29  # of one image file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -98,7 +97,7 @@ def frame_count(clip: Clip) -> int | None:
     video = open_video(clip.path)
     stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     video.release()
-    return stated if stated > 0 and clip.path.suffix.lower() in STATING else None
+    return stated if stated > 0 and clip.path.suffix.lower() in COUNTING else None
 
 
 def frame_size(clip: Clip) -> tuple[int, int]:
@@ -192,25 +191,20 @@ def is_text(path: Path) -> bool:
 
 
 def read_video(path: Path, rate: float | None = None) -> Iterator[Timed]:
-    video, count, time_s, pace = open_video(path), 0, 0.0, Pace(rate)
+    video, time_s, pace = open_video(path), 0.0, Pace(rate)
+    ending = Ending(video, path.suffix)
     try:
-        stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
         while video.grab():
-            time_s = time_of(video, count, time_s)
+            number, time_s = ending.count, time_of(video, ending.count, time_s)
             ok, frame = video.retrieve() if pace.keeps(time_s) else (True, None)
             if not ok:
                 break
-            yield Timed(count, time_s, frame)
-            count += 1
+            ending.push(time_s)
+            yield Timed(number, time_s, frame)
     finally:
         video.release()
-    # Containers round their length: a frame less is no fault, nor one per cent of a guess.
-    slack = 1 if path.suffix.lower() in STATING else 1 + 0.01 * stated
-    if count == 0 or stated - count > slack:
-        raise DDLError(
-            f"{path}: breaks off after {count} of {stated:.0f} frames; expected a "
-            "whole video, fetch it again"
-        )
+    if not (ending.count and ending.is_reached()):
+        raise DDLError(f"{path}: breaks off after {ending}; expected a whole video, fetch it again")
 
 
 def time_of(video: cv2.VideoCapture, number: int, before: float) -> float:
