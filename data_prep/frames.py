@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from PIL import Image
 from data_prep.endings import COUNTING, Ending
 from data_prep.layouts import Clip
 from ddllib.errors import DDLError
+from ddllib.events import longest_gap
 
 MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or an attack
 MOST_BYTES = 1 << 29  # of one image file
@@ -26,6 +27,29 @@ def is_rate(value) -> bool:
     """Whether a value can be frames per second: a finite number above 0."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value > 0
+
+
+def tidy_rate(rate: float) -> float:
+    """A measured rate, above 0, as it is meant: 12.5 for 12.4987, 10 for 9.96, 8.34 for 8.333.
+
+    Rounded up rather than down: a rate below the footage's own would drop frames now and then.
+    """
+    for step in (1, 0.5, 0.1):
+        near = round(rate / step) * step
+        if -0.002 <= near / rate - 1 <= 0.01:
+            return float(round(near, 1))
+    return math.ceil(100 * rate) / 100
+
+
+def duration(times: Sequence[float]) -> float:
+    """How long frames at these rising times last, in seconds, two frames or more.
+
+    The last one lasts as long as is usual, and so does one before a gap: a camera that records
+    only now and then is not slow.
+    """
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    return float(np.where(steps > longest_gap(1 / usual), usual, steps).sum()) + usual
 
 
 class Timed(NamedTuple):
