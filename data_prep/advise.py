@@ -1,7 +1,6 @@
 """Settings for footage of one's own, proposed from what is in it, and kept as a profile."""
 
 import json
-import math
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -14,12 +13,13 @@ import numpy as np
 
 from data_prep.detectors.motion import MotionDetector
 from data_prep.detectors.weights import PACKAGES, find_local, installed
-from data_prep.frames import frame_size, open_video, time_of
+from data_prep.frames import duration, frame_size, open_video, tidy_rate, time_of
 from data_prep.layouts import Clip, Footage, find_footage
 from ddllib.errors import DDLError
 from ddllib.files import write_whole
 from ddllib.settings import OWN_PROFILES, PROFILES, load_profile
 
+LEAST = 0.1  # frames per second that settings can name
 RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
 CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
 FEW_WINDOWS = 1000  # UCSD Ped2 has 2,500 training frames
@@ -98,12 +98,9 @@ def advise(source: str | Path) -> Advice:
     rates = [measured_rate(clip) for clip in looked_at if not clip.frames]
     rate = min((rate for rate in rates if rate), default=None)
     wanted = None if rate is None or rate < 1.3 * RATE else RATE
-    proposals = [
-        propose_rate(rate, wanted),
-        propose_size(footage.at_rate(wanted), looked_at),
-        propose_detector(),
-    ]
-    return Advice(proposals, list(remarks(footage, wanted)))
+    kept = propose_rate(rate, wanted)
+    proposals = [kept, propose_size(footage.at_rate(wanted), looked_at), propose_detector()]
+    return Advice(proposals, list(remarks(footage, kept.value)))
 
 
 def measured_rate(clip: Clip) -> float | None:
@@ -112,7 +109,7 @@ def measured_rate(clip: Clip) -> float | None:
     while len(times) < FRAMES and video.grab():
         times.append(time_of(video, len(times), times[-1] if times else 0.0))
     video.release()
-    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
+    return len(times) / duration(times) if len(times) > 1 else None
 
 
 def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
@@ -120,7 +117,7 @@ def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
         reason = "images in folders, and videos of one frame, tell no time; all are kept."
     elif wanted is None:
         reason = f"all of the {rate:.3g} frames per second are kept, few enough to show motion."
-        wanted = float(math.ceil(rate - 0.01))  # the profile's own would drop some
+        wanted = max(tidy_rate(rate), LEAST)  # named, for the profile's own would drop some
     else:
         reason = (
             f"{rate:.3g} frames per second are recorded, at which the frames of a window hardly "
@@ -173,10 +170,11 @@ def remarks(footage: Footage, rate: float | None) -> Iterator[str]:
 
 
 def stated_frames(clip: Clip, rate: float | None) -> int:
-    """Frames of a clip at that rate, as its files state them."""
+    """Frames of a clip at that rate at most, as its files state them."""
     if clip.frames:
         return len(clip.frames)
     video = open_video(clip.path)
     count, recorded = (video.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
     video.release()
-    return int(max(count, 0) * (rate / recorded if rate and recorded > rate else 1))
+    # Of a container that guesses its count, the rate is a guess too, but not their quotient.
+    return round(max(count, 0) * (rate / recorded if rate and recorded > rate else 1))

@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data_prep.endings import COUNTING, Ending
 from data_prep.layouts import Clip
 from ddllib.errors import DDLError
+from ddllib.events import longest_gap
 
-# Containers that state the number of their frames; others only guess it.
-STATING = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or an attack
 MOST_BYTES = 1 << 29  # of one image file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -27,6 +27,29 @@ def is_rate(value) -> bool:
     """Whether a value can be frames per second: a finite number above 0."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value > 0
+
+
+def tidy_rate(rate: float) -> float:
+    """A measured rate, above 0, as it is meant: 12.5 for 12.4987, 10 for 9.96, 8.34 for 8.333.
+
+    Rounded up rather than down: a rate below the footage's own would drop frames now and then.
+    """
+    for step in (1, 0.5, 0.1):
+        near = round(rate / step) * step
+        if -0.002 <= near / rate - 1 <= 0.01:
+            return float(round(near, 1))
+    return math.ceil(100 * rate) / 100
+
+
+def duration(times: Sequence[float]) -> float:
+    """How long frames at these rising times last, in seconds, two frames or more.
+
+    The last one lasts as long as is usual, and so does one before a gap: a camera that records
+    only now and then is not slow.
+    """
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    return float(np.where(steps > longest_gap(1 / usual), usual, steps).sum()) + usual
 
 
 class Timed(NamedTuple):
@@ -98,7 +121,7 @@ def frame_count(clip: Clip) -> int | None:
     video = open_video(clip.path)
     stated = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     video.release()
-    return stated if stated > 0 and clip.path.suffix.lower() in STATING else None
+    return stated if stated > 0 and clip.path.suffix.lower() in COUNTING else None
 
 
 def frame_size(clip: Clip) -> tuple[int, int]:
@@ -192,25 +215,20 @@ def is_text(path: Path) -> bool:
 
 
 def read_video(path: Path, rate: float | None = None) -> Iterator[Timed]:
-    video, count, time_s, pace = open_video(path), 0, 0.0, Pace(rate)
+    video, time_s, pace = open_video(path), 0.0, Pace(rate)
+    ending = Ending(video, path.suffix)
     try:
-        stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
         while video.grab():
-            time_s = time_of(video, count, time_s)
+            number, time_s = ending.count, time_of(video, ending.count, time_s)
             ok, frame = video.retrieve() if pace.keeps(time_s) else (True, None)
             if not ok:
                 break
-            yield Timed(count, time_s, frame)
-            count += 1
+            ending.push(time_s)
+            yield Timed(number, time_s, frame)
     finally:
         video.release()
-    # Containers round their length: a frame less is no fault, nor one per cent of a guess.
-    slack = 1 if path.suffix.lower() in STATING else 1 + 0.01 * stated
-    if count == 0 or stated - count > slack:
-        raise DDLError(
-            f"{path}: breaks off after {count} of {stated:.0f} frames; expected a "
-            "whole video, fetch it again"
-        )
+    if not (ending.count and ending.is_reached()):
+        raise DDLError(f"{path}: breaks off after {ending}; expected a whole video, fetch it again")
 
 
 def time_of(video: cv2.VideoCapture, number: int, before: float) -> float:

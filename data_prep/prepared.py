@@ -237,23 +237,30 @@ def write_clips(
 
 
 class Seen:
-    """How many frames a clip has, and the numbers of those that its rate keeps."""
+    """How many frames a clip has, and the numbers and times of those that its rate keeps."""
 
     def __init__(self):
-        self.read, self.kept = 0, []
+        self.read, self.kept, self.times = 0, [], []
 
     def kept_of(self, frames: Iterable[fr.Timed]) -> Iterator[np.ndarray]:
         for frame in frames:
             self.read = frame.number + 1
             if frame.image is not None:
                 self.kept.append(frame.number)
+                self.times.append(frame.time_s)
                 yield frame.image
 
     def record(self, clip: Clip) -> dict:
-        """What a record says of it; the numbers matter to labels and masks alone."""
+        """What a record says of it; the numbers matter to labels and masks alone.
+
+        Images in a folder tell no time, nor does one frame.
+        """
+        timed = len(self.times) > 1 and not clip.frames
+        facts = {"seconds": round(fr.duration(self.times), 3)} if timed else {}
         if len(self.kept) == self.read:
-            return {}
-        return {"read": self.read, **({"kept": self.kept} if clip.split == "testing" else {})}
+            return facts
+        numbers = {"kept": self.kept} if clip.split == "testing" else {}
+        return {**facts, "read": self.read, **numbers}
 
 
 def frames_of(found: Survey, clips: Sequence[Clip]) -> int:

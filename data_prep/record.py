@@ -3,14 +3,17 @@
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from data_prep.frames import tidy_rate
 from data_prep.sources import Frame, Stream, open_source
 from ddllib.errors import DDLError
 from ddllib.pictures import Video
 
+ENOUGH = 1.0  # second of a video by which the source's rate is judged
+UNLIKE = 0.2  # of the rate: so far from it, seconds are not what they are taken for
 PIECE = 300.0  # seconds of one video; a process that is killed loses no more than that
 
 
@@ -21,8 +24,10 @@ def record(
 
     Videos are Motion JPEG at the source's own size, named by the time of their first frame, at
     most five minutes long; a gap of the source begins another. A video has its name only once it
-    is whole. `wishes`: see `sources.open_source`. Raises DDLError for a source that is not
-    live, for `seconds` that are not a finite number above 0, and where the disk is full.
+    is whole. It says that it has `rate` frames per second: where the source gave others, that is
+    told with the rate to use. `wishes`: see `sources.open_source`, whose `tell` is called with it.
+    Raises DDLError for a source that is not live, for `seconds` that are not a finite number above
+    0, and where the disk is full.
     """
     if not (math.isfinite(seconds) and seconds > 0):
         raise DDLError(f"minutes: {seconds / 60:g}; expected a number above 0, such as 60")
@@ -37,7 +42,7 @@ def record(
             if piece and (frame.gap or frame.time_s - piece.start >= PIECE):
                 yield piece.close()
                 piece = None
-            piece = piece or Piece(folder, frame, rate)
+            piece = piece or Piece(folder, frame, rate, source.wish.tell)
             piece.write(frame)
             if time.monotonic() >= end:
                 source.stop()
@@ -51,14 +56,16 @@ def record(
 class Piece:
     """One video while it is written; hidden until it is whole."""
 
-    def __init__(self, folder: Path, first: Frame, rate: float):
-        self.start = first.time_s
+    def __init__(self, folder: Path, first: Frame, rate: float, tell: Callable[[str], None]):
+        self.start = self.last = first.time_s
+        self.rate, self.tell = rate, tell
         name = datetime.fromtimestamp(first.time_s).strftime("%Y-%m-%d-%H%M%S-%f")[:-3] + ".avi"
         self.path, self.part = folder / name, folder / f".{name}"
         self.video = Video(self.part, "MJPG", rate, first.image.shape[:2])
 
     def write(self, frame: Frame) -> None:
         self.video.write(frame.image)
+        self.last = frame.time_s
 
     def close(self) -> Path:
         try:
@@ -67,4 +74,17 @@ class Piece:
             self.part.unlink(missing_ok=True)
             raise
         os.replace(self.part, self.path)
+        self._compare_rate()
         return self.path
+
+    def _compare_rate(self) -> None:
+        """Tell where what moves in the video is much faster or slower than it was."""
+        span = self.last - self.start
+        if span < ENOUGH:
+            return
+        given = (self.video.count - 1) / span
+        if abs(given / self.rate - 1) > UNLIKE:
+            self.tell(
+                f"{self.path}: says {self.rate:g} frames per second, but {given:.3g} came; its "
+                f"seconds are not those of a clock; record with --rate {tidy_rate(given):g}"
+            )

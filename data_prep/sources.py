@@ -36,6 +36,7 @@ import cv2
 import numpy as np
 
 from data_prep import layouts
+from data_prep.endings import Ending
 from data_prep.frames import Pace, is_rate, read_timed, time_of, to_working_size
 from ddllib.errors import DDLError
 
@@ -374,11 +375,11 @@ class Stream:
 
     def _read_on(self, video: cv2.VideoCapture) -> str | None:
         """Read until nothing comes any more; says why, None at the end of a served file."""
-        stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        ending = Ending(video, Path(self._path()).suffix)
         if self.live is None:
-            self.live = not stated > 0
+            self.live = not ending.stated > 0
         playout = _Playout(video, self.wish.longest_step) if self._sends_bursts() else None
-        pace, count, time_s = Pace(self.wish.rate), 0, 0.0
+        pace, time_s = Pace(self.wish.rate), 0.0
         # A served file begins anew at a new connection: what was given is not given again.
         known = 0 if self.live else self._read
         kept = 0
@@ -387,8 +388,8 @@ class Stream:
             if playout:
                 self._stopped.wait(playout.early())
             now = time.monotonic()
-            time_s = now if self.live else time_of(video, count, time_s)
-            count += 1
+            time_s = now if self.live else time_of(video, ending.count, time_s)
+            ending.push(time_s)
             if pace.keeps(time_s):
                 kept += 1
                 if kept > known:
@@ -397,14 +398,17 @@ class Stream:
                         break
                     self._hand_on(image, time.time() if self.live else time_s, now)
             asked = time.monotonic()
-        if not self.live and stated - count <= 1:
+        if not self.live and ending.is_reached():
             return None
         stalled = time.monotonic() - asked >= 0.9 * self.wish.patience
         return f"no frame for {self.wish.patience:g} s" if stalled else "the stream broke off"
 
+    def _path(self) -> str:
+        """The address without what follows a "?" or "#"."""
+        return re.split("[?#]", self._address, maxsplit=1)[0]
+
     def _sends_bursts(self) -> bool:
-        path = re.split("[?#]", self._address, maxsplit=1)[0]
-        return bool(self.live) and path.lower().endswith(PLAYLIST)
+        return bool(self.live) and self._path().lower().endswith(PLAYLIST)
 
     def _hand_on(self, image: np.ndarray, time_s: float, read_s: float) -> None:
         small = as_wished(image, self.wish)

@@ -222,9 +222,12 @@ def refusals(found: Survey) -> list[str]:
 
 def split_line(found: Survey, split: str) -> str:
     """Clips and frames of one split, and how many the data set has."""
-    clips, frames = len(found.lengths[split]), sum(n or 0 for n in found.lengths[split].values())
+    lengths = found.lengths[split].values()
+    clips, frames = len(lengths), sum(n or 0 for n in lengths)
     if not found.dataset:
-        return f"{split}: {clips} clips, {frames} frames"
+        unknown = sum(n is None for n in lengths)
+        more = f"; {unknown} clips do not state how many they have" * bool(unknown)
+        return f"{split}: {clips} clips, {frames} frames{more}"
     stated = found.dataset.total(split)
     return f"{split}: {clips} of {stated[0]} clips, {frames} of {stated[1]} frames"
 

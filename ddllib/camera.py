@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ddllib import road
 from ddllib.alarms import Alarms
-from ddllib.data import Prepared
+from ddllib.data import Prepared, kept_rate, read_manifest
 from ddllib.drift import DriftMonitor, background
 from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol
@@ -31,15 +31,25 @@ MINUTE = 750  # frames of the generated walkway
 MINUTES = 4  # of it that a threshold is chosen by
 BACKGROUND = 60  # frames, drawn evenly from all clips
 LIVE_MINUTES = 10.0  # of a live source in a chapter, which is to be a page some time
+NEAR = 0.02  # of a rate: footage so near it has it
 PROTOCOLS = ("raw", "median")  # what can be done to scores while they come
 
 
-def frame_rate(settings: Settings) -> float:
-    """Frames per second of the prepared footage; images in folders tell no time."""
-    from data_prep.demo.story import FRAME_RATE
-    from data_prep.frames import USUAL_RATE
+def frame_rate(settings: Settings, data: Prepared | None = None) -> float:
+    """Frames per second of the prepared footage, of ``data`` or what lies in its place.
 
-    return settings.frame_rate or (FRAME_RATE if settings.data in road.SCENES else USUAL_RATE)
+    A slow camera gives fewer than ``settings.frame_rate`` asks for. Where the footage tells no
+    time, as images in folders, it is what was asked for, else that of the scene or a usual one.
+    """
+    from data_prep.demo.story import FRAME_RATE
+    from data_prep.frames import USUAL_RATE, tidy_rate
+
+    place, asked = settings.prepared_folder / "manifest.json", settings.frame_rate
+    manifest = data.manifest if data else read_manifest(place) if place.is_file() else None
+    kept = kept_rate(manifest) if manifest else None
+    if kept is None:
+        return asked or (FRAME_RATE if settings.data in road.SCENES else USUAL_RATE)
+    return asked if asked and abs(kept / asked - 1) <= NEAR else tidy_rate(kept)
 
 
 def normal_scores(settings: Settings, data: Prepared, run: Run) -> dict[str, np.ndarray]:
@@ -95,7 +105,7 @@ def threshold(settings: Settings, data: Prepared, run: Run) -> Threshold:
         )
     scores = normal_scores(settings, data, run)
     filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
-    rate = frame_rate(settings)
+    rate = frame_rate(settings, data)
     return choose_threshold(
         filtered, settings.alarms_per_hour, frame_rate=rate, least_s=LEAST_S, over=1.0
     )

@@ -162,6 +162,19 @@ def read_manifest(path: Path) -> dict:
     return manifest
 
 
+def kept_rate(manifest: dict) -> float | None:
+    """Frames per second of the prepared training clips by their times; None where none tells them.
+
+    Those of images do not, nor those that were prepared before times were kept.
+    """
+    timed = [
+        facts for facts in manifest["clips"].get("training", {}).values() if "seconds" in facts
+    ]
+    if not timed:
+        return None
+    return sum(facts["frames"] for facts in timed) / sum(facts["seconds"] for facts in timed)
+
+
 def _fault(manifest: dict) -> str | None:
     """What in a manifest could not be written by a preparation."""
     for name in ("height", "width"):
@@ -182,11 +195,18 @@ def _fault(manifest: dict) -> str | None:
                 return f"a clip named {name!r}"
             if not isinstance(facts, dict) or not _is_count(facts.get("frames")):
                 return f"no number of frames of {split} {name}"
+            if not _is_duration(facts.get("seconds", 1)):
+                return f"{split} {name} lasts {facts['seconds']!r} seconds"
     return None
 
 
 def _is_count(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+
+
+def _is_duration(value) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < 1 << 31
 
 
 def _open_array(path: Path, shape: tuple[int | tuple[int, ...], ...]) -> np.ndarray:

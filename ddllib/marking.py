@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,10 @@ import numpy as np
 from ddllib.errors import DDLError
 from ddllib.events import Event
 from ddllib.pictures import save_picture, write_lossless
+from ddllib.settings import load_profile
+
+AROUND_S = 2.0  # seconds before and after the event that go with it
+ROOM = 1 << 28  # bytes of frames that wait for the event to begin
 
 
 def mark_normal(
@@ -24,12 +30,14 @@ def mark_normal(
     """Put what an event shows among the training footage in ``folder``: "this was normal".
 
     ``footage`` is the video, or the folder of videos or frames, that was watched, or its frames,
-    uint8 N x C x H x W; the event's frames are copied from it unchanged. ``frame_rate`` is that of
-    the watch, which ``events.json`` keeps: the event's frames are counted at it. The clip is called
-    ``name``, by default after the event's place in the footage, and lies beside the training clips
-    that ``data_prep`` finds there: as frames, or as a video where they are videos. Training on it
-    is another matter (``start_from``). Returns its path. Raises ``DDLError`` where the footage ends
-    before the event, or was live and cannot be seen again, and for a name that is taken.
+    uint8 N x C x H x W; the event's frames are copied from it unchanged, with ``AROUND_S`` seconds
+    before and after where they lie in the same clip. ``frame_rate`` is that of the watch, which
+    ``events.json`` keeps: the event's frames are counted at it. The clip is called ``name``, by
+    default after the event's place in the footage, and lies beside the training clips that
+    ``data_prep`` finds there: as frames, or as a video where they are videos, of that rate or of a
+    slower footage's own. Training on it is another matter (``start_from``). Returns its path.
+    Raises ``DDLError`` where the footage ends before the event, or was live and cannot be seen
+    again, for too few frames to train on, and for a name that is taken.
     """
     folder = Path(folder)
     clips, place, videos = _training(folder)
@@ -38,20 +46,36 @@ def mark_normal(
     path = place / (f"{name}.avi" if videos else name)
     if path.exists() or name in clips:
         raise DDLError(f"{path}: there already; choose another name")
+    cut = (_ArrayCut if isinstance(footage, np.ndarray) else _FileCut)(footage, event, frame_rate)
     hidden = path.with_name(f".{path.name}")  # data_prep overlooks it, should it be left half done
     hidden.parent.mkdir(parents=True, exist_ok=True)
-    write = write_lossless if videos else _write_frames
-    count = write(hidden, _frames(footage, event, frame_rate))
-    missing = event.end - event.start + 1 - count
-    if missing:
+    write = partial(write_lossless, frame_rate=cut.rate()) if videos else _write_frames
+    try:
+        _check_enough(stem, event, count=write(hidden, cut), found=cut.found)
+    except DDLError:
         _remove(hidden)
+        raise
+    os.replace(hidden, path)
+    _check_found(folder, path, {*clips, name})
+    return path
+
+
+def _check_enough(stem: str, event: Event, count: int, found: int) -> None:
+    """All of an event was ``found``, and of ``count`` frames a window is left to train on."""
+    missing = event.end - event.start + 1 - found
+    if missing:
         raise DDLError(
             f"{stem}: ends {missing} frames before the event at frames {event.start} to "
             f"{event.end} does; expected the footage that was watched"
         )
-    os.replace(hidden, path)
-    _check_found(folder, path, {*clips, name})
-    return path
+    usual = load_profile("own-camera")
+    kept = count - round(usual.threshold_share * count)
+    if kept < usual.window:
+        raise DDLError(
+            f"{stem}: the event at frames {event.start} to {event.end} and {AROUND_S:g} s around "
+            f"it are {count} frames, {kept} without the end that is kept for the threshold; "
+            f"expected at least {usual.window}, a window; take footage with more around it"
+        )
 
 
 def _training(folder: Path) -> tuple[frozenset[str], Path, bool]:
@@ -95,26 +119,81 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _frames(
-    footage: Path | str | np.ndarray, event: Event, frame_rate: float | None
-) -> Iterator[np.ndarray]:
-    """The event's frames as OpenCV writes them, H x W x 3 BGR."""
-    if isinstance(footage, np.ndarray):
-        for frame in footage[event.start : event.end + 1]:
-            yield np.ascontiguousarray(np.moveaxis(frame, 0, -1)[..., ::-1])
-        return
-    from data_prep.sources import open_source
+class _ArrayCut:
+    """An event's frames and those around it, of frames N x C x H x W, as OpenCV writes them.
 
-    if not Path(footage).exists():
-        raise DDLError(
-            f"{footage}: no footage there to copy an event from; expected a file or folder that "
-            "was watched; of a live source, keep a recording"
-        )
-    for frame in open_source(footage, None, rate=frame_rate):
-        if frame.index > event.end:
-            break
-        if frame.index >= event.start:
-            yield frame.image
+    ``found`` counts those of the event itself.
+    """
+
+    def __init__(self, frames: np.ndarray, event: Event, frame_rate: float | None):
+        self.frames, self.event, self.asked = frames, event, frame_rate
+        self.found = len(frames[event.start : event.end + 1])
+
+    def rate(self) -> float:
+        """Frames per second: the watch's, else by the event's own times."""
+        from data_prep.frames import USUAL_RATE
+
+        seconds = self.event.end_s - self.event.start_s
+        own = (self.event.end - self.event.start) / seconds if seconds > 0 else USUAL_RATE
+        return self.asked or own
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        around = round(AROUND_S * self.rate())
+        first, end = max(self.event.start - around, 0), self.event.end + 1 + around
+        for frame in self.frames[first:end]:
+            yield np.ascontiguousarray(np.moveaxis(frame, 0, -1)[..., ::-1])
+
+
+class _FileCut:
+    """The same of a file or folder that was watched, read from its beginning."""
+
+    def __init__(self, footage: Path | str, event: Event, frame_rate: float | None):
+        from data_prep.sources import open_source
+
+        if not Path(footage).exists():
+            raise DDLError(
+                f"{footage}: no footage there to copy an event from; expected a file or folder "
+                "that was watched; of a live source, keep a recording"
+            )
+        self.event, self.asked, self.found = event, frame_rate, 0
+        self.source = open_source(footage, None, rate=frame_rate)
+
+    def rate(self) -> float:
+        """Frames per second: the watch's, or the footage's own where those are fewer."""
+        from data_prep.advise import measured_rate
+        from data_prep.frames import USUAL_RATE, tidy_rate
+
+        clips = {clip.path.name: clip for clip in self.source.clips}
+        clip = clips.get(self.event.clip, self.source.clips[0])
+        measured = None if clip.frames else measured_rate(clip)
+        own = tidy_rate(measured) if measured else self.asked or USUAL_RATE
+        return min(own, self.asked or own)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        try:
+            yield from self._images()
+        except DDLError:  # what breaks off behind the event was watched up to there, too
+            if self.found <= self.event.end - self.event.start:
+                raise
+
+    def _images(self) -> Iterator[np.ndarray]:
+        waiting, event, last_s = deque(), self.event, 0.0
+        for frame in self.source:
+            if frame.index > event.end and (frame.gap or frame.time_s - last_s > AROUND_S):
+                break
+            if frame.gap:
+                waiting.clear()
+            waiting.append(frame)
+            if frame.index <= event.start:
+                most = max(ROOM // frame.image.nbytes, 1)
+                while frame.time_s - waiting[0].time_s > AROUND_S or len(waiting) > most:
+                    waiting.popleft()
+            if frame.index < event.start:
+                continue
+            if frame.index <= event.end:
+                self.found, last_s = self.found + 1, frame.time_s
+            while waiting:
+                yield waiting.popleft().image
 
 
 def _write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:

@@ -15,7 +15,6 @@ from ddllib.errors import DDLError
 from ddllib.files import write_whole
 
 SIDE = 288  # pixels: small frames are enlarged to about this side
-RATE = 25.0  # frames per second of a clip that is only trained on, where it means nothing
 LOOK, ROOM = 100, 4 << 20  # after so many frames: are so many bytes free for more of a video?
 BOX_COLOUR = (60, 60, 230)  # blue, green, red
 
@@ -116,7 +115,7 @@ def open_video(stem: Path, frame_rate: float, shape: tuple[int, int]) -> Video:
     return Video(stem.with_name(f"{stem.name}.avi"), "MJPG", frame_rate, shape)
 
 
-def write_lossless(path: Path, frames: Iterable[np.ndarray], frame_rate: float = RATE) -> int:
+def write_lossless(path: Path, frames: Iterable[np.ndarray], frame_rate: float) -> int:
     """Write frames, uint8 H x W x 3 BGR or H x W, as FFV1 in AVI: what is read is what was given.
 
     Returns how many there were. Raises ``DDLError`` where this OpenCV cannot write there, and where

@@ -29,9 +29,9 @@ def write_frames(folder, frames):
         cv2.imwrite(str(folder / f"{t:03d}.png"), frame)
 
 
-def write_video(path, frames):
+def write_video(path, frames, rate=10):
     path.parent.mkdir(parents=True, exist_ok=True)
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (WIDTH, HEIGHT))
     for frame in frames:
         video.write(frame)
     video.release()

@@ -116,7 +116,7 @@ def test_the_page_in_the_folder_names_files_that_are_there(folder):
     assert "base64" not in page
 
 
-def footage(seed=0, count=30):
+def footage(seed=0, count=60):
     return np.random.default_rng(seed).integers(0, 255, (count, 3, 32, 48), dtype=np.uint8)
 
 
@@ -143,7 +143,8 @@ def test_what_was_normal_is_read_as_training_footage(tmp_path, layout):
     mark_normal(EVENT, frames, folder)
     clips = find_footage(folder).clips["training"]
     assert "array-10-14" in clips and len(clips) == (1 if layout == "new" else 2)
-    assert np.array_equal(as_rgb(read_frames(clips["array-10-14"])), frames[10:15])
+    # Two seconds after it, and before it the one that there is.
+    assert np.array_equal(as_rgb(read_frames(clips["array-10-14"])), frames[:35])
 
 
 @pytest.mark.parametrize("earlier", ["inner/training/frames/01", "Train/Train001"])
@@ -169,7 +170,7 @@ def test_of_a_video_watched_at_a_lower_rate_the_seconds_of_the_event_are_copied(
     event = Event(0.8, 1.0, 0.9, 4, 5, 4, 0.9)  # counted at five frames per second
     kept = mark_normal(event, video.path, tmp_path / "yard", frame_rate=5)
     levels = [cv2.imread(str(file)).mean() for file in sorted(kept.iterdir())]
-    assert np.allclose(levels, [8 * 15, 8 * 19], atol=6)
+    assert np.allclose(levels, 8 * np.array([0, 3, 7, 11, 15, 19, 23, 27]), atol=6)
 
 
 def test_a_live_source_cannot_be_seen_again(tmp_path):
@@ -265,7 +266,7 @@ def test_in_the_lab_a_button_sends_an_event_to_the_training_footage(monkeypatch,
     assert live.normal_marks([EVENT], mark) is None
     monkeypatch.setenv("JPY_SESSION_NAME", "lab")
     assert live.normal_marks([], mark) is None
-    late = replace(EVENT, start=40, end=50)
+    late = replace(EVENT, start=60, end=70)
     rows = live.normal_marks([EVENT, late], mark).children
     for row in rows:
         button, _ = row.children

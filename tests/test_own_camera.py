@@ -1,26 +1,34 @@
 """Footage of one's own: rates, single videos, regions to ignore, ends for thresholds, advice."""
 
+import json
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from conftest_footage import FRAMES, HEIGHT, WIDTH, walk, write_frames, write_video
-from conftest_server import camera, pictures
+from conftest_server import camera as camera_of
+from conftest_server import pictures
+from conftest_webm import write_matroska
 
 from data_prep import advise as advise_module
 from data_prep import prepare
 from data_prep.__main__ import main
 from data_prep.advise import advise
+from data_prep.frames import duration, tidy_rate
 from data_prep.manifest import verify
 from data_prep.record import record
 from data_prep.sources import open_source
-from ddllib import DDLError, load_profile, road
+from ddllib import DDLError, camera, load_profile, road
 from ddllib import settings as settings_module
-from ddllib.data import load_prepared
+from ddllib.data import kept_rate, load_prepared
+from ddllib.evaluation import apply_protocol
 from ddllib.heldout import threshold_parts
 from ddllib.ignore import load_ignore
 from ddllib.road import score, score_normal
 from ddllib.scoring import score_clip
+from ddllib.thresholds import choose_threshold
 from ddllib.training import fit, new_run, training_windows
 
 SIZE = (32, 48)
@@ -78,6 +86,79 @@ def test_a_stream_at_the_rate_gives_the_prepared_frames(tmp_path, own_runs):
     path = root / "training" / "a.avi"
     frames = open_source(path, SIZE, channels=clip.shape[1], rate=4)
     assert np.array_equal([f.image for f in frames], clip) and len(clip) < FRAMES / 2
+
+
+def without_seconds(folder):
+    """The manifest as it was before it told how long a clip lasts."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for clips in manifest["clips"].values():
+        for facts in clips.values():
+            facts.pop("seconds", None)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("recorded, found", [(5, 5.0), (10, 10), (25, 10), (10.1, 10)])
+def test_footage_has_the_rate_of_its_times(tmp_path, own_runs, recorded, found):
+    write_video(tmp_path / "in" / "a.avi", pictures(60), recorded)
+    settings = load_profile("own-camera", data=str(tmp_path / "in"), detector="none")
+    assert camera.frame_rate(settings) == 10  # nothing is known yet
+    data = road.prepare(settings, progress=False)
+    assert len(data.training["a"]) == pytest.approx(60 * min(10 / recorded, 1), abs=1)
+    assert camera.frame_rate(settings) == camera.frame_rate(settings, data) == found
+    whole = road.prepare(replace(settings, frame_rate=None), progress=False)
+    assert kept_rate(whole.manifest) == pytest.approx(recorded, rel=1e-3)
+
+
+def test_a_camera_that_records_now_and_then_is_not_slow():
+    assert duration([0, 0.1, 0.2, 600, 600.1]) == pytest.approx(0.5)
+    assert duration(4.0 * np.arange(10)) == 40  # here it is the usual step
+
+
+def test_data_prepared_before_it_told_its_seconds_is_used_as_it_is(tmp_path, own_runs):
+    write_video(tmp_path / "in" / "a.avi", pictures(60), 5)
+    settings = load_profile("own-camera", data=str(tmp_path / "in"), detector="none")
+    new = road.prepare(settings, progress=False).digest
+    without_seconds(settings.prepared_folder)
+    kept = (settings.prepared_folder / "manifest.json").read_text()
+    data = road.prepare(settings, progress=False)
+    assert data.digest == new and camera.frame_rate(settings, data) == 10
+    assert (settings.prepared_folder / "manifest.json").read_text() == kept
+    # A clip is added: of the old one nothing more is known, and nothing of it is done again.
+    write_video(tmp_path / "in" / "b.avi", pictures(60), 5)
+    data = road.prepare(settings, progress=False)
+    known = [
+        name for name, facts in data.manifest["clips"]["training"].items() if "seconds" in facts
+    ]
+    assert known == ["b"] and camera.frame_rate(settings, data) == 5
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, "9", None, float("nan"), float("inf")])
+def test_seconds_that_cannot_be_are_told(tmp_path, own_runs, seconds):
+    write_video(tmp_path / "in" / "a.avi", pictures(20))
+    prepare(tmp_path / "in", tmp_path / "out", SIZE, detector="none", progress=False)
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["clips"]["training"]["a"]["seconds"] = seconds
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DDLError, match="manifest of prepared data .training a lasts .* seconds"):
+        load_prepared(tmp_path / "out")
+
+
+def test_alarms_per_hour_are_those_of_the_clock(tmp_path, own_runs):
+    write_video(tmp_path / "in" / "a.avi", pictures(120), 5)
+    given = {"data": str(tmp_path / "in"), "detector": "none", "size": 32, "latent_dim": 8}
+    settings = load_profile("own-camera", precision="float32", alarms_per_hour=600, **given)
+    data = road.prepare(settings, progress=False)
+    run = new_run(settings)
+    chosen = camera.threshold(settings, data, run)
+    assert chosen.hours == pytest.approx(0.2 * 120 / 5 / 3600)
+    scores = score_normal(settings, data, run)
+    filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
+    options = {"frame_rate": 5.0, "least_s": camera.LEAST_S, "over": 1.0}
+    assert chosen == choose_threshold(filtered, 600, **options)
+    alarms = camera.alarms(settings, data, chosen, tmp_path / "watched", tell=print)
+    alarms.close()
+    assert alarms.frame_rate == 5
 
 
 def test_images_tell_no_time_and_are_all_kept(footage, tmp_path):
@@ -225,6 +306,35 @@ def test_advice_follows_the_footage(tmp_path, monkeypatch):
     assert "note: about 20 frames are little" in " ".join(fast.lines())
 
 
+@pytest.mark.parametrize("recorded", [12.5, 0.5, 0.3, 25 / 3, 9.5])
+def test_a_slow_cameras_own_rate_is_proposed(tmp_path, recorded):
+    times = np.arange(40) / recorded
+    write_matroska(tmp_path / "a.mkv", pictures(40), times, ends=40 / recorded)
+    advice = advise(tmp_path / "a.mkv")
+    rate = advice.settings["frame_rate"]
+    assert rate == (8.34 if recorded == 25 / 3 else recorded)
+    assert "about 40 frames are little" in " ".join(advice.lines())
+    manifest = prepare(
+        tmp_path, tmp_path / "out", SIZE, detector="none", frame_rate=rate, progress=False
+    )
+    assert manifest["clips"]["training"]["a"]["frames"] == 40  # none is dropped
+
+
+@pytest.mark.parametrize(
+    "measured, meant",
+    [(12.4987, 12.5), (12.5003, 12.5), (9.96, 10), (5.02, 5.02), (8.3333, 8.34), (29.97, 30)],
+)
+def test_a_measured_rate_is_named_as_it_was_meant(measured, meant):
+    assert tidy_rate(measured) == meant
+
+
+def test_frames_of_footage_of_varying_rate_are_not_guessed(tmp_path):
+    # A second at 20 per second, then two frames a second: the container's guess is 200 frames.
+    times = np.concatenate([np.arange(20) / 20, 1.0 + np.arange(18) / 2])
+    write_matroska(tmp_path / "a.mkv", pictures(38), times, ends=10.0)
+    assert "about 40 frames are little" in " ".join(advise(tmp_path).lines())
+
+
 def test_advice_on_images_and_on_stillness(tmp_path):
     write_frames(tmp_path / "in" / "a", [walk()[0]] * 5)
     advice = advise(tmp_path / "in")
@@ -240,7 +350,7 @@ def test_a_video_of_one_frame_has_no_rate(tmp_path):
 
 
 def test_a_recording_that_the_disk_does_not_hold_is_told(disk):
-    with camera(pictures(60), pause=0.02) as playing, disk.full(20_000):
+    with camera_of(pictures(60), pause=0.02) as playing, disk.full(20_000):
         with pytest.raises(DDLError, match="avi: (not all of its|the disk is full)"):
             list(record(playing.address, disk.folder, 2, 10, patience=0.5, tell=print))
     assert not list(disk.folder.glob("*.avi")) + list(disk.folder.glob(".2*"))
@@ -256,7 +366,7 @@ def test_the_command_prints_what_to_set(tmp_path, capsys):
 
 def test_a_camera_is_recorded_as_footage(tmp_path, capsys):
     frames = pictures(200)
-    with camera([*frames[:40], 60], [*frames, 60], pause=0.02) as playing:
+    with camera_of([*frames[:40], 60], [*frames, 60], pause=0.02) as playing:
         made = list(record(playing.address, tmp_path / "kept", 2.5, 10, patience=0.5, tell=print))
     assert len(made) == 2 and sorted(tmp_path.joinpath("kept").iterdir()) == made
     first = list(open_source(made[0], SIZE))
@@ -265,6 +375,19 @@ def test_a_camera_is_recorded_as_footage(tmp_path, capsys):
     assert open_source(tmp_path / "kept", None).__iter__().__next__().image.shape == (48, 64, 3)
     with pytest.raises(DDLError, match="is kept already"):
         list(record(str(made[0]), tmp_path, 1, 10))
+
+
+@pytest.mark.parametrize("rate, told", [(30, True), (10, False)])
+def test_a_recording_that_says_another_rate_than_came_is_told(tmp_path, rate, told):
+    lines, frames = [], pictures(100)
+    with camera_of([*frames, 60], pause=0.1) as playing:  # ten frames per second at most
+        wishes = {"patience": 0.5, "tell": lines.append}
+        (path,) = record(playing.address, tmp_path / "kept", 2.0, rate, **wishes)
+    assert bool(lines) == told
+    if told:
+        (line,) = lines
+        assert line.startswith(f"{path}: says 30 frames per second, but ")
+        assert 7 < float(line.split("--rate ")[1]) < 11
 
 
 def test_a_mask_changed_under_its_name_is_scored_anew(small_data, small_settings, tmp_path):

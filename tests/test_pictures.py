@@ -45,7 +45,7 @@ def test_a_video_that_the_disk_does_not_hold_is_told(disk, code, suffix):
 
 def test_what_is_half_written_without_loss_is_removed(disk):
     with disk.full(40_000), pytest.raises(DDLError, match="make room"):
-        write_lossless(disk.folder / "a.avi", noise(60))
+        write_lossless(disk.folder / "a.avi", noise(60), 10)
     assert not (disk.folder / "a.avi").exists()
 
 

@@ -1,0 +1,117 @@
+"""What was normal after all is learnt from: at its own pace, with what surrounds it."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest_footage import write_video
+from conftest_server import pictures
+from conftest_webm import cut, write_matroska
+
+from data_prep import prepare
+from data_prep.frames import Pace
+from data_prep.sources import open_source
+from ddllib import DDLError
+from ddllib.data import load_prepared
+from ddllib.events import Event
+from ddllib.heldout import threshold_parts
+from ddllib.marking import mark_normal
+from ddllib.settings import load_profile
+
+SIZE = (32, 48)
+
+
+def numbered(count, first=0):
+    """Frames that tell their numbers up to 143 by the greys of their halves."""
+    frames = np.empty((count, 48, 64, 3), np.uint8)
+    for frame, number in zip(frames, range(first, first + count), strict=True):
+        frame[:, :32], frame[:, 32:] = (20 * digit + 10 for digit in divmod(number, 12))
+    return list(frames)
+
+
+def number(frame):
+    """The number of a frame, H x W x 3 or 3 x H x W."""
+    grey = frame.mean(axis=np.argmin(frame.shape))
+    left, right = (int(half.mean() / 20) for half in np.split(grey, 2, axis=1))
+    return 12 * left + right
+
+
+def numbers(path):
+    """The numbers of a video's frames, and its rate."""
+    video, found = cv2.VideoCapture(str(path)), []
+    rate = video.get(cv2.CAP_PROP_FPS)
+    while (frame := video.read()[1]) is not None:
+        found.append(number(frame))
+    return found, rate
+
+
+def event_at(first, last, rate, **facts):
+    return Event(first / rate, last / rate, first / rate, first, last, first, 0.9, **facts)
+
+
+@pytest.fixture
+def yard(tmp_path):
+    """Training footage of videos."""
+    write_video(tmp_path / "yard" / "training" / "a.avi", pictures(20))
+    return tmp_path / "yard"
+
+
+def test_a_marked_clip_survives_the_preparation_at_the_rate_of_the_watch(tmp_path, yard, own_runs):
+    write_video(tmp_path / "today.avi", numbered(120), 25)
+    pace = Pace(10)
+    kept = [k for k in range(120) if pace.keeps(k / 25)]
+    event = event_at(30, 34, 10)  # counted at the watch's rate
+    marked = mark_normal(event, tmp_path / "today.avi", yard, frame_rate=10)
+    found, rate = numbers(marked)
+    assert rate == 10 and set(kept[30:35]) <= set(found)
+    assert found == kept[kept.index(found[0]) : kept.index(found[-1]) + 1]
+    assert 10 <= kept.index(found[0]) <= 11 and kept.index(found[-1]) == len(kept) - 1
+    prepare(yard, tmp_path / "out", SIZE, detector="none", frame_rate=10, progress=False)
+    clips = load_prepared(tmp_path / "out").training
+    assert len(clips[marked.stem]) == len(found)
+    share = load_profile("own-camera").threshold_share
+    beginning = threshold_parts(clips, share)[0][marked.stem]
+    shown = [number(frame) for frame in beginning]
+    assert set(kept[30:35]) <= set(shown)  # the event itself is trained on
+
+
+@pytest.mark.parametrize("frame_rate", [None, 10])
+def test_slower_footage_keeps_its_own_pace(tmp_path, yard, frame_rate):
+    write_video(tmp_path / "today.avi", numbered(40), 5)
+    path = mark_normal(event_at(20, 22, 5), tmp_path / "today.avi", yard, frame_rate=frame_rate)
+    assert numbers(path) == (list(range(10, 33)), 5)
+
+
+def test_what_surrounds_an_event_is_of_its_own_clip(tmp_path, yard):
+    for name, first in (("1.avi", 0), ("2.avi", 40), ("3.avi", 80)):
+        write_video(tmp_path / "week" / name, numbered(40, first))
+    assert sum(frame.gap for frame in open_source(tmp_path / "week", SIZE)) == 3
+    marked = mark_normal(event_at(45, 76, 10, clip="2.avi"), tmp_path / "week", yard)
+    assert numbers(marked)[0] == list(range(40, 80))
+
+
+def test_footage_that_breaks_off_behind_the_event_will_do(tmp_path, yard):
+    path = tmp_path / "today.mkv"
+    write_matroska(path, numbered(60), rate=10)
+    cut(path, 0.6)
+    with pytest.raises(DDLError, match="today.mkv: breaks off"):
+        mark_normal(event_at(38, 50, 10), path, yard)
+    found, rate = numbers(mark_normal(event_at(20, 24, 10), path, yard))
+    assert rate == 10 and found[0] == 0 and 30 < found[-1] < 40
+
+
+def test_what_waits_for_an_event_takes_little_memory(tmp_path, yard, monkeypatch):
+    monkeypatch.setattr("ddllib.marking.ROOM", 5 * 48 * 64 * 3)
+    write_video(tmp_path / "today.avi", numbered(60))
+    found, _ = numbers(mark_normal(event_at(30, 34, 10), tmp_path / "today.avi", yard))
+    assert found == list(range(26, 55))
+
+
+def test_too_few_frames_to_learn_from_are_refused(tmp_path, yard):
+    write_video(tmp_path / "short.avi", numbered(3))
+    fault = "3 frames, 2 without the end that is kept for the threshold; expected at least 3, a win"
+    before = sorted(yard.rglob("*"))
+    with pytest.raises(DDLError, match=f"short: the event at frames 1 to 1 and 2 s.*{fault}"):
+        mark_normal(event_at(1, 1, 10), tmp_path / "short.avi", yard, frame_rate=10)
+    assert sorted(yard.rglob("*")) == before
+    write_video(tmp_path / "long.avi", numbered(4))
+    mark_normal(event_at(1, 1, 10), tmp_path / "long.avi", yard, frame_rate=10)
