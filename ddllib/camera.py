@@ -125,16 +125,18 @@ def alarms(
     tell: Callable[[str], None] = print,
     where: Callable[[float], tuple[str, float] | None] | None = None,
     on_event: Callable[[int], None] = lambda number: None,
+    rate: float | None = None,
 ) -> Alarms:
     """What listens to a watch and leaves its events in ``folder``, filtered as the threshold was.
 
     ``where`` is the source's, to tell in which of several clips an event lies; ``on_event`` is
-    called with the number of each that has ended.
+    called with the number of each that has ended. ``rate`` is the watch's, in frames per second,
+    where it is not the footage's.
     A change of the scene is judged by the background of the training footage.
     """
     from data_prep.sources import shown
 
-    rate = frame_rate(settings)
+    rate = rate or frame_rate(settings, data)
     clips = list(data.training.values())
     each = max(BACKGROUND // len(clips), 1)
     frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]

@@ -312,7 +312,8 @@ def _watch_by(given: argparse.Namespace) -> int:
     )
     run = replace(run, settings=settings)
     data = load_prepared(given.run.resolve().parent / settings.prepared_folder.name)
-    rate = camera.frame_rate(settings) if given.rate is None else given.rate
+    usual = camera.frame_rate(settings, data)
+    rate = usual if given.rate is None else given.rate
     wishes = {"patience": given.patience, "give_up": given.give_up}
     source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)
     scorer = camera.scorer(settings, data, run)
@@ -327,14 +328,13 @@ def _watch_by(given: argparse.Namespace) -> int:
             return _status(_watch(source, scorer, given.to, (), **wishes))
         chosen = camera.threshold(settings, data, run)
         print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n")
-        if rate != camera.frame_rate(settings):
+        if rate != usual:
             print(
-                f"note: chosen at {camera.frame_rate(settings):g} frames per second, watched at "
-                f"{rate:g}: what moves looks faster or slower than normal"
+                f"note: chosen at {usual:g} frames per second, watched at {rate:g}: what moves "
+                "looks faster or slower than normal"
             )
-        settings = replace(settings, frame_rate=rate)
         with ExitStack() as after:
-            options = {"where": source.where}
+            options = {"where": source.where, "rate": rate}
             if hook:
                 options["on_event"] = hook
                 after.callback(hook.close)
