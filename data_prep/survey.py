@@ -226,7 +226,7 @@ def split_line(found: Survey, split: str) -> str:
     clips, frames = len(lengths), sum(n or 0 for n in lengths)
     if not found.dataset:
         unknown = sum(n is None for n in lengths)
-        more = f"; {unknown} clips do not state how many they have" * bool(unknown)
+        more = f"; of {unknown} the number of frames is not stated" * bool(unknown)
         return f"{split}: {clips} clips, {frames} frames{more}"
     stated = found.dataset.total(split)
     return f"{split}: {clips} of {stated[0]} clips, {frames} of {stated[1]} frames"

@@ -29,7 +29,7 @@ from ddllib.events import (
     when,
 )
 from ddllib.evidence import Evidence
-from ddllib.pictures import enlarged, open_video, picture
+from ddllib.pictures import CLIPS, enlarged, open_video, picture
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
@@ -48,8 +48,9 @@ class Alarms:
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
     has changed; ``where`` gives the clip that a time lies in (``data_prep.sources``). ``tell`` is
     called with one line for each event and each drift, ``on_event`` with the number of each event
-    that has ended, its evidence left; its clip is whole a little later. What begins while the scene
-    is changed has its row and its evidence, but one line says how many there were.
+    that has ended, its evidence left; its clip is whole a little later. An event that a stop cuts
+    short is told then, and again when it has ended, if the watch goes on. What begins while the
+    scene is changed has its row and its evidence, but one line says how many there were.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Alarms:
         self._known = self.file.last()
         if self._known:
             self.detector.runs_until = self._known.end
+            self._loud = None if self._known.drift else self._known.start
         self._blurred = self._delay
 
     def begin_anew(self) -> Path | None:
@@ -210,7 +212,9 @@ class Alarms:
         if known and known.open and index > known.end:
             if not (started and self._goes_on(started)):
                 self._known = replace(known, open=False)
-                self.on_event(self.file.amend(self._known))
+                number = self.file.amend(self._known)
+                if not self._is_hushed(self._known):
+                    self.on_event(number)
 
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late, or never: a process is killed.
@@ -266,26 +270,34 @@ class Alarms:
     def _record(self, event: Event | None) -> None:
         if event is None:
             return
-        event, clearer = self._placed(event), True
+        event, clearer, filmed = self._placed(event), True, True
         if self._goes_on(event):
             if event.end <= self._known.end:
                 return  # heard again, no more
             whole = joined(self._known, event)
             clearer = self._known.box is None or whole.peak == event.peak
+            filmed = clearer or not self._has_clip(self.file.count)
             event = self._known = whole
             number = self.file.amend(event)
         else:
             number = self.file.append(event)
-        if self._clip and clearer:
+        if self._clip and filmed:
             self._clip.number = number
         if self._peak is not None and clearer:
             self._leave_evidence(number, event)
-        if event.drift and event.start != self._loud:
+        if self._is_hushed(event):
             self._hushed += 1
             return
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
         self.on_event(number)
+
+    def _is_hushed(self, event: Event) -> bool:
+        """Whether it began in a changed scene, of which nobody was told one by one."""
+        return bool(event.drift) and event.start != self._loud
+
+    def _has_clip(self, number: int) -> bool:
+        return any((self.folder / f"{number:04d}{suffix}").is_file() for suffix in CLIPS)
 
     def _goes_on(self, event: Event) -> bool:
         """Whether an event is one that was known before, or its continuation."""

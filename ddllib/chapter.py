@@ -127,8 +127,9 @@ def pseudo_anomaly(records: Mapping[str, Record | None], kind: str) -> dict[str,
     entries = []
     for name, record in records.items():
         if record is not None and f"{kind}-index" in record.shown:
-            entries.append((record, f"{kind}-normal", f"{name}: normal"))
-            entries.append((record, kind, f"{name}: {kind}"))
+            seed = f"{name}, seed {record.facts['settings']['seed']}"
+            entries.append((record, f"{kind}-normal", f"{seed}: normal"))
+            entries.append((record, kind, f"{seed}: {kind}"))
     return _drawn(entries)
 
 

@@ -170,7 +170,7 @@ def difference_table(
 def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str) -> str:
     """What the paired differences of one model say, a sentence."""
 
-    def against(other: str) -> str:
+    def compared(other: str) -> str:
         found = paired_differences(find(model, "ddl"), find(model, other), protocol)
         beyond = difference_row(found)[_BEYOND]
         if beyond == "yes":
@@ -178,8 +178,8 @@ def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str)
         return "does not clearly differ from" if beyond == "no" else "has too few seeds against"
 
     return (
-        f"{_MODELS[model]}: training with pseudo-anomalies at a learnt weight {against('none')} "
-        f"training without them, and {against('sdl')} training with them at a fixed weight"
+        f"{_MODELS[model]}: training with pseudo-anomalies at a learnt weight {compared('none')} "
+        f"training without them, and {compared('sdl')} training with them at a fixed weight"
     )
 
 

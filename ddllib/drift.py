@@ -2,7 +2,8 @@
 
 A model knows one view. When that view changes, every frame scores high, and an alarm without end
 helps nobody: ``DriftMonitor`` compares what stands still in the picture with how it was, and what
-is wrong is told in one sentence while alarms go on, marked.
+is wrong is told in one sentence. Events that begin meanwhile are kept, marked, and counted in one
+line (``ddllib.alarms``).
 """
 
 from __future__ import annotations

@@ -357,11 +357,14 @@ class EventFile:
         if not self.count:
             return None
         folder = self.path.parent
-        place = folder / time.strftime("earlier-%Y-%m-%d-%H%M%S")
-        while place.exists():
-            place = place.with_name(f"{place.name}-again")
+        begun = (p for p in folder.glob("earlier-*") if not (p / self.path.name).exists())
+        place = next(begun, None)  # a process was killed while it moved them
+        if not place:
+            place = folder / time.strftime("earlier-%Y-%m-%d-%H%M%S")
+            while place.exists():
+                place = place.with_name(f"{place.name}-again")
         with disk_faults(place):
-            place.mkdir()
+            place.mkdir(exist_ok=True)
             for path in sorted(folder.iterdir()):
                 number = re.match(r"(\d{4,})[-.]", path.name)
                 if path.name == "index.html" or (number and int(number[1]) <= self.count):

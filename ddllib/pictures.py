@@ -16,6 +16,7 @@ from ddllib.files import write_whole
 
 SIDE = 288  # pixels: small frames are enlarged to about this side
 LOOK, ROOM = 100, 4 << 20  # after so many frames: are so many bytes free for more of a video?
+CLIPS = (".webm", ".avi")  # how videos of events end, see open_video
 BOX_COLOUR = (60, 60, 230)  # blue, green, red
 
 

@@ -278,12 +278,13 @@ def verdict(report: Mapping) -> str:
     return (
         f"held in {100 * HONEST[0]:.0f} to {100 * HONEST[1]:.0f} % of the splits in {within} of "
         f"{len(covered)} cases, in more in {above}, in fewer in {len(covered) - within - above}; "
-        f"the share has a standard error of about {_split_error(report):.0f} points"
+        f"by the number of splits alone a share is known to {_split_error(report):.0f} points, and "
+        "other footage may differ by more"
     )
 
 
 def _split_error(report: Mapping) -> float:
-    """Of a share of so many splits, in points, as if they were independent."""
+    """The standard error of a share of so many splits, in points, were they independent."""
     splits = min(row["splits"] for row in report["rows"])
     return 100 * (CONFIDENCE * (1 - CONFIDENCE) / splits) ** 0.5
 

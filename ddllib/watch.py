@@ -26,7 +26,7 @@ from ddllib.files import disk_faults
 from ddllib.on_event import OnEvent
 from ddllib.score_table import NAME, SOURCE, Table, scored_before
 from ddllib.settings import Settings, load_profile
-from ddllib.stopping import Stop, stop_between_steps
+from ddllib.stopping import stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
 BURSTS = 3  # pieces without a score after which a report asks why
@@ -121,7 +121,8 @@ def _watch(
                     f"{_name(source)}: begins anew; events of an earlier watch are kept in {place}"
                 )
         try:
-            watched = _Loop(source, scorer, table, listeners, behind).run(every, tell, stop)
+            loop = _Loop(source, scorer, table, listeners, behind)
+            watched = loop.run(every, tell, lambda: bool(stop) or over.is_set())
         finally:
             table.close()
         watched.stopped = stop.signal
@@ -165,12 +166,12 @@ class _Loop:
         self.unanswered: deque = deque()  # frames pushed, without their images
         self.watched = Watched()
 
-    def run(self, every: float, tell: Callable, stop: Stop) -> Watched:
+    def run(self, every: float, tell: Callable, ends: Callable[[], bool]) -> Watched:
         started = told = time.monotonic()
         self.scorer.reset()
         for frame in self.source:
             if frame.index <= self.passed:
-                if stop:
+                if ends():
                     break
                 continue
             if frame.gap and self.watched.frames:
@@ -183,7 +184,7 @@ class _Loop:
                 told = time.monotonic()
                 self.table.sync()
                 tell(f"{_name(self.source)}: {self.watched.report()}")
-            if stop:
+            if ends():
                 break
         self.end_piece()
         self.note(time.monotonic() - started)

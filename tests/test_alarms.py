@@ -16,7 +16,7 @@ from ddllib.errors import DDLError
 from ddllib.event_page import write_page
 from ddllib.events import Event, joined, read_events
 from ddllib.evidence import read_evidence
-from ddllib.pictures import open_video
+from ddllib.pictures import CLIPS, open_video
 from ddllib.streaming import RunningMedian
 from ddllib.thresholds import Threshold
 
@@ -121,6 +121,28 @@ def test_an_event_during_which_the_watch_was_killed_twice_is_one_event(tmp_path)
     ((event,), _) = read_events(tmp_path)
     assert (event.start, event.end, event.open) == (30, 149, False)
     assert event.box and (tmp_path / "0001.jpg").is_file()
+
+
+def test_an_event_with_an_early_peak_has_its_clip_though_the_watch_was_killed(tmp_path):
+    scores = [0.1] * 30 + [1.5] * 3 + [0.9] * 70 + [0.1] * 30
+    watched(tmp_path, scores[:75], ends=False)
+    lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH).lag
+    picture = (tmp_path / "0001.jpg").read_bytes()
+    heard_again(tmp_path, scores, 75 - lag)
+    ((event,), _) = read_events(tmp_path)
+    assert event.peak == 30 and (tmp_path / "0001.jpg").read_bytes() == picture
+    assert any((tmp_path / f"0001{suffix}").is_file() for suffix in CLIPS)
+
+
+def test_what_was_told_before_the_watch_was_killed_is_told_to_its_end(tmp_path):
+    scores = [0.1] * 30 + [0.9] * 70 + [0.1] * 30
+    told = watched(tmp_path, scores[:60], ends=False)
+    assert told and told[0].startswith("event 1 runs since")
+    lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH).lag
+    ended: list[int] = []
+    lines = heard_again(tmp_path, scores, 60 - lag, drift=nudged(90), on_event=ended.append)
+    assert lines[0].startswith("the scene has changed") and ended == [1]
+    assert lines[1].startswith("event 1: ") and len(lines) == 2
 
 
 FALLING = np.linspace(0.9, 0.2, 71).round(3).tolist()  # through the band from 0.5 down to 0.3

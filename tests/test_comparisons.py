@@ -7,7 +7,7 @@ import pytest
 from conftest_records import ATrial, a_record
 
 from ddllib import comparisons
-from ddllib.chapter import Cited, run_table, same_frames, table
+from ddllib.chapter import run_table, same_frames, table
 from ddllib.comparisons import (
     certainty_table,
     comparison_table,
@@ -141,8 +141,9 @@ def test_our_cells_lead_to_their_records_and_the_papers_are_grey():
     assert "color: #767676" in html and greys and "row1_col0 {" not in html
     html = table(run_table([], "median")).to_html()
     assert "not run" in html
-    elsewhere = table(comparison_table({}, {})).to_html()
-    assert "<a " not in elsewhere and Cited("x", a_record(0.9)).html() == "x"
+    elsewhere = {"C3DSU": {"Ped2": comparisons.cited_mean([a_record(0.9)], "median")}}
+    html = table(comparison_table({"MNAD": {"Ped2": 97.0}}, elsewhere)).to_html()
+    assert "90.00 (1 seed)" in html and "<a " not in html  # it lies among the runs, unpublished
 
 
 def test_runs_are_found_by_their_experiment():

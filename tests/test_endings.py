@@ -71,7 +71,7 @@ def test_only_a_stated_count_is_taken_for_one(tmp_path):
     write_matroska(tmp_path / "b.webm", pictures(COUNT))
     clip = open_clip(tmp_path / "a.webm", "training")
     assert fr.frame_count(clip) is None
-    line = "training: 2 clips, 0 frames; 2 clips do not state how many they have"
+    line = "training: 2 clips, 0 frames; of 2 the number of frames is not stated"
     assert line in report(survey(tmp_path))
 
 

@@ -104,7 +104,7 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
     drawn = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
-    assert drawn["titles"] == ["DDL: normal", "DDL: noise 0.5"]
+    assert drawn["titles"] == ["DDL, seed 0: normal", "DDL, seed 0: noise 0.5"]
     normal, pseudo = drawn["frames"]
     assert normal.shape == pseudo.shape == (3, 32, 32) and not np.array_equal(normal, pseudo)
     assert pseudo_anomaly({}, "noise 0.5")["frames"] == []
@@ -124,3 +124,5 @@ def test_runs_on_other_boxes_are_judged_by_the_same_frames(small_settings):
     assert road.judged_by(settings).detector == load_profile("tiny").detector == "motion"
     for name, labels in first.labels.items():
         assert np.array_equal(labels, second.labels[name])
+    for kind in heldout.SHOWN:
+        assert np.array_equal(first.shown[f"{kind}-frame"], second.shown[f"{kind}-frame"])

@@ -58,3 +58,12 @@ def test_it_is_run_once_for_each_event_that_has_ended(tmp_path):
         watched(tmp_path / str(cut), scores[:cut], ends=False, on_event=ended.append)
         heard_again(tmp_path / str(cut), scores, cut - lag, on_event=ended.append)
         assert (cut, ended) == (cut, [1, 2])
+
+
+def test_an_event_that_a_stop_cuts_short_is_told_then_and_when_it_has_ended(tmp_path):
+    ended, scores = [], QUIET + [0.9] * 30 + QUIET
+    cut = len(QUIET) + 20
+    watched(tmp_path, scores[:cut], on_event=ended.append)
+    lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH).lag
+    heard_again(tmp_path, scores, cut - lag, on_event=ended.append)
+    assert ended == [1, 1]

@@ -212,6 +212,6 @@ def test_other_minutes_are_other_footage_and_what_no_case_names_is_not_looked_at
 def test_how_often_the_interval_held_is_said():
     rows = [{"splits": 200, "stated": {"covered": share}} for share in (0.8, 0.85, 0.95, 0.96)]
     assert threshold_study.verdict({"rows": rows}) == (
-        "held in 85 to 95 % of the splits in 2 of 4 cases, in more in 1, in fewer in 1; the share "
-        "has a standard error of about 2 points"
+        "held in 85 to 95 % of the splits in 2 of 4 cases, in more in 1, in fewer in 1; by the "
+        "number of splits alone a share is known to 2 points, and other footage may differ by more"
     )
