@@ -1,5 +1,6 @@
 """Settings for footage of one's own, proposed from what is in it, and kept as a profile."""
 
+import hashlib
 import json
 import re
 import textwrap
@@ -17,7 +18,8 @@ from data_prep.frames import duration, frame_size, open_video, tidy_rate, time_o
 from data_prep.layouts import Clip, Footage, find_footage
 from ddllib.errors import DDLError
 from ddllib.files import write_whole
-from ddllib.settings import OWN_PROFILES, PROFILES, load_profile
+from ddllib.reading import read_json
+from ddllib.settings import OWN_PROFILES, PROFILES, find_path, load_profile, runs_root
 
 LEAST = 0.1  # frames per second that settings can name
 RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
@@ -101,6 +103,23 @@ def advise(source: str | Path) -> Advice:
     kept = propose_rate(rate, wanted)
     proposals = [kept, propose_size(footage.at_rate(wanted), looked_at), propose_detector()]
     return Advice(proposals, list(remarks(footage, kept.value)))
+
+
+def kept_advice(source: str) -> dict:
+    """What was proposed when this footage was first looked at, as values of settings.
+
+    Kept below the runs, so that footage that grows keeps its run; remove the file to look again.
+    Raises DDLError for footage that cannot be read and for a file of another hand.
+    """
+    name = hashlib.sha256(source.encode()).hexdigest()[:16]
+    path = runs_root() / "own-camera" / f"advised-{name}.json"
+    if not path.is_file():
+        content = json.dumps({"data": source, **advise(find_path(source)).settings}, indent=1)
+        write_whole(path, lambda file: file.write(f"{content}\n".encode()))
+    values = read_json(path, "what was proposed for footage", "remove it")
+    if values.pop("data", None) != source:
+        raise DDLError(f"{path}: not what was proposed for {source}; remove it")
+    return values
 
 
 def measured_rate(clip: Clip) -> float | None:

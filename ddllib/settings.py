@@ -19,6 +19,7 @@ from ddllib.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ROOT / "book" / "profiles"
+OWN_CAMERA = "own-camera"  # the profile of footage that says itself how it is to be taken
 OWN_PROFILES = ROOT / "profiles"  # those that a user has made; no part of the book
 RESULTS = ROOT / "book" / "results"
 
@@ -273,7 +274,8 @@ def chapter_settings(namespace: Mapping) -> Settings:
 
     ``namespace`` is the notebook's ``globals()``. Parameters left at None keep the profile's
     value; a parameter injected by papermill under a name that is not known raises ``DDLError``,
-    and so does a value that no profile could hold.
+    and so does a value that no profile could hold. With the profile ``own-camera`` the footage
+    itself proposes what is left open (``data_prep.advise``).
     """
     cells = namespace.get("In", ())
     injected = _assigned([cell for cell in cells if cell.startswith("# Parameters\n")][-1:])
@@ -286,7 +288,12 @@ def chapter_settings(namespace: Mapping) -> Settings:
         for name in VOCABULARY
         if isinstance(namespace.get(name), str | int | float | list)
     }
-    return load_profile(given.pop("profile", "demo"), **given)
+    profile = given.pop("profile", "demo")
+    if profile == OWN_CAMERA and "data" in given:
+        from data_prep.advise import kept_advice
+
+        given = {**kept_advice(str(given["data"])), **given}
+    return load_profile(profile, **given)
 
 
 def _check_value(name: str, value) -> None:

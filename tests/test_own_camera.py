@@ -28,6 +28,7 @@ from ddllib.heldout import threshold_parts
 from ddllib.ignore import load_ignore
 from ddllib.road import score, score_normal
 from ddllib.scoring import score_clip
+from ddllib.settings import chapter_settings
 from ddllib.thresholds import choose_threshold
 from ddllib.training import fit, new_run, training_windows
 
@@ -304,6 +305,28 @@ def test_advice_follows_the_footage(tmp_path, monkeypatch):
         load_profile("own-camera", **advice.settings)
         assert all(p.reason.endswith(".") for p in advice.proposals)
     assert "note: about 20 frames are little" in " ".join(fast.lines())
+
+
+def test_one_parameter_is_enough(tmp_path, monkeypatch):
+    """A chapter takes what the footage proposes, and goes on with it when the footage grows."""
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    write_fast(tmp_path / "yard" / "b.avi", 12, side=6)
+    proposed = advise(tmp_path / "yard").settings
+    first = chapter_settings({"profile": "own-camera", "data": "yard", "size": None})
+    assert proposed == {name: getattr(first, name) for name in proposed}
+    assert proposed["size"] != load_profile("own-camera").size and proposed["frame_rate"] == 12
+    write_fast(tmp_path / "yard" / "a.avi", 30)
+    assert advise(tmp_path / "yard").settings != proposed
+    assert chapter_settings({"profile": "own-camera", "data": "yard"}) == first
+    own = chapter_settings({"profile": "own-camera", "data": "yard", "size": 64})
+    assert (own.size, own.frame_rate) == (64, 12)
+    (kept,) = (tmp_path / "runs" / "own-camera").glob("advised-*.json")
+    kept.write_text("{}")
+    with pytest.raises(DDLError, match=f"{kept.name}: not what was proposed for yard; remove it"):
+        chapter_settings({"profile": "own-camera", "data": "yard"})
+    with pytest.raises(DDLError, match="nowhere: not found; looked at"):
+        chapter_settings({"profile": "own-camera", "data": "nowhere"})
 
 
 @pytest.mark.parametrize("recorded", [12.5, 0.5, 0.3, 25 / 3, 9.5])
