@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ddllib.chapter import percent
-from ddllib.comparisons import MODES, difference_row, mean_and_spread
+from ddllib.comparisons import BEYOND, MODES, difference_row, mean_and_spread
 from ddllib.experiments import Trial
 from ddllib.heldout import KINDS, mean_held_out
 from ddllib.records import Record
@@ -18,8 +18,8 @@ from ddllib.records import Record
 def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
     """What each change does to the held-out AUC, paired by seed with the unchanged variant.
 
-    The AUC is the mean over the kinds of pseudo-anomaly, each counting alike. What was not run is
-    at the end.
+    The AUC is the mean over the kinds of pseudo-anomaly, each counting alike. A change of one seed
+    is held to how far seeds alone are apart (``seed_spread``). What was not run is at the end.
     """
     found = _held_out(trials, protocol)
     rows = []
@@ -27,6 +27,9 @@ def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.D
         own, base = found.get(variant, {}), found.get(unchanged, {})
         differences = [own[s] - base[s] for s in sorted(own.keys() & base.keys())]
         effect = {} if variant == unchanged or not own else difference_row(differences)
+        if effect and len(differences) == 1 and len(base) > 2:
+            beyond = abs(differences[0]) > _bound([*base.values()], 1, 1)
+            effect[BEYOND] = "beyond chance" if beyond else "within chance"
         outcome = mean_and_spread([*own.values()])
         rows.append({"variant": variant, "held-out AUC": outcome, **effect})
     rows.sort(key=lambda row: row["held-out AUC"] == "not run")  # stable

@@ -128,8 +128,8 @@ def pseudo_anomaly(records: Mapping[str, Record | None], kind: str) -> dict[str,
     for name, record in records.items():
         if record is not None and f"{kind}-index" in record.shown:
             seed = f"{name}, seed {record.facts['settings']['seed']}"
-            entries.append((record, f"{kind}-normal", f"{seed}: normal"))
-            entries.append((record, kind, f"{seed}: {kind}"))
+            entries.append((record, f"{kind}-normal", f"{seed}\nnormal"))
+            entries.append((record, kind, f"{seed}\n{kind}"))
     return _drawn(entries)
 
 

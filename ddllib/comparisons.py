@@ -13,7 +13,7 @@ from ddllib.records import Record
 from ddllib.settings import AFTERWARDS, Settings, load_profile, recorded
 
 _MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
-_BEYOND = "more than two standard errors"
+BEYOND = "more than two standard errors"
 MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
 
 
@@ -62,8 +62,8 @@ def mode_table(
     """Table 2: for each model the paper's AUC by mode, and below it ours.
 
     ``sources`` maps a row's name to a function of model and mode that gives its records, one per
-    seed; each has a row for each protocol. Mean and standard deviation over seeds are shown, ``not
-    run`` where there is none.
+    seed; each has a row for each protocol, or one where nothing was run. Mean and standard
+    deviation over seeds are shown, ``not run`` where there is none.
     """
     rows = []
     for model, modes in paper.items():
@@ -71,7 +71,8 @@ def mode_table(
         stated = {MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
         rows.append({**named, "source": "paper", **stated})
         for name, find in sources.items():
-            for protocol in protocols:
+            ran = any(find(model, mode) for mode in modes)
+            for protocol in protocols if ran else protocols[:1]:
                 cells = {MODES[mode]: cited_mean(find(model, mode), protocol) for mode in modes}
                 rows.append({**named, "source": f"{name}; {protocol}", **cells})
     return pd.DataFrame(rows)
@@ -135,7 +136,7 @@ def against(experiments: Mapping[str, Sequence[Record]], protocol: str) -> str:
     row = difference_row(found)
     return (
         f"{other} against {one}: {row['mean, points']} points over {row['seeds']} seeds, standard "
-        f"error {row['standard error']}; more than two of them: {row[_BEYOND]}"
+        f"error {row['standard error']}; more than two of them: {row[BEYOND]}"
     )
 
 
@@ -144,13 +145,13 @@ def difference_row(differences: Sequence[float]) -> dict[str, str]:
     if len(differences) < 2:
         mean = f"{100 * differences[0]:+.2f}" if differences else "not run"
         return {"mean, points": mean, "standard error": "–", "seeds": str(len(differences)),
-                _BEYOND: "too few seeds to say"}  # fmt: skip
+                BEYOND: "too few seeds to say"}  # fmt: skip
     mean, error = np.mean(differences), np.std(differences, ddof=1) / len(differences) ** 0.5
     return {
         "mean, points": f"{100 * mean:+.2f}",
         "standard error": f"{100 * error:.2f}",
         "seeds": str(len(differences)),
-        _BEYOND: "yes" if abs(mean) > 2 * error else "no",
+        BEYOND: "yes" if abs(mean) > 2 * error else "no",
     }
 
 
@@ -172,7 +173,7 @@ def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str)
 
     def compared(other: str) -> str:
         found = paired_differences(find(model, "ddl"), find(model, other), protocol)
-        beyond = difference_row(found)[_BEYOND]
+        beyond = difference_row(found)[BEYOND]
         if beyond == "yes":
             return "is better than" if np.mean(found) > 0 else "is worse than"
         return "does not clearly differ from" if beyond == "no" else "has too few seeds against"

@@ -45,6 +45,10 @@ def test_effects_are_paired_with_the_unchanged_variant():
     assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
     assert rows.loc["norms", "seeds"] == "2"
     assert rows.loc["wide", "held-out AUC"] == "not run" and rows.loc["wide", "seeds"] == "–"
+    once = [*trials()[:4], ATrial("wide", load_profile("tiny"), a_record(0, held_out=0.75))]
+    rows = effect_table(once, "median", "as it is").set_index("variant")
+    told = rows["more than two standard errors"]  # -10 and -5 points, the yardstick is 6.08
+    assert (told["norms"], told["wide"]) == ("beyond chance", "within chance")
     turned = effect_table(trials()[::-1], "median", "as it is")
     assert list(turned["variant"]) == ["norms", "as it is", "wide"]
 

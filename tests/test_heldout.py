@@ -104,7 +104,7 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
     drawn = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
-    assert drawn["titles"] == ["DDL, seed 0: normal", "DDL, seed 0: noise 0.5"]
+    assert drawn["titles"] == ["DDL, seed 0\nnormal", "DDL, seed 0\nnoise 0.5"]
     normal, pseudo = drawn["frames"]
     assert normal.shape == pseudo.shape == (3, 32, 32) and not np.array_equal(normal, pseudo)
     assert pseudo_anomaly({}, "noise 0.5")["frames"] == []
