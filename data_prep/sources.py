@@ -20,6 +20,7 @@ is read by a thread of its own, whatever the reader of the frames does meanwhile
 User names, passwords and whatever follows a "?" in an address never appear in a message.
 """
 
+import atexit
 import bisect
 import hashlib
 import math
@@ -276,6 +277,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Frame]:
         thread = threading.Thread(target=self._work, daemon=True, name="frames")
+        _READING[thread] = self.wish.patience
         thread.start()
         try:
             yield from self._given()
@@ -331,6 +333,7 @@ class Stream:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        _READING.pop(threading.current_thread(), None)
 
     def _connect_again_and_again(self) -> None:
         wait, last = FIRST_WAIT, time.monotonic()
@@ -414,6 +417,16 @@ class Stream:
         small = as_wished(image, self.wish)
         self._put(_Waiting(Frame(self._read, time_s, small, False, read_s), self._piece))
         self._read += 1
+
+
+_READING: dict[threading.Thread, float] = {}  # how long OpenCV waits for the network at most
+
+
+@atexit.register
+def _wait_for_readers() -> None:
+    """A thread that comes back from OpenCV while Python ends would abort the whole process."""
+    for thread, patience in list(_READING.items()):
+        thread.join(patience + 1)
 
 
 def _unexpected(name: str, error: Exception) -> DDLError:

@@ -1,6 +1,8 @@
 """Frames from files, folders and a local camera: the same pixels as preparation, no surprises."""
 
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -18,6 +20,7 @@ from data_prep.frames import Pace, to_working_size
 from data_prep.record import record
 from data_prep.sources import BACKLOG, _Playout, open_source, shown
 from ddllib import DDLError
+from ddllib.settings import ROOT
 
 SIZE = (32, 48)
 
@@ -363,7 +366,7 @@ def test_a_slow_reader_loses_the_oldest_frames_and_is_told(tmp_path):
 
 
 def test_frames_too_far_apart_are_a_gap():
-    with camera([*pictures(3), 0.5, *pictures(3), 60]) as playing:
+    with camera([*pictures(3), 0.5, *pictures(40), 60]) as playing:
         source = open_quietly(playing.address, longest_step=0.3, patience=5.0)
         assert [f.gap for f in collect(source, 6)] == [True, False, False] * 2
         source = open_quietly(playing.address, longest_step=0.3, patience=5.0, rate=2)
@@ -431,6 +434,24 @@ def test_a_stopped_source_leaves_no_thread():
         while any(t.name == "frames" for t in threading.enumerate()):
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def test_no_process_ends_while_a_frame_is_waited_for():
+    """OpenCV would abort it: what a thread waits for comes back to a Python that is not there."""
+    code = (
+        "import atexit, sys, threading, time\n"
+        "atexit.register(lambda: print(*[t.name for t in threading.enumerate()]))\n"
+        "from data_prep.sources import open_source\n"
+        "for frame in open_source(sys.argv[1], 32, patience=4):\n"
+        "    if frame.index == 20:\n"
+        "        time.sleep(1)\n"  # nothing comes any more
+        "        break\n"
+    )
+    with camera([*pictures(40), 60]) as playing:
+        command = [sys.executable, "-c", code, playing.address]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "MainThread" in done.stdout and "frames" not in done.stdout
 
 
 def test_there_is_no_camera_here(monkeypatch):
