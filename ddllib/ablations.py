@@ -209,7 +209,7 @@ def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     for variant in dict.fromkeys(trial.variant for trial in trials):
         records = [r for t in trials if t.variant == variant and (r := t.record())]
         cells = {
-            kind: percent(np.mean([r.facts["held_out"][protocol][kind] for r in records]))
+            kind: f"{100 * np.mean([r.facts['held_out'][protocol][kind] for r in records]):.1f}"
             for kind in KINDS
             if records
         }

@@ -49,7 +49,7 @@ from ddllib.thresholds import (
 PED2 = {"held_out": 4, "epochs": 4, "size": 192}  # over the profile ped2-table2
 PED2_RATE = 10.0  # frames per second of UCSD Ped2
 DRAWS = 400
-INTERVALS = {"stated": "ours", "independent": "if independent", "redrawn": "redrawn"}
+INTERVALS = {"stated": "held", "independent": "independent", "redrawn": "redrawn"}
 WAYS: dict[Method, str] = {"counted": "by counting", "extreme value": "by the tail"}
 CASES: tuple[tuple[str, Unit, float], ...] = (
     ("ped2", "share of frames", 0.01),
@@ -261,7 +261,7 @@ def table(report: Mapping) -> pd.DataFrame:
                 "measured": f"{scale * row['measured'][1]:.3g}",
                 "interval": f"{stated['low']} – {stated['high']}",
                 "width": stated["width"],
-                **{f"held: {INTERVALS[name]}": share for name, share in held.items()},
+                **{INTERVALS[name]: share for name, share in held.items()},
             }
         )
     return pd.DataFrame(rows)

@@ -141,4 +141,4 @@ def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
 
 def test_kinds_are_averaged_over_seeds():
     rows = kinds_table(trials(), "median").set_index("variant")
-    assert set(rows.loc["norms"]) == {"71.00"} and set(rows.loc["wide"]) == {"not run"}
+    assert set(rows.loc["norms"]) == {"71.0"} and set(rows.loc["wide"]) == {"not run"}
