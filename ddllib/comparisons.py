@@ -10,7 +10,7 @@ import pandas as pd
 from ddllib.chapter import Cited, percent
 from ddllib.experiments import Trial
 from ddllib.records import Record
-from ddllib.settings import AFTERWARDS, Settings, load_profile, recorded
+from ddllib.settings import Settings
 
 _MODELS = {"unet": "UNet", "c3dsu": "C3DSU"}
 BEYOND = "more than two standard errors"
@@ -20,16 +20,6 @@ MODES = {"none": "without DDL", "sdl": "SDL", "ddl": "DDL"}
 def described(settings: Settings) -> str:
     """The size of a model and of its frames in a few words, as rows of tables are named."""
     return f"width {settings.latent_dim}, {settings.size} x {settings.size}"
-
-
-def runs_of(records: list[Record], profile: str, model: str, mode: str) -> list[Record]:
-    """The records of one profile, model and mode, one per seed.
-
-    A run with other values than its profile's own is not among them: it is another experiment.
-    """
-    wanted = {**load_profile(profile).asdict(), "model": model, "mode": mode}
-    names = wanted.keys() - (AFTERWARDS - {"labelling"}) - {"seed"}
-    return [r for r in records if all(recorded(r.facts["settings"])[n] == wanted[n] for n in names)]
 
 
 def mean_auc(records: list[Record], protocol: str) -> float | None:
@@ -132,7 +122,7 @@ def against(experiments: Mapping[str, Sequence[Record]], protocol: str) -> str:
     (one, before), (other, after) = experiments.items()
     found = paired_differences(after, before, protocol)
     if len(found) < 2:
-        return f"{other} against {one}: {len(found)} seeds that both have, too few to compare"
+        return f"{other} against {one}: {len(found)} of the seeds in common, too few to compare"
     row = difference_row(found)
     return (
         f"{other} against {one}: {row['mean, points']} points over {row['seeds']} seeds, standard "

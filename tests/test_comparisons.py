@@ -16,7 +16,6 @@ from ddllib.comparisons import (
     mean_and_spread,
     mode_table,
     paired_differences,
-    runs_of,
     unlike_pairs,
     verdict,
 )
@@ -42,14 +41,6 @@ def test_a_difference_is_an_effect_beyond_two_standard_errors():
     assert difference_row([0.01, -0.02, 0.03])["more than two standard errors"] == "no"
     assert "too few" in difference_row([0.3])["more than two standard errors"]
     assert difference_row([])["mean, points"] == "not run"
-
-
-def test_runs_with_other_values_are_another_experiment():
-    records = [a_record(0.9), a_record(0.8, 1), a_record(0.7, latent_dim=16)]
-    assert runs_of(records, "tiny", "c3dsu", "ddl") == records[:2]
-    del records[0].facts["settings"]["held_out"]  # introduced after it was recorded
-    assert runs_of(records, "tiny", "c3dsu", "ddl") == records[:2]
-    assert runs_of(records, "tiny", "unet", "ddl") == []
 
 
 def test_the_modes_stand_below_the_papers():
@@ -153,11 +144,17 @@ def test_runs_are_found_by_their_experiment():
     assert comparisons.finder(records, trials)("c3dsu", "ddl") == records
     assert comparisons.finder(records, trials, preset="paper")("c3dsu", "ddl") == records[2:]
     assert comparisons.finder(records, trials)("c3dsu", "sdl") == []
+    wider = [*records, a_record(0.6, latent_dim=16)]
+    assert comparisons.finder(wider, trials)("c3dsu", "ddl") == records  # another experiment's
+    del records[0].facts["settings"]["held_out"]  # introduced after it was recorded
+    assert comparisons.finder(records, trials)("c3dsu", "ddl") == records
     several = {"a": records[:2], "b": [a_record(0.91), a_record(0.84, 1)]}
     assert comparisons.against(several, "median") == (
         "b against a: +2.50 points over 2 seeds, standard error 1.50; more than two of them: no"
     )
-    assert "1 seeds that both have" in comparisons.against({"a": records, "b": records[:1]}, "raw")
+    assert "1 of the seeds in common, too few" in comparisons.against(
+        {"a": records, "b": records[:1]}, "raw"
+    )
 
 
 def test_pairs_that_differ_in_more_than_their_mode_are_named():

@@ -9,8 +9,9 @@ from scipy.io import loadmat
 
 from data_prep.labels import frame_labels, read_labelling
 from ddllib import evaluate, load_profile, road
-from ddllib.comparisons import runs_of
+from ddllib.comparisons import finder
 from ddllib.evaluation import PROTOCOLS
+from ddllib.experiments import read_experiment
 from ddllib.records import find_records
 from ddllib.settings import RESULTS
 
@@ -99,5 +100,5 @@ def test_the_recorded_auc_is_that_of_the_recorded_scores_and_the_official_labels
 
 
 def test_the_headline_runs_are_above_their_floor():
-    headline = runs_of(recorded_on_ped2(), "ped2-cpu", "c3dsu", "ddl")
+    headline = finder(recorded_on_ped2(), read_experiment("headline"))("c3dsu", "ddl")
     assert headline and min(record.auc("median") for record in headline) > 0.94
