@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,9 +30,16 @@ import torch
 
 from ddllib import means, road, textbook
 from ddllib.commands import run_command
-from ddllib.devices import can_compile, describe_device, resolve_device, resolve_precision
+from ddllib.devices import (
+    can_compile,
+    describe_device,
+    resolve_device,
+    resolve_precision,
+    searched_kernels,
+)
 from ddllib.evaluation import evaluate
 from ddllib.files import write_whole
+from ddllib.means import left_out
 from ddllib.memory import keep_freed_memory
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
@@ -45,6 +52,7 @@ PATCH = 16  # pixels at size 256
 BOX = (0.3, 0.4, 0.45, 0.8)  # where a pseudo-anomaly lies, relative to the frame
 TEXTBOOK = "textbook"
 COMPILED = "compiled"
+TF32 = "TF32"
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,10 @@ class Case:
     latent_dim: int
     frames: int
     batch: int
+
+    def on(self, device: torch.device) -> Case:
+        """A GPU takes more at a time: windows as the paper trains on, frames of four chunks."""
+        return replace(self, frames=66, batch=10) if device.type == "cuda" else self
 
 
 CASES = {c.name: c for c in (Case("small", 128, 64, 66, 10), Case("paper", 256, 512, 18, 2))}
@@ -78,12 +90,13 @@ def main() -> int:
 
 def _report(given: argparse.Namespace) -> None:
     judged = load_profile(given.judge, device=given.device) if given.judge else None
+    device = resolve_device(given.device)
     report = measure([CASES[name] for name in given.cases], given.device, given.rounds)
     if given.means:
         report["means"] = [
             row
             for name in given.cases
-            for row in means_rows(CASES[name], resolve_device(given.device), given.rounds)
+            for row in means_rows(CASES[name].on(device), device, given.rounds)
         ]
     if judged:
         report["judged"] = judge(judged)
@@ -104,20 +117,31 @@ def measure(cases: Sequence[Case], device_name: str, rounds: int) -> dict:
     report = {
         "device": describe_device(device),
         "environment": environment(),
-        "ceilings": {n: matrix_product(device, n) for n in ("float32", "bfloat16")},
+        "ceilings": {n: matrix_product(device, n) for n in matrix_precisions(device)},
         "rows": [],
     }
     for case in cases:
         for what in WORK:
-            report["rows"] += rows_of(case, what, device, rounds, report["ceilings"])
+            report["rows"] += rows_of(case.on(device), what, device, rounds, report["ceilings"])
     return report
+
+
+def matrix_precisions(device: torch.device) -> list[str]:
+    """Those with a ceiling; TF32, float32 with shorter products, is what a GPU is used with."""
+    return ["float32", "bfloat16", *([TF32] if device.type == "cuda" else [])]
 
 
 def matrix_product(device: torch.device, precision: str) -> float:
     """The machine's ceiling: FLOP per second of a large square matrix product."""
     side = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=device, dtype=getattr(torch, precision)) for _ in "ab")
-    return 2 * side**3 / alternate({"product": lambda: a @ b}, 5, device)["product"]
+    dtype = torch.float32 if precision == TF32 else getattr(torch, precision)
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in "ab")
+    was = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == TF32
+    try:
+        return 2 * side**3 / alternate({"product": lambda: a @ b}, 5, device)["product"]
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = was
 
 
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
@@ -128,8 +152,7 @@ def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            plain = name in (TEXTBOOK, means.KEPT)
-            with contextlib.nullcontext() if plain else keep_freed_memory():
+            with _surroundings(name):
                 for _ in range(2):
                     started = time.perf_counter()
                     way()
@@ -138,6 +161,17 @@ def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -
                     spent = time.perf_counter() - started
             took[name].append(spent)
     return {name: statistics.median(seconds) for name, seconds in took.items()}
+
+
+@contextlib.contextmanager
+def _surroundings(name: str):
+    """The textbook path runs as PyTorch does by itself, ours as in training and scoring."""
+    with contextlib.ExitStack() as stack:
+        if name not in (TEXTBOOK, means.KEPT):
+            stack.enter_context(keep_freed_memory())
+        if name == TEXTBOOK:  # on a GPU, PyTorch lets convolutions round their products
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=True))
+        yield
 
 
 def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) -> list[dict]:
@@ -149,8 +183,13 @@ def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) 
         ways = {name: WORK[what](case, device, Path(folder), name) for name in names}
         outcome = {name: way() for name, way in ways.items()}  # the first of each are comparable
         seconds = alternate(ways, rounds, device)
+        if device.type == "cuda":
+            peaks = {name: gpu_memory(way) for name, way in ways.items()}
+        else:
+            peaks = {name: peak_memory(case, what, name) for name in ways}
     windows, flops = work_of(case, what)
-    precision = {TEXTBOOK: "float32", COMPILED: precisions_of(device)[-1]}
+    textbooks = TF32 if device.type == "cuda" else "float32"
+    precision = {TEXTBOOK: textbooks, COMPILED: precisions_of(device)[-1]}
     return [
         {
             "case": case.name,
@@ -162,7 +201,7 @@ def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) 
             "ratio": seconds[TEXTBOOK] / spent,
             "difference": float(np.abs(outcome[name] - outcome[TEXTBOOK]).max()),
             "share": flops / spent / ceilings[precision.get(name, name)],
-            "peak_mib": peak_memory(case, what, name, device),
+            "peak_mib": peaks[name],
         }
         for name, spent in seconds.items()
     ]
@@ -203,7 +242,8 @@ def training(case: Case, device: torch.device, folder: Path, name: str) -> Way:
     def fast() -> np.ndarray:
         run.model.train()
         x = batch_of(clip, starts)
-        return train_step(run, x, mask, optimiser, seeded(device)).total.detach().cpu().numpy()
+        with searched_kernels():
+            return np.array(train_step(run, x, mask, optimiser, seeded(device))["total"])
 
     clip = torch.from_numpy(read_clip(files, case.size)).to(device)
     return slow if name == TEXTBOOK else fast
@@ -227,7 +267,8 @@ WORK = {"scoring": scoring, "training": training}
 def work_of(case: Case, what: str) -> tuple[int, float]:
     """Windows, and FLOP of the convolutional-in-time path over all of them.
 
-    A step passes each window twice, and going backward is twice the work of going forward.
+    A step passes each window twice, and going backward is twice the work of going forward. What
+    the first block computes in vain, as it folds pixels, does not count.
     """
     with torch.device("meta"):
         twin = Conv3DSkipUNet(latent_dim=case.latent_dim)
@@ -235,7 +276,7 @@ def work_of(case: Case, what: str) -> tuple[int, float]:
     def count(frames: int) -> float:
         from torch.utils.flop_counter import FlopCounterMode
 
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with left_out(means.FIRST), FlopCounterMode(display=False) as counter, torch.no_grad():
             twin(torch.empty(1, 3, frames, case.size, case.size, device="meta"))
         return counter.get_total_flops()
 
@@ -244,24 +285,28 @@ def work_of(case: Case, what: str) -> tuple[int, float]:
     return case.frames - 2, (case.frames - 2) * (count(4) - count(3))
 
 
-def peak_memory(case: Case, what: str, name: str, device: torch.device) -> float | None:
+def gpu_memory(way: Way) -> float:
+    """MiB of the GPU that one way takes at most above what was there before."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    way()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def peak_memory(case: Case, what: str, name: str) -> float | None:
     """MiB that one way takes at most above what was there before, in a process of its own.
 
     None where the system does not tell.
     """
-    if device.type == "cpu" and not Path("/proc/self/status").is_file():
+    if not Path("/proc/self/status").is_file():
         return None
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        return apart.submit(_peak, case, what, name, device).result()
+        return apart.submit(_peak, case, what, name).result()
 
 
-def _peak(case: Case, what: str, name: str, device: torch.device) -> float:
+def _peak(case: Case, what: str, name: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        way = WORK[what](case, device, Path(folder), name)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            way()
-            return torch.cuda.max_memory_allocated() / 2**20
+        way = WORK[what](case, torch.device("cpu"), Path(folder), name)
         before = _status("VmRSS")
         way()
         return _status("VmHWM") - before

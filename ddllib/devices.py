@@ -9,6 +9,10 @@ import torch
 
 from ddllib.errors import DDLError
 
+# float32 is float32 on a GPU, too: PyTorch would let cuDNN round products to 10 bits (TF32). Who
+# wants speed takes bfloat16.
+torch.backends.cudnn.allow_tf32 = False
+
 # What multiplies bfloat16 in a processor, and the question of torch.cpu that tells.
 _BFLOAT16_UNITS = {
     "matrix unit": "_is_amx_tile_supported",
@@ -49,6 +53,16 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def searched_kernels() -> contextlib.AbstractContextManager:
+    """Let cuDNN time its kernels for each shape that it meets and keep the quickest.
+
+    It pays where the same few shapes come many times, as in training; nothing on a CPU.
+    """
+    return torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=True, allow_tf32=False
+    )
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from ddllib.devices import autocast
+from ddllib.devices import autocast, searched_kernels
 from ddllib.models import ConvBlock, Encoder, FirstBlock, UNet, for_scoring
 from ddllib.norms import BatchNorm2d
 from ddllib.settings import Settings
@@ -45,7 +45,7 @@ def scoring_without(settings: Settings, clip: Tensor) -> dict[str, Callable[[], 
 
         @torch.inference_mode()
         def run() -> Tensor:
-            with _left_out(name):
+            with left_out(name):
                 if name == FOLDED:
                     with autocast(clip.device, precision):
                         return used(given)
@@ -69,8 +69,8 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
         rng = torch.Generator(x.device)
 
         def step():
-            with _left_out(name):
-                return train_step(run, x, mask, optimiser, rng.manual_seed(0)).total.detach()
+            with left_out(name), searched_kernels():
+                return train_step(run, x, mask, optimiser, rng.manual_seed(0))["total"]
 
         return step
 
@@ -78,7 +78,7 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
 
 
 @contextlib.contextmanager
-def _left_out(name: str):
+def left_out(name: str):
     """The model's code without one of its means, for as long as it lasts.
 
     ``KEPT`` is left out by who times it: it must last from one step to the next.

@@ -77,11 +77,20 @@ class ConvBlock(nn.Module):
         stride 2 over 2k x 2k pixels; no pixel has to be moved for it.
         """
         if isinstance(self.resample, nn.PixelShuffle):
-            return self.conv_last(self.resample(x))
+            return self.conv_last(shuffled(x) if x.is_cuda else self.resample(x))
         kernel = self.conv_last.kernel_size[0]
         weight = self.conv_last.weight.unflatten(1, (-1, 2, 2))  # width, channel, y, x, ky, kx
         weight = weight.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
         return F.conv2d(x, weight, self.conv_last.bias, stride=2, padding=2 * (kernel // 2))
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """PixelShuffle(2), B x 4C x H x W -> B x C x 2H x 2W, with channels last.
+
+    On a GPU, PyTorch's own puts channels first, and the convolution after it puts them back.
+    """
+    x = x.permute(0, 2, 3, 1).unflatten(-1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)
+    return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class FirstBlock(ConvBlock):
@@ -161,9 +170,10 @@ class TemporalConv(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         temporal = self.kernel_size[0]
         windows = x.shape[1] - temporal + 1
-        stacked = torch.cat([x[:, t : t + windows] for t in range(temporal)], dim=2)
+        x = x.movedim(2, -1)  # as it lies in memory: no map is turned over
+        stacked = torch.cat([x[:, t : t + windows] for t in range(temporal)], dim=-1)
         weight = self.weight.transpose(1, 2).flatten(1, 2)
-        y = F.conv2d(stacked.flatten(0, 1), weight, self.bias, padding=1)
+        y = F.conv2d(stacked.flatten(0, 1).movedim(-1, 1), weight, self.bias, padding=1)
         return y.unflatten(0, (x.shape[0], windows))
 
 

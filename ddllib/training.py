@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass, replace
@@ -13,7 +14,13 @@ from tqdm import tqdm
 
 from ddllib import checkpoints
 from ddllib.data import Prepared
-from ddllib.devices import autocast, can_compile, resolve_device, resolve_precision
+from ddllib.devices import (
+    autocast,
+    can_compile,
+    resolve_device,
+    resolve_precision,
+    searched_kernels,
+)
 from ddllib.draws import Draws
 from ddllib.errors import DDLError
 from ddllib.heldout import split, threshold_parts
@@ -118,7 +125,7 @@ def fit(
     training.take_up()
     if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
         run.model.compile(dynamic=False)
-    with stop_between_steps() as stop, keep_freed_memory():
+    with stop_between_steps() as stop, keep_freed_memory(), searched_kernels():
         while training.draws.epoch < settings.epochs:
             training.finish_epoch(stop, progress)
         stop.take()
@@ -183,14 +190,23 @@ class _Training:
     def step(self, bar: tqdm) -> None:
         """One step on the next batch; none where the mode needs objects and it has none."""
         run, draws = self.run, self.draws
-        x, mask = self.windows.gather(draws.batches[draws.step], draws.rng)
-        if run.settings.mode != "none" and not mask.any():
+        indices = draws.batches[draws.step]
+        boxes = self.windows.draw(indices, draws.rng)
+        if run.settings.mode != "none" and not boxes.any():
             return
-        sigma = float(run.creator.anomaly_weight.detach())
-        terms = train_step(run, x, mask, self.optimiser, draws.noise)
-        _log(run, terms, sigma, draws.epoch, self.schedule.get_last_lr()[0])
+        x, mask = self.windows.batch(indices, boxes)
+        with self._compiled_or_not(len(x)):
+            values = train_step(run, x, mask, self.optimiser, draws.noise)
+        _log(run, values, draws.epoch, self.schedule.get_last_lr()[0])
         self.schedule.step()
-        bar.set_postfix(loss=f"{terms.total:.4f}", sigma=f"{sigma:.3f}")
+        bar.set_postfix(loss=f"{values['total']:.4f}", sigma=f"{values['sigma']:.3f}")
+
+    def _compiled_or_not(self, windows: int) -> contextlib.AbstractContextManager:
+        """An epoch's last batch, if it is smaller, is not worth compiling the model once more."""
+        settings = self.run.settings
+        if settings.compile and windows < settings.batch_size:
+            return torch.compiler.set_stance("force_eager")
+        return contextlib.nullcontext()
 
 
 def _take_progress(run: Run, saved: dict) -> None:
@@ -255,23 +271,28 @@ def _schedule(optimiser, settings: Settings, steps: int):
 
 def train_step(
     run: Run, x: Tensor, mask: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
-) -> LossTerms:
+) -> dict[str, float]:
     """One step on a batch: X, B x C x T x H x W in [0, 1], and M, B x 1 x T x H x W of 0 and 1.
 
-    ``rng`` draws the noise, on the device of X. Raises ``DDLError`` when the loss is not finite;
+    ``rng`` draws the noise, on the device of X. What comes back are the terms of the loss and the
+    sigma of this step, read before the weights change: the device is waited for once, and the next
+    batch is made ready while it goes backward. Raises ``DDLError`` when the loss is not finite;
     weights and optimiser are then as before.
     """
-    terms = batch_loss(run, x, mask, rng)
-    if not torch.isfinite(terms.total):
-        values = ", ".join(f"{k} {float(v.detach()):.4g}" for k, v in terms._asdict().items())
+    terms = batch_loss(run, x, mask, rng)._asdict()
+    with torch.no_grad():
+        read = torch.stack([*terms.values(), run.creator.anomaly_weight]).tolist()
+    values = dict(zip([*terms, "sigma"], read, strict=True))
+    if not math.isfinite(values["total"]):
+        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise DDLError(
-            f"training: the loss is not finite at step {len(run.history['step'])} ({values}, "
-            f"sigma {float(run.creator.anomaly_weight.detach()):.4g}); lower learning_rate"
+            f"training: the loss is not finite at step {len(run.history['step'])} ({told}); "
+            "lower learning_rate"
         )
     optimiser.zero_grad(set_to_none=True)
-    terms.total.backward()
+    terms["total"].backward()
     optimiser.step()
-    return terms
+    return values
 
 
 def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossTerms:
@@ -283,7 +304,8 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
     with autocast(x.device, run.precision):  # one for both: the weights are converted once
         y = run.model(x)[:, :, 0]
         if settings.mode == "none":
-            loss, nan = reconstruction_loss(x[:, :, middle], y), torch.tensor(math.nan)
+            loss = reconstruction_loss(x[:, :, middle], y)
+            nan = loss.new_full((), math.nan)
             return LossTerms(loss, loss, nan, nan, nan)
         channels = 1 if settings.noise == "shared" else x.shape[1]
         noise = torch.rand(len(x), channels, *x.shape[2:], generator=rng, device=x.device)
@@ -293,14 +315,15 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
     return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
 
 
-def _log(run: Run, terms: LossTerms, sigma: float, epoch: int, learning_rate: float) -> None:
+def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:
     row = {
+        **values,
         "step": len(run.history["step"]),
         "epoch": epoch,
-        "sigma": sigma if run.settings.mode != "none" else math.nan,
         "learning_rate": learning_rate,
-        **{name: float(value.detach()) for name, value in terms._asdict().items()},
     }
+    if run.settings.mode == "none":
+        row["sigma"] = math.nan
     for name in HISTORY:
         run.history[name].append(row[name])
     run.steps_now += 1

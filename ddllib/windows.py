@@ -94,18 +94,25 @@ class Windows:
         return len(self.starts)
 
     def gather(self, indices: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The windows X, B x C x T x H x W in [0, 1], and masks M, B x 1 x T x H x W.
+        """The windows X, B x C x T x H x W in [0, 1], and masks M, B x 1 x T x H x W of 0 and 1.
 
         Each mask is one track common to the window's frames, drawn by ``rng``; a window without
         one gets an empty mask. Grey frames become C equal channels.
         """
+        return self.batch(indices, self.draw(indices, rng))
+
+    def draw(self, indices: Tensor, rng: torch.Generator) -> Tensor:
+        """For each window the boxes of one of its tracks, B x T x 4; zeros where it has none."""
+        return torch.stack([self._draw(int(i), rng) for i in indices])
+
+    def batch(self, indices: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """X and M as ``gather`` gives them, with these boxes; the device is not waited for."""
         device = self.frames.device
         times = self.starts[indices][:, None] + torch.arange(self.temporal)
-        x = self.frames[times.to(device)].transpose(1, 2).float() / 255
+        x = self.frames[times.to(device, non_blocking=True)].transpose(1, 2).float() / 255
         if x.shape[1] != self.channels:
             x = x.expand(-1, self.channels, -1, -1, -1)
-        boxes = torch.stack([self._draw(int(i), rng) for i in indices])
-        return x, paint_boxes(boxes.to(device), x.shape[-2], x.shape[-1])
+        return x, paint_boxes(boxes.to(device, non_blocking=True), x.shape[-2], x.shape[-1])
 
     def _draw(self, index: int, rng: torch.Generator) -> Tensor:
         candidates = self.boxes[index]
