@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddllib.convolution import conv2d, joined, shuffled
 from ddllib.errors import DDLError
 from ddllib.norms import BatchNorm2d
 
@@ -66,9 +67,29 @@ class ConvBlock(nn.Module):
         self.joined = joined
 
     def forward(self, x: Tensor) -> Tensor:
-        heads = torch.cat([conv(x) for conv in self.convs], dim=1)
-        x = self.resampled(F.relu(self.batch_norm_1(heads), inplace=True))
-        return x if self.is_output else F.relu(self.batch_norm_2(x), inplace=True)
+        x = self.resampled(self.normed(self.batch_norm_1, self.heads(x), self.head_bias))
+        return x if self.is_output else self.normed(self.batch_norm_2, x, self.conv_last.bias)
+
+    @property
+    def head_bias(self) -> Tensor:
+        """The biases of all heads, one after the other."""
+        return torch.cat([conv.bias for conv in self.convs])
+
+    def normed(self, norm: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
+        """Batch norm and ReLU of a convolution's output; in training it still lacks its ``bias``."""
+        return F.relu(norm(x, bias) if self.training else norm(x), inplace=True)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """All heads' convolutions, one after the other in channels."""
+        bias = None if self.training else self.head_bias
+        weights = [conv.weight for conv in self.convs]
+        alike = len({weight.shape for weight in weights}) == 1
+        if alike or (self.is_output and x.is_cuda):  # a GPU does a few channels no quicker than many
+            weight = joined(weights)
+            return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        biases = [None] * len(weights) if bias is None else bias.chunk(len(weights))
+        pairs = zip(weights, biases, strict=True)
+        return torch.cat([conv2d(x, w, b, padding=w.shape[-1] // 2) for w, b in pairs], dim=1)
 
     def resampled(self, x: Tensor) -> Tensor:
         """The change of resolution and the last convolution.
@@ -76,21 +97,18 @@ class ConvBlock(nn.Module):
         Moving 2 x 2 pixels into channels and a k x k convolution after it are one convolution of
         stride 2 over 2k x 2k pixels; no pixel has to be moved for it.
         """
-        if isinstance(self.resample, nn.PixelShuffle):
-            return self.conv_last(shuffled(x) if x.is_cuda else self.resample(x))
         kernel = self.conv_last.kernel_size[0]
+        if isinstance(self.resample, nn.PixelShuffle):
+            x = shuffled(x) if x.is_cuda else self.resample(x)
+            return conv2d(x, self.conv_last.weight, self.last_bias, padding=kernel // 2)
         weight = self.conv_last.weight.unflatten(1, (-1, 2, 2))  # width, channel, y, x, ky, kx
         weight = weight.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
-        return F.conv2d(x, weight, self.conv_last.bias, stride=2, padding=2 * (kernel // 2))
+        return conv2d(x, weight, self.last_bias, stride=2, padding=2 * (kernel // 2))
 
-
-def shuffled(x: Tensor) -> Tensor:
-    """PixelShuffle(2), B x 4C x H x W -> B x C x 2H x 2W, with channels last.
-
-    On a GPU, PyTorch's own puts channels first, and the convolution after it puts them back.
-    """
-    x = x.permute(0, 2, 3, 1).unflatten(-1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)
-    return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    @property
+    def last_bias(self) -> Tensor | None:
+        """The last convolution's bias, where it is to be added (``normed``)."""
+        return self.conv_last.bias if self.is_output or not self.training else None
 
 
 class FirstBlock(ConvBlock):
@@ -103,23 +121,26 @@ class FirstBlock(ConvBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.folded_heads()
+        if x.is_cuda:  # where folding computes more than it saves
+            return super().forward(x)
+        weight = self.folded_heads()
+        bias = None if self.training else self.head_bias.repeat(4)
         heads = F.conv2d(F.pixel_unshuffle(x, 2), weight, bias, padding=weight.shape[-1] // 2)
-        x = refold(F.relu(self.batch_norm_1(unfold(heads, self.joined)), inplace=True), self.joined)
+        x = self.normed(self.batch_norm_1, unfold(heads, self.joined), self.head_bias)
+        x = refold(x, self.joined)
         weight = self.conv_last.weight.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
-        x = F.conv2d(x, weight, self.conv_last.bias, padding=self.conv_last.padding)
-        return F.relu(self.batch_norm_2(x), inplace=True)
+        x = F.conv2d(x, weight, self.last_bias, padding=self.conv_last.padding)
+        return self.normed(self.batch_norm_2, x, self.conv_last.bias)
 
-    def folded_heads(self) -> tuple[Tensor, Tensor]:
-        """All heads as one convolution of folded pixels: its kernel and its bias.
+    def folded_heads(self) -> Tensor:
+        """The kernel of all heads as one convolution of folded pixels.
 
         Output channels are ordered by phase, then head; input channels as PixelUnshuffle does.
         """
         kernels = [folded_kernel(conv.weight) for conv in self.convs]
         side = max(kernel.shape[-1] for kernel in kernels)
         kernels = [F.pad(k, [(side - k.shape[-1]) // 2] * 4) for k in kernels]
-        bias = torch.cat([conv.bias for conv in self.convs]).repeat(4)
-        return torch.cat(kernels, dim=1).flatten(0, 1), bias
+        return torch.cat(kernels, dim=1).flatten(0, 1)
 
 
 def folded_kernel(weight: Tensor) -> Tensor:

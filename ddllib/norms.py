@@ -20,24 +20,37 @@ class BatchNorm2d(nn.BatchNorm2d):
     a group are those of its parts, put together; what comes out is the same but for rounding.
 
     Input and output B x C x H x W; parameters and buffers are those of ``torch.nn.BatchNorm2d``,
-    which also does the work in evaluation, on a GPU, when compiled, and where there are no weights
-    or running statistics. There is no second derivative.
+    whose own code works in evaluation, when compiled, and where there are no weights or running
+    statistics. There is no second derivative.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        pixels = pixels_together(x)
+    def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
+        """The norm of ``x``, or of ``x`` with an ``offset``, one value a channel, added to it.
+
+        In training the mean takes off whatever was added. So nothing is, and only the running mean
+        has to know: a convolution needs no pass over its output for its bias.
+        """
         parts = (self.weight, self.running_mean, self.momentum)
-        usual = all(part is not None for part in parts)
-        packs = self.training and pixels > 1 and usual and not torch.compiler.is_compiling()
-        if not packs:
-            return super().forward(x)
-        y, mean, variance = _Packed.apply(x, self.weight, self.bias, pixels, self.eps)
         count = x.numel() // x.shape[1]
+        own = self.training and count > 1 and all(part is not None for part in parts)
+        if not own or torch.compiler.is_compiling():  # a compiler fuses what stands here with it
+            given = x if offset is None else x + offset.detach().to(x.dtype)[:, None, None]
+            return super().forward(given)
+        y, mean, variance = self._of_batch(x)
         with torch.no_grad():
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
+            self.running_mean.lerp_(mean if offset is None else mean + offset, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         return y
+
+    def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The norm by the batch's own mean and variance, which follow, C each."""
+        pixels = pixels_together(x)
+        if pixels > 1:
+            return _Packed.apply(x, self.weight, self.bias, pixels, self.eps)
+        given = x, self.weight, self.bias, None, None, True, 0.0, self.eps
+        y, mean, scale = torch.native_batch_norm(*given)
+        return y, mean.detach(), scale.detach().pow(-2) - self.eps
 
 
 def pixels_together(x: Tensor) -> int:
