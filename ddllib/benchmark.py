@@ -242,7 +242,7 @@ def training(case: Case, device: torch.device, folder: Path, name: str) -> Way:
     def fast() -> np.ndarray:
         run.model.train()
         x = batch_of(clip, starts)
-        with searched_kernels():
+        with searched_kernels(run.precision):
             return np.array(train_step(run, x, mask, optimiser, seeded(device))["total"])
 
     clip = torch.from_numpy(read_clip(files, case.size)).to(device)

@@ -16,7 +16,7 @@ def conv2d(
 ) -> Tensor:
     """``torch.nn.functional.conv2d``; on a GPU its channels are filled up to eights.
 
-    With 3, 9, 12 or 36 channels cuDNN leaves the matrix units alone and takes ten times as long.
+    With 3, 9, 12 or 36 of them cuDNN leaves the matrix units alone and takes ten times as long.
     """
     convolve = in_eights if x.is_cuda else F.conv2d
     return convolve(x, weight, bias, stride, padding)
@@ -24,10 +24,10 @@ def conv2d(
 
 def in_eights(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
     """The same convolution, of zeros too: B x I x H x W by O x I x k x k, to B x O x H' x W'."""
-    outputs, more = len(weight), -len(weight) % UNIT
-    missing = -x.shape[1] % UNIT
+    outputs, more, missing = len(weight), -len(weight) % UNIT, -x.shape[1] % UNIT
+    x = x.contiguous(memory_format=torch.channels_last)
     if missing:
-        x = torch.cat([x, x.new_zeros(()).expand(len(x), missing, *x.shape[2:])], dim=1)
+        x = F.pad(x, (0, 0, 0, 0, 0, missing))
     if missing or more:
         weight = F.pad(weight, (0, 0, 0, 0, 0, missing, 0, more))
         bias = bias if bias is None else F.pad(bias, (0, more))

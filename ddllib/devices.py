@@ -55,11 +55,15 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def searched_kernels() -> contextlib.AbstractContextManager:
+def searched_kernels(precision: str) -> contextlib.AbstractContextManager:
     """Let cuDNN time its kernels for each shape that it meets and keep the quickest.
 
-    It pays where the same few shapes come many times, as in training; nothing on a CPU.
+    By itself it takes kernels without the matrix units for some large shapes in bfloat16, twenty
+    times as slow. The search lasts half a minute at the paper's size; it pays where the same shapes
+    come many times, as in training. Nothing happens on a CPU or in float32.
     """
+    if precision == "float32":
+        return contextlib.nullcontext()
     return torch.backends.cudnn.flags(
         enabled=torch.backends.cudnn.enabled, benchmark=True, allow_tf32=False
     )

@@ -70,7 +70,7 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
         rng = torch.Generator(x.device)
 
         def step():
-            with left_out(name), searched_kernels():
+            with left_out(name), searched_kernels(run.precision):
                 return train_step(run, x, mask, optimiser, rng.manual_seed(0))["total"]
 
         return step

@@ -121,11 +121,9 @@ class FirstBlock(ConvBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda:  # where folding computes more than it saves
-            return super().forward(x)
         weight = self.folded_heads()
         bias = None if self.training else self.head_bias.repeat(4)
-        heads = F.conv2d(F.pixel_unshuffle(x, 2), weight, bias, padding=weight.shape[-1] // 2)
+        heads = conv2d(F.pixel_unshuffle(x, 2), weight, bias, padding=weight.shape[-1] // 2)
         x = self.normed(self.batch_norm_1, unfold(heads, self.joined), self.head_bias)
         x = refold(x, self.joined)
         weight = self.conv_last.weight.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)

@@ -125,7 +125,7 @@ def fit(
     training.take_up()
     if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
         run.model.compile(dynamic=False)
-    with stop_between_steps() as stop, keep_freed_memory(), searched_kernels():
+    with stop_between_steps() as stop, keep_freed_memory():
         while training.draws.epoch < settings.epochs:
             training.finish_epoch(stop, progress)
         stop.take()
@@ -195,16 +195,21 @@ class _Training:
         if run.settings.mode != "none" and not boxes.any():
             return
         x, mask = self.windows.batch(indices, boxes)
-        with self._compiled_or_not(len(x)):
+        with self._kernels(len(x)):
             values = train_step(run, x, mask, self.optimiser, draws.noise)
         _log(run, values, draws.epoch, self.schedule.get_last_lr()[0])
         self.schedule.step()
         bar.set_postfix(loss=f"{values['total']:.4f}", sigma=f"{values['sigma']:.3f}")
 
-    def _compiled_or_not(self, windows: int) -> contextlib.AbstractContextManager:
-        """An epoch's last batch, if it is smaller, is not worth compiling the model once more."""
+    def _kernels(self, windows: int) -> contextlib.AbstractContextManager:
+        """A whole batch is worth a search for its kernels, an epoch's last one, if smaller, is not.
+
+        Nor is it worth compiling the model once more.
+        """
         settings = self.run.settings
-        if settings.compile and windows < settings.batch_size:
+        if windows == settings.batch_size:
+            return searched_kernels(self.run.precision)
+        if settings.compile:
             return torch.compiler.set_stance("force_eager")
         return contextlib.nullcontext()
 
