@@ -17,7 +17,7 @@ from ddllib.data import Prepared
 from ddllib.errors import DDLError
 from ddllib.events import Event
 from ddllib.reading import read_json, read_yaml
-from ddllib.records import Record
+from ddllib.records import Record, highest_clips
 from ddllib.settings import RESULTS
 
 NUMBERS = "application/vnd.ddl.numbers+json"
@@ -80,14 +80,13 @@ def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def highest_frames(record: Record, count: int = 4) -> dict[str, list]:
+def highest_frames(record: Record) -> dict[str, list]:
     """What ``figures.error_maps`` draws of a record: the highest frames of its highest clips.
 
     Frames and reconstructions are C x H x W in [0, 1], maps H x W (``scoring.distance_map``).
     """
-    names = sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
     entries = []
-    for name in names:
+    for name in highest_clips(record):
         index, labels = int(record.shown[f"{name}-index"]), record.labels.get(name)
         kind = " (normal)" if labels is not None and not labels[index] else ""
         entries.append((record, name, f"clip {name}, frame {index}{kind}"))

@@ -84,7 +84,9 @@ class ConvBlock(nn.Module):
         bias = None if self.training else self.head_bias
         weights = [conv.weight for conv in self.convs]
         alike = len({weight.shape for weight in weights}) == 1
-        if alike or (self.is_output and x.is_cuda):  # a GPU does a few channels no quicker than many
+        if alike or (
+            self.is_output and x.is_cuda
+        ):  # a GPU does a few channels no quicker than many
             weight = joined(weights)
             return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         biases = [None] * len(weights) if bias is None else bias.chunk(len(weights))

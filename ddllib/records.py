@@ -21,6 +21,7 @@ from ddllib.settings import AFTERWARDS, RESULTS, ROOT, VOCABULARY, Settings, rec
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
 # Of a record's settings, what neither changes the weights nor which test clips were looked at.
 _NO_SETTING = AFTERWARDS | {"profile", "seed", "weights", "data"}
+DRAWN = 4  # clips of which figures draw a frame
 _ARRAYS = ("scores", "labels", "frames")
 _FACTS = {  # of run.json
     "settings": dict,
@@ -140,8 +141,8 @@ def publish(record: Record) -> Record:
     """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
 
     Curves are rounded to six digits. The settings are counted among those that were ever scored on
-    test clips. Frames for figures are kept of seed 0 and of held-out clips, which are few, so
-    that many seeds stay small. The ``notes`` of a copy that is there already stay.
+    test clips. Frames for figures are kept of seed 0, and no more than figures draw, so that many
+    seeds stay small. The ``notes`` of a copy that is there already stay.
     """
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
@@ -149,12 +150,29 @@ def publish(record: Record) -> Record:
     if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
     keeps = facts["settings"]["seed"] == 0 or "held_out" in facts
-    shown = record.shown if keeps else {}
+    shown = drawn_frames(record) if keeps else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name
     if (folder / "run.json").is_file():
         facts = {**facts, **_notes(read_record(folder))}
     write_record(folder, facts, record.scores, record.labels, shown)
     return read_record(folder)
+
+
+def highest_clips(record: Record, count: int = DRAWN) -> list[str]:
+    """The clips with the highest raw scores, the highest first."""
+    return sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
+
+
+def drawn_frames(record: Record) -> dict[str, np.ndarray]:
+    """Of a record's frames those that figures draw: of its highest clips, and the abnormal ones.
+
+    Those of held-out clips, which are few, are all kept.
+    """
+    if "held_out" in record.facts:
+        return dict(record.shown)
+    abnormal = [n for n in (f"{n}-abnormal" for n in record.scores) if f"{n}-index" in record.shown]
+    kept = {*highest_clips(record), *abnormal[:DRAWN]}
+    return {name: value for name, value in record.shown.items() if name.rsplit("-", 1)[0] in kept}
 
 
 def _notes(published: Record) -> dict:

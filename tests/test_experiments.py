@@ -9,9 +9,9 @@ from filelock import FileLock
 from test_layouts import write_avenue, write_shanghaitech
 
 from ddllib import DDLError, comparisons, evaluate, experiments, records, road
-from ddllib.chapter import percent
+from ddllib.chapter import highest_frames, percent, same_frames
 from ddllib.experiments import FOLDER, Trial, read_experiment, run_trial
-from ddllib.records import count_scoring, publish, settings_scored
+from ddllib.records import Record, count_scoring, publish, settings_scored
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
 from ddllib.training import load_run
@@ -100,6 +100,22 @@ def test_a_record_from_before_its_profile_changed_is_another_runs(
     changed = Trial("", replace(trial.settings, epochs=3))
     monkeypatch.setattr(type(changed.settings), "record_folder", trial.settings.record_folder)
     assert trial.record() is not None and changed.record() is None
+
+
+def test_of_many_clips_the_frames_that_figures_draw_are_kept():
+    names = [f"clip-{k}" for k in range(9)]
+    scores = {name: np.full(5, k, np.float32) for k, name in enumerate(names)}
+    frame = np.zeros((3, 4, 4), np.uint8)
+    parts = {"index": np.array(2), "frame": frame, "reconstruction": frame}
+    shown = {f"{name}-{part}": value for name in names for part, value in parts.items()}
+    shown |= {f"{n}-abnormal-{part}": v for n in names[1:] for part, v in parts.items()}
+    record = Record(None, {"settings": {"seed": 0, "mode": "ddl"}}, scores, {}, shown)
+    few = replace(record, shown=records.drawn_frames(record))
+    assert len(few.shown) == 8 * len(parts)
+    assert highest_frames(few)["titles"] == highest_frames(record)["titles"]
+    assert list(same_frames([few], [few])) == list(same_frames([record], [record]))[:4]
+    held_out = replace(record, facts={"held_out": {}})
+    assert records.drawn_frames(held_out).keys() == shown.keys()
 
 
 def test_published_records_say_the_same_and_are_counted_once(small_settings, small_data, results):

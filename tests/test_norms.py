@@ -46,6 +46,17 @@ def test_equals_the_norm_of_pytorch(shape):
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(2, 8, 4, 4), (2, 16, 3, 3)])  # packed, and not
+def test_what_the_mean_takes_off_need_not_be_added(shape):
+    x, offset = maps(*shape), torch.linspace(-2, 2, shape[1], dtype=torch.float64)
+    ours, theirs = both(shape[1])
+    torch.testing.assert_close(ours(x, offset), theirs(x + offset[:, None, None]))
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
+    ours.eval(), theirs.eval()
+    torch.testing.assert_close(ours(x, offset), theirs(x + offset[:, None, None]))
+
+
 def test_gradients_are_those_of_the_function():
     norm, x = both(3)[0].train(), maps(2, 3, 4, 8).requires_grad_()
     assert norms.pixels_together(x) > 1
