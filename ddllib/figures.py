@@ -220,9 +220,8 @@ def sigma_curve(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
         axis.plot(sigma, label=name, linewidth=1.5)
     axis.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
     axis.set(xlabel="step", ylabel=r"anomaly weight $\sigma(l)$")
-    axis.legend(
-        frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
-    )
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
+    axis.legend(frameon=False, fontsize="small", **above)
     return figure
 
 

@@ -76,17 +76,15 @@ class ConvBlock(nn.Module):
         return torch.cat([conv.bias for conv in self.convs])
 
     def normed(self, norm: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
-        """Batch norm and ReLU of a convolution's output; in training it still lacks its ``bias``."""
+        """Batch norm and ReLU of a convolution's output, which in training lacks its ``bias``."""
         return F.relu(norm(x, bias) if self.training else norm(x), inplace=True)
 
     def heads(self, x: Tensor) -> Tensor:
         """All heads' convolutions, one after the other in channels."""
         bias = None if self.training else self.head_bias
         weights = [conv.weight for conv in self.convs]
-        alike = len({weight.shape for weight in weights}) == 1
-        if alike or (
-            self.is_output and x.is_cuda
-        ):  # a GPU does a few channels no quicker than many
+        together = self.is_output and x.is_cuda  # where few channels cost what many do
+        if together or len({weight.shape for weight in weights}) == 1:
             weight = joined(weights)
             return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         biases = [None] * len(weights) if bias is None else bias.chunk(len(weights))

@@ -1,4 +1,4 @@
-"""Convolutions in eights of channels, of joined kernels and after spread pixels are the plain ones."""
+"""Convolutions in eights of channels and of joined kernels, and pixels spread: the plain ones."""
 
 from unittest.mock import patch
 
