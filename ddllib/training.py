@@ -36,6 +36,8 @@ HISTORY = (
     "step", "epoch", "total", "reconstruction", "distinction", "p", "q", "sigma", "learning_rate",
 )  # fmt: skip
 KEEP_SECONDS = 600  # at most so much training is lost to a power cut
+SLOW = 1.0  # seconds: a checkpoint that takes longer is not left after every epoch,
+SPARING = 20  # but after so many times what the last one took
 
 
 @dataclass
@@ -106,10 +108,11 @@ def fit(
 ) -> Run:
     """Train on ``data.training`` for ``settings.epochs`` epochs.
 
-    With ``folder`` a checkpoint is left there after every epoch, every ten minutes and at Ctrl-C
-    or SIGTERM, and training goes on from the one that is there, step for step as if it had never
-    stopped (``road.train`` sees to it that it is of the same settings and data). Raises
-    ``DDLError`` when no window has a track (modes sdl and ddl) or the loss is no longer finite.
+    With ``folder`` a checkpoint is left there after every epoch (a large one so seldom that it
+    takes a twentieth of the time), every ten minutes and at Ctrl-C or SIGTERM, and training goes on
+    from the one that is there, step for step as if it had never stopped (``road.train`` sees to it
+    that it is of the same settings and data). Raises ``DDLError`` when no window has a track (modes
+    sdl and ddl) or the loss is no longer finite.
     """
     run = replace(new_run(settings), folder=folder)
     device = next(run.model.parameters()).device
@@ -144,6 +147,7 @@ class _Training:
         self.optimiser = new_optimiser(run)
         self.schedule = _schedule(self.optimiser, settings, self.draws.steps)
         self.state = (run.model, run.creator, self.optimiser, self.schedule, self.draws)
+        self.kept, self.keeping = time.perf_counter(), 0.0  # the last checkpoint: when, how long
 
     def take_up(self) -> None:
         """Go on from the checkpoint where there is one, else begin with another run's weights."""
@@ -160,16 +164,21 @@ class _Training:
                     f"training: {name} not finite after step {len(self.run.history['step'])}; the "
                     "checkpoint before is kept; lower learning_rate or sigma_learning_rate"
                 )
+        started = time.perf_counter()
         if self.run.folder:
             done = {"seconds": self.run.seconds, "history": self.run.history}
             checkpoints.save(self.run.folder, self.who, done, *self.state)
+        self.kept = time.perf_counter()
+        self.keeping = self.kept - started
 
     def finish_epoch(self, stop: Stop, progress: bool) -> None:
-        """Train to the end of the epoch and leave a checkpoint; one in between if it is long."""
+        """Train to the end of the epoch and leave a checkpoint; one in between if it is long.
+
+        None where the one before is so young, and so slow to write, that it would cost too much.
+        """
         run, draws = self.run, self.draws
         run.model.train()
         name = f"epoch {draws.epoch + 1}/{run.settings.epochs}"
-        kept = time.perf_counter()
         with tqdm(total=draws.steps, desc=name, disable=not progress, mininterval=1.0) as bar:
             bar.update(draws.step)
             while draws.step < draws.steps:
@@ -179,13 +188,14 @@ class _Training:
                 bar.update()
                 run.seconds += time.perf_counter() - started
                 stopping = bool(stop)
-                if stopping or started - kept > KEEP_SECONDS:
+                if stopping or started - self.kept > KEEP_SECONDS:
                     self.keep()
-                    kept = time.perf_counter()
                 if stopping:
                     stop.take()
         draws.start(draws.epoch + 1)
-        self.keep()
+        spared = self.keeping > SLOW and time.perf_counter() - self.kept < SPARING * self.keeping
+        if draws.epoch >= run.settings.epochs or not spared:
+            self.keep()
 
     def step(self, bar: tqdm) -> None:
         """One step on the next batch; none where the mode needs objects and it has none."""

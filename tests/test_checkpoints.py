@@ -36,6 +36,28 @@ def test_the_last_two_are_kept(trained):
     assert checkpoints.exists(folder) and last_epoch(folder) == 1
 
 
+def test_a_slow_one_is_not_left_after_every_epoch(
+    small_settings, small_data, tmp_path, monkeypatch
+):
+    clock, epochs, save = [0.0], [], checkpoints.save
+
+    def slow(folder, who, done, *parts):
+        save(folder, who, done, *parts)
+        epochs.append(parts[-1].epoch)
+        clock[0] += 2 * training.SLOW
+
+    def an_epoch(count, *_, **__):
+        clock[0] += 15 * training.SLOW
+        return batches(count)
+
+    batches = torch.randperm
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(checkpoints, "save", slow)
+    monkeypatch.setattr(torch, "randperm", an_epoch)
+    fit(small_settings(epochs=8, batch_size=99), small_data, tmp_path, progress=False)
+    assert epochs == [1, 4, 7, 8]  # some forty seconds apart, and the last
+
+
 @pytest.mark.parametrize("cut", [0, 1000, -1])
 def test_of_a_cut_file_the_one_before_is_used(trained, capsys, cut):
     folder, _ = trained
