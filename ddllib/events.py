@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import re
 import time
@@ -227,6 +228,11 @@ def find_events(
         for i, score in enumerate(scores)
     ]
     return [event for event in [*found, detector.close()] if event]
+
+
+def least_frames(least_s: float, frame_rate: float) -> int:
+    """How many frames an event has that lasts ``least_s`` seconds; one at least."""
+    return max(math.ceil(least_s * frame_rate - 1e-6), 1)
 
 
 def count_events(scores: np.ndarray, threshold: float, release: float, least: int = 1) -> int:

@@ -27,7 +27,7 @@ from ddllib import road
 from ddllib.camera import LEAST_S, generated_scores
 from ddllib.commands import run_command
 from ddllib.evaluation import apply_protocol
-from ddllib.events import count_events
+from ddllib.events import count_events, least_frames
 from ddllib.files import write_whole
 from ddllib.heldout import split
 from ddllib.records import environment
@@ -119,7 +119,7 @@ def measured(chosen: Threshold, clips: Clips, frame_rate: float) -> float:
     frames = sum(map(len, clips.values()))
     if chosen.unit == "share of frames":
         return sum(int((c > chosen.value).sum()) for c in clips.values()) / frames
-    least = max(round(LEAST_S * frame_rate), 1)
+    least = least_frames(LEAST_S, frame_rate)
     found = [count_events(c, chosen.value, chosen.release, least) for c in clips.values()]
     return sum(found) / (frames / frame_rate / 3600)
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from ddllib.errors import DDLError
-from ddllib.events import count_events, find_events
+from ddllib.events import count_events, find_events, least_frames
 
 Unit = Literal["alarms per hour", "share of frames"]
 Method = Literal["counted", "extreme value"]
@@ -73,12 +73,13 @@ class Counts:
     """What stretches of normal footage hold at each of K candidate thresholds, rising.
 
     ``counts`` is n x K: alarms, or frames above; ``sizes`` n: hours, or frames. Both are of the
-    unit in which the rate is asked for.
+    ``unit`` in which the rate is asked for.
     """
 
     candidates: np.ndarray
     counts: np.ndarray
     sizes: np.ndarray
+    unit: Unit
 
     @property
     def total(self) -> float:
@@ -100,14 +101,16 @@ class Counts:
     def spread(self, rate: float) -> float:
         """The dispersion to reckon with at the threshold for ``rate``.
 
-        Where hardly any stretch has an alarm, the spread looks small and is not: the largest
-        dispersion counts from the chosen threshold down to that of twice the rate, and on until
-        ``SEEN`` stretches have an alarm.
+        Where hardly any stretch has an alarm, the spread looks small and is not: so what counts is
+        the dispersion from the chosen threshold down to that of twice the rate, and on until
+        ``SEEN`` stretches have an alarm. Of frames, which come in clusters, it is the largest there;
+        of alarms, which come one at a time, the mean.
         """
         chosen = self.lowest(rate)
         seen = np.flatnonzero((self.counts > 0).sum(0) >= min(SEEN, len(self.sizes)))
         lowest = min(self.lowest(2 * rate), int(seen[-1]) if len(seen) else 0, chosen)
-        return max(self.dispersion(k) for k in range(lowest, chosen + 1))
+        found = [self.dispersion(k) for k in range(lowest, chosen + 1)]
+        return float(np.mean(found)) if self.unit == "alarms per hour" else max(found)
 
 
 def first_within(over: np.ndarray) -> np.ndarray:
@@ -151,14 +154,15 @@ def choose_threshold(
     held = rate * counts.total / (1 if unit == "alarms per hour" else counts.spread(rate))
     few = held < ENOUGH and unit == "alarms per hour"  # of frames, even few tell their share
     method = method or ("extreme value" if few else "counted")
+    future = over if unit == "alarms per hour" else over * 3600 * frame_rate
     if method == "counted":
         value = float(counts.candidates[counts.lowest(rate)])
+        low, high = interval(counts, rate, future)
     else:
-        value = extrapolate(parts, quiet, rate, unit, frame_rate, least_s)
-    future = over if unit == "alarms per hour" else over * 3600 * frame_rate
-    low, high = interval(counts, rate, future)
-    if method == "extreme value" and unit == "alarms per hour":
-        low, high = min(low, rate), max(rate, min(high, _most(least_s, frame_rate)))
+        value, peaks = extrapolate(parts, quiet, rate, unit, frame_rate, least_s)
+        low, high = tail_interval(counts, rate, future, peaks)
+        if unit == "alarms per hour":
+            low, high = min(low, rate), max(rate, min(high, _most(least_s, frame_rate)))
     return Threshold(
         value,
         release_of(value, quiet),
@@ -263,10 +267,10 @@ def count(
     sizes = np.array([len(part) for part in parts], float)
     if unit == "share of frames":
         counts = [len(p) - np.searchsorted(np.sort(p), candidates, "right") for p in parts]
-        return Counts(candidates, np.array(counts, float), sizes)
-    least = max(round(least_s * frame_rate), 1)
+        return Counts(candidates, np.array(counts, float), sizes, unit)
+    least = least_frames(least_s, frame_rate)
     counts = [[count_events(p, t, release_of(t, quiet), least) for t in candidates] for p in parts]
-    return Counts(candidates, np.array(counts, float), sizes / frame_rate / 3600)
+    return Counts(candidates, np.array(counts, float), sizes / frame_rate / 3600, unit)
 
 
 def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
@@ -278,14 +282,38 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
     distribution says (Gumbel and von Schelling, 1950). What counts as one there is a cluster of as
     many alarms, or frames, as the dispersion says, widened as Student's t is for how few stretches
     tell it; the threshold lies anywhere in the next cluster, at its middle on average.
-    Where the lower end is nought no rate can fall below it, and all ten cases in 100 lie above the
-    upper end.
     """
     few = max(len(counts.sizes) - 1, 1)
     edge = (1 + CONFIDENCE) / 2
     cluster = counts.spread(rate) * (stats.t.ppf(edge, few) / stats.norm.ppf(edge)) ** 2
     allowed = (rate * counts.total + (cluster + 1) / 2) / cluster
     passing = stats.nbinom(allowed, counts.total / (counts.total + future))
+    return _ends(passing, cluster, future)
+
+
+def tail_interval(counts: Counts, rate: float, future: float, peaks: int) -> tuple[float, float]:
+    """The same prediction for a threshold that was extrapolated from ``peaks`` highest peaks.
+
+    Such a threshold is less certain than a counted one and errs by a factor: with L the logarithm
+    of how much rarer alarms shall be than those peaks, the factor's variance is about
+    (1 + L^2 + L^4 / 4) over their number, one term each for how many there are, for the tail's
+    scale and for its shape (from the derivatives of a generalised Pareto tail near shape 0).
+    Alarms at a rate so uncertain are negative binomial.
+    """
+    cluster = counts.spread(rate)
+    rarer = np.log(max(peaks, 1) / (rate * counts.total))
+    variance = (1 + rarer**2 + rarer**4 / 4) / (max(peaks, 1) / cluster)
+    expected = rate * future / cluster
+    return _ends(stats.nbinom(1 / variance, 1 / (1 + variance * expected)), cluster, future)
+
+
+def _ends(passing, cluster: float, future: float) -> tuple[float, float]:
+    """The rates that a distribution of clusters on ``future`` other hours, or frames, lies within.
+
+    Five cases in 100 lie beyond either end. Where the lower end is nought no rate can fall below
+    it, and all ten lie above the upper end.
+    """
+    edge = (1 + CONFIDENCE) / 2
     least = passing.ppf(1 - edge)
     most = passing.ppf(edge if least else CONFIDENCE)
     return float(np.floor(least * cluster) / future), float(np.ceil(most * cluster) / future)
@@ -298,10 +326,10 @@ def extrapolate(
     unit: Unit,
     frame_rate: float,
     least_s: float,
-) -> float:
+) -> tuple[float, int]:
     """The threshold beyond what was seen: a generalised Pareto tail of the highest peaks.
 
-    Fitted by probability-weighted moments (Hosking and Wallis, 1987); its shape is kept within
+    Comes with the number of peaks. Fitted by probability-weighted moments (Hosking and Wallis, 1987); its shape is kept within
     -0.5 and 0.5, since a few peaks do not tell it. Peaks are those of events, or single frames.
     """
     counts = count(parts, quiet, unit, frame_rate, least_s)
@@ -314,11 +342,11 @@ def extrapolate(
         found = (find_events(part, base, release, frame_rate, least_s) for part in parts)
         peaks = np.array([event.score for events in found for event in events])
     if len(peaks) < 3:
-        return float(counts.candidates[-1])
+        return float(counts.candidates[-1]), len(peaks)
     excess = np.sort(peaks) - base
     mean = excess.mean()
     weighted = (np.arange(len(excess))[::-1] / (len(excess) - 1) * excess).mean()
     shape = float(np.clip(2 - mean / (mean - 2 * weighted), -0.5, 0.5)) or 1e-6
     scale = mean * (1 - shape)
     ratio = len(peaks) / counts.total / rate
-    return base + scale / shape * (ratio**shape - 1)
+    return base + scale / shape * (ratio**shape - 1), len(peaks)

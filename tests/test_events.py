@@ -16,6 +16,7 @@ from ddllib.events import (
     corner,
     count_events,
     find_events,
+    least_frames,
     read_events,
     region,
 )
@@ -78,10 +79,12 @@ def test_counting_without_a_loop_agrees_with_the_stream():
     rng = np.random.default_rng(0)
     for _ in range(60):
         scores = np.convolve(rng.normal(size=220), np.ones(7), "valid")
-        threshold, least = rng.uniform(0, 5), int(rng.integers(1, 12))
+        threshold, least_s = rng.uniform(0, 5), rng.integers(1, 12) / 10
         release = threshold - rng.uniform(0, 4)
-        found = find_events(scores, threshold, release, 10, least_s=least / 10)
-        assert count_events(scores, threshold, release, least) == len(found)
+        for rate in (10, 12.5, 29.97):
+            found = find_events(scores, threshold, release, rate, least_s)
+            least = least_frames(least_s, rate)
+            assert count_events(scores, threshold, release, least) == len(found)
 
 
 def test_a_release_above_the_threshold_is_refused():

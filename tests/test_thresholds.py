@@ -102,7 +102,7 @@ def test_one_long_clip_is_cut_where_it_has_forgotten():
 def test_the_spread_of_a_rare_alarm_is_not_taken_for_none():
     sizes, rare = np.full(10, 100.0), np.zeros((10, 3))
     rare[:, 0], rare[0, 1] = [40, 0, 0, 30, 0, 20, 0, 10, 0, 0], 1
-    counts = Counts(np.array([1.0, 2.0, 3.0]), rare, sizes)
+    counts = Counts(np.array([1.0, 2.0, 3.0]), rare, sizes, "share of frames")
     low, high = interval(counts, 0.001, 1000)
     assert counts.lowest(0.001) == 1 and counts.dispersion(1) < 2
     assert low == 0 and high > 0.02
@@ -132,7 +132,8 @@ def test_few_frames_are_counted_few_alarms_extrapolated():
 
 def test_the_interval_is_that_of_exceedances():
     """Two alarms in as many hours as will come: the third highest is passed n times."""
-    counts = Counts(np.array([1.0]), np.eye(200)[:, :2].sum(1, keepdims=True), np.full(200, 0.01))
+    alarms = np.eye(200)[:, :2].sum(1, keepdims=True)
+    counts = Counts(np.array([1.0]), alarms, np.full(200, 0.01), "alarms per hour")
     assert counts.spread(1.0) == 1
     low, high = interval(counts, 1.0, 2.0)
     rng = np.random.default_rng(0)
@@ -141,6 +142,22 @@ def test_the_interval_is_that_of_exceedances():
     others = third.argmax(1) - 2  # alarms of the other footage above the third of this
     assert low == 0 and np.quantile(others, 0.9) <= 2 * high <= np.quantile(others, 0.93)
     assert interval(counts, 1.0, 2e4)[0] > 0
+
+
+def test_the_interval_of_an_extrapolated_threshold_holds_as_often_as_it_says():
+    """Independent alarms with exponential peaks: an hour to choose by, another to measure on."""
+    rng, rate, frames = np.random.default_rng(0), 2.0, 3_600
+    held, widths = [], {"extreme value": [], "counted": []}
+    for _ in range(150):
+        one, other = rng.exponential(size=(2, frames)) * (rng.random((2, frames)) < 0.02)
+        clips = {str(k): part for k, part in enumerate(np.split(one, 20))}
+        for method, found in widths.items():
+            chosen = choose_threshold(clips, rate, frame_rate=1.0, method=method)
+            found.append(chosen.high - chosen.low)
+            if method == "extreme value":
+                held.append(chosen.low <= (other > chosen.value).sum() <= chosen.high)
+    assert 0.85 <= np.mean(held) <= 0.97
+    assert np.mean(widths["extreme value"]) < np.mean(widths["counted"])
 
 
 def test_constant_scores_raise_no_alarm():
