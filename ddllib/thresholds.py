@@ -103,8 +103,8 @@ class Counts:
 
         Where hardly any stretch has an alarm, the spread looks small and is not: so what counts is
         the dispersion from the chosen threshold down to that of twice the rate, and on until
-        ``SEEN`` stretches have an alarm. Of frames, which come in clusters, it is the largest there;
-        of alarms, which come one at a time, the mean.
+        ``SEEN`` stretches have an alarm. Of frames, which come in clusters, it is the largest
+        there; of alarms, which come one at a time, the mean.
         """
         chosen = self.lowest(rate)
         seen = np.flatnonzero((self.counts > 0).sum(0) >= min(SEEN, len(self.sizes)))
@@ -329,8 +329,9 @@ def extrapolate(
 ) -> tuple[float, int]:
     """The threshold beyond what was seen: a generalised Pareto tail of the highest peaks.
 
-    Comes with the number of peaks. Fitted by probability-weighted moments (Hosking and Wallis, 1987); its shape is kept within
-    -0.5 and 0.5, since a few peaks do not tell it. Peaks are those of events, or single frames.
+    Fitted by probability-weighted moments (Hosking and Wallis, 1987); its shape is kept within
+    -0.5 and 0.5, since a few peaks do not tell it. Peaks are those of events, or single frames;
+    how many there were comes with the threshold.
     """
     counts = count(parts, quiet, unit, frame_rate, least_s)
     level = counts.lowest(PEAKS / counts.total)
