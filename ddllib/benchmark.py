@@ -66,7 +66,7 @@ class Case:
     batch: int
 
     def on(self, device: torch.device) -> Case:
-        """A GPU takes more at a time: windows as the paper trains on, frames of four chunks."""
+        """A GPU takes more at a time: windows as the paper trains on, frames for 64 windows."""
         return replace(self, frames=66, batch=10) if device.type == "cuda" else self
 
 

@@ -60,13 +60,13 @@ def searched_kernels(precision: str) -> contextlib.AbstractContextManager:
 
     By itself it takes kernels without the matrix units for some large shapes in bfloat16, twenty
     times as slow. The search lasts half a minute at the paper's size; it pays where the same shapes
-    come many times, as in training. Nothing happens on a CPU or in float32.
+    come many times, as in training. Nothing happens on a CPU, in float32, or where PyTorch was told
+    to be deterministic.
     """
-    if precision == "float32":
+    cudnn = torch.backends.cudnn
+    if precision == "float32" or not cudnn.is_available() or cudnn.deterministic:
         return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=True, allow_tf32=False
-    )
+    return cudnn.flags(cudnn.enabled, True, cudnn.benchmark_limit, False, cudnn.allow_tf32)
 
 
 @functools.cache

@@ -20,8 +20,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     a group are those of its parts, put together; what comes out is the same but for rounding.
 
     Input and output B x C x H x W; parameters and buffers are those of ``torch.nn.BatchNorm2d``,
-    whose own code works in evaluation, when compiled, and where there are no weights or running
-    statistics. There is no second derivative.
+    whose own code works in evaluation, when compiled, of single pixels, and where there are no
+    weights or running statistics. There is no second derivative.
     """
 
     def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:

@@ -8,7 +8,8 @@ stretches are unlike one another. ``ddllib.threshold_study`` measures how often 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -28,6 +29,7 @@ ENOUGH = 5  # independent alarms from which on they are counted, not extrapolate
 SEEN = 4  # stretches that must have an alarm before their spread is believed
 PEAKS = 20  # a tail is fitted to about so many of the highest peaks
 CANDIDATES = 200
+_NORMAL = stats.norm.ppf((np.arange(200) + 0.5) / 200)  # a normal distribution in 200 equal parts
 
 
 @dataclass(frozen=True)
@@ -288,34 +290,40 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
     cluster = counts.spread(rate) * (stats.t.ppf(edge, few) / stats.norm.ppf(edge)) ** 2
     allowed = (rate * counts.total + (cluster + 1) / 2) / cluster
     passing = stats.nbinom(allowed, counts.total / (counts.total + future))
-    return _ends(passing, cluster, future)
+    return _ends(passing.ppf, cluster, future)
 
 
 def tail_interval(counts: Counts, rate: float, future: float, peaks: int) -> tuple[float, float]:
     """The same prediction for a threshold that was extrapolated from ``peaks`` highest peaks.
 
-    Such a threshold is less certain than a counted one and errs by a factor: with L the logarithm
-    of how much rarer alarms shall be than those peaks, the factor's variance is about
-    (1 + L^2 + L^4 / 4) over their number, one term each for how many there are, for the tail's
-    scale and for its shape (from the derivatives of a generalised Pareto tail near shape 0).
-    Alarms at a rate so uncertain are negative binomial.
+    Such a threshold errs by a factor. With L the logarithm of how much rarer alarms shall be than
+    those peaks, the variance of that factor's logarithm is about (1 + L^2) over their number, for
+    how many there are and for the scale of their tail (as of an exponential one; for its shape
+    there is no term, which holds on simulated scores). Alarms are Poisson at a rate so uncertain,
+    which is taken for log-normal: the fewer the peaks, the wider the interval.
     """
     cluster = counts.spread(rate)
     rarer = np.log(max(peaks, 1) / (rate * counts.total))
-    variance = (1 + rarer**2 + rarer**4 / 4) / (max(peaks, 1) / cluster)
-    expected = rate * future / cluster
-    return _ends(stats.nbinom(1 / variance, 1 / (1 + variance * expected)), cluster, future)
+    error = ((1 + rarer**2) / (max(peaks, 1) / cluster)) ** 0.5
+    expected = rate * future / cluster * np.exp(error * _NORMAL)
+
+    def quantile(share: float) -> int:
+        return bisect_left(
+            range(1 << 40), share, key=lambda k: stats.poisson.cdf(k, expected).mean()
+        )
+
+    return _ends(quantile, cluster, future)
 
 
-def _ends(passing, cluster: float, future: float) -> tuple[float, float]:
+def _ends(quantile: Callable, cluster: float, future: float) -> tuple[float, float]:
     """The rates that a distribution of clusters on ``future`` other hours, or frames, lies within.
 
     Five cases in 100 lie beyond either end. Where the lower end is nought no rate can fall below
     it, and all ten lie above the upper end.
     """
     edge = (1 + CONFIDENCE) / 2
-    least = passing.ppf(1 - edge)
-    most = passing.ppf(edge if least else CONFIDENCE)
+    least = quantile(1 - edge)
+    most = quantile(edge if least else CONFIDENCE)
     return float(np.floor(least * cluster) / future), float(np.ceil(most * cluster) / future)
 
 

@@ -109,10 +109,10 @@ def fit(
     """Train on ``data.training`` for ``settings.epochs`` epochs.
 
     With ``folder`` a checkpoint is left there after every epoch (a large one so seldom that it
-    takes a twentieth of the time), every ten minutes and at Ctrl-C or SIGTERM, and training goes on
-    from the one that is there, step for step as if it had never stopped (``road.train`` sees to it
-    that it is of the same settings and data). Raises ``DDLError`` when no window has a track (modes
-    sdl and ddl) or the loss is no longer finite.
+    takes about a twentieth of the time), every ten minutes and at Ctrl-C or SIGTERM, and training
+    goes on from the one that is there, step for step as if it had never stopped, on a GPU but for
+    rounding (``road.train`` sees to it that it is of the same settings and data). Raises
+    ``DDLError`` when no window has a track (modes sdl and ddl) or the loss is no longer finite.
     """
     run = replace(new_run(settings), folder=folder)
     device = next(run.model.parameters()).device
@@ -216,10 +216,9 @@ class _Training:
 
         Nor is it worth compiling the model once more.
         """
-        settings = self.run.settings
-        if windows == settings.batch_size:
+        if windows == len(self.draws.batches[0]):
             return searched_kernels(self.run.precision)
-        if settings.compile:
+        if self.run.settings.compile:
             return torch.compiler.set_stance("force_eager")
         return contextlib.nullcontext()
 

@@ -1,13 +1,21 @@
 """Thresholds: the rate asked for is met, the interval is honest, too little footage is told."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ddllib import threshold_study
 from ddllib.errors import DDLError
-from ddllib.thresholds import Counts, choose_threshold, interval, stretches
+from ddllib.thresholds import (
+    Counts,
+    Unit,
+    choose_threshold,
+    interval,
+    stretches,
+    tail_interval,
+)
 
 RATE = 10.0  # frames per second of the made-up footage
 
@@ -99,7 +107,7 @@ def test_one_long_clip_is_cut_where_it_has_forgotten():
     assert chosen.warning
 
 
-def test_the_spread_of_a_rare_alarm_is_not_taken_for_none():
+def test_the_spread_of_rare_frames_is_not_taken_for_none():
     sizes, rare = np.full(10, 100.0), np.zeros((10, 3))
     rare[:, 0], rare[0, 1] = [40, 0, 0, 30, 0, 20, 0, 10, 0, 0], 1
     counts = Counts(np.array([1.0, 2.0, 3.0]), rare, sizes, "share of frames")
@@ -144,20 +152,35 @@ def test_the_interval_is_that_of_exceedances():
     assert interval(counts, 1.0, 2e4)[0] > 0
 
 
-def test_the_interval_of_an_extrapolated_threshold_holds_as_often_as_it_says():
-    """Independent alarms with exponential peaks: an hour to choose by, another to measure on."""
-    rng, rate, frames = np.random.default_rng(0), 2.0, 3_600
-    held, widths = [], {"extreme value": [], "counted": []}
-    for _ in range(150):
-        one, other = rng.exponential(size=(2, frames)) * (rng.random((2, frames)) < 0.02)
-        clips = {str(k): part for k, part in enumerate(np.split(one, 20))}
-        for method, found in widths.items():
-            chosen = choose_threshold(clips, rate, frame_rate=1.0, method=method)
-            found.append(chosen.high - chosen.low)
-            if method == "extreme value":
-                held.append(chosen.low <= (other > chosen.value).sum() <= chosen.high)
-    assert 0.85 <= np.mean(held) <= 0.97
-    assert np.mean(widths["extreme value"]) < np.mean(widths["counted"])
+@pytest.mark.parametrize("power", [1.0, 1.6])  # exponential peaks, and a heavier tail
+@pytest.mark.parametrize("minutes", [2, 15, 60])
+def test_the_interval_of_an_extrapolated_threshold_holds(minutes, power):
+    """Independent alarms: some minutes to choose by, and an hour to measure on."""
+    rng, held = np.random.default_rng(0), []
+
+    def alarms(frames):
+        return rng.exponential(size=frames) ** power * (rng.random(frames) < 0.02)
+
+    for _ in range(60):
+        clips = {f"{k:02d}": part for k, part in enumerate(np.split(alarms(60 * minutes), 20))}
+        chosen = choose_threshold(clips, 1.0, frame_rate=1.0, over=1.0)
+        held.append(chosen.low <= (alarms(3600) > chosen.value).sum() <= chosen.high)
+    assert chosen.method == "extreme value" and 0.8 <= np.mean(held) <= 0.99
+
+
+def test_the_less_is_known_the_wider_is_the_interval():
+    def upper(hours, peaks):
+        one = Counts(np.array([1.0]), np.ones((4, 1)), np.full(4, hours / 4), "alarms per hour")
+        return tail_interval(one, 1.0, 1.0, peaks)[1]
+
+    assert upper(2, 20) < upper(0.5, 20) < upper(0.05, 20) and upper(0.5, 20) < upper(0.5, 2)
+
+
+def test_of_alarms_the_mean_spread_counts_of_frames_the_largest():
+    table = np.zeros((4, 3))
+    table[:, 0], table[:, 1], table[0, 2] = [9, 1, 1, 1], [1, 1, 1, 0], 1
+    of = {u: Counts(np.arange(3.0), table, np.ones(4), u).spread(0.25) for u in get_args(Unit)}
+    assert 1 < of["alarms per hour"] < of["share of frames"]
 
 
 def test_constant_scores_raise_no_alarm():
