@@ -163,15 +163,11 @@ def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -
     return {name: statistics.median(seconds) for name, seconds in took.items()}
 
 
-@contextlib.contextmanager
-def _surroundings(name: str):
+def _surroundings(name: str) -> contextlib.AbstractContextManager:
     """The textbook path runs as PyTorch does by itself, ours as in training and scoring."""
-    with contextlib.ExitStack() as stack:
-        if name not in (TEXTBOOK, means.KEPT):
-            stack.enter_context(keep_freed_memory())
-        if name == TEXTBOOK:  # on a GPU, PyTorch lets convolutions round their products
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=True))
-        yield
+    if name == TEXTBOOK:  # on a GPU, PyTorch lets convolutions round their products
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
+    return contextlib.nullcontext() if name == means.KEPT else keep_freed_memory()
 
 
 def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) -> list[dict]:
@@ -188,8 +184,8 @@ def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) 
         else:
             peaks = {name: peak_memory(case, what, name) for name in ways}
     windows, flops = work_of(case, what)
-    textbooks = TF32 if device.type == "cuda" else "float32"
-    precision = {TEXTBOOK: textbooks, COMPILED: precisions_of(device)[-1]}
+    literal = TF32 if device.type == "cuda" else "float32"
+    precision = {TEXTBOOK: literal, COMPILED: precisions_of(device)[-1]}
     return [
         {
             "case": case.name,

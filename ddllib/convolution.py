@@ -16,7 +16,8 @@ def conv2d(
 ) -> Tensor:
     """``torch.nn.functional.conv2d``; on a GPU its channels are filled up to eights.
 
-    With 3, 9, 12 or 36 of them cuDNN leaves the matrix units alone and takes ten times as long.
+    With 3, 9, 12 or 36 of them cuDNN leaves the matrix units alone. Shapes are those of
+    ``in_eights``, where the padding is that of the input, in pixels.
     """
     convolve = in_eights if x.is_cuda else F.conv2d
     return convolve(x, weight, bias, stride, padding)
@@ -34,10 +35,13 @@ def in_eights(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, paddi
     return F.conv2d(x, weight, bias, stride, padding)[:, :outputs]
 
 
-def joined(weights: Sequence[Tensor]) -> Tensor:
-    """Several "same" convolutions of one input as one: their kernels at the largest one's side."""
+def joined(weights: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Several "same" convolutions of one input as one: their kernels at the largest one's side.
+
+    Kernels are ... x k x k, k odd; they are put together along ``dim``, that of the outputs.
+    """
     side = max(weight.shape[-1] for weight in weights)
-    return torch.cat([F.pad(w, [(side - w.shape[-1]) // 2] * 4) for w in weights])
+    return torch.cat([F.pad(w, [(side - w.shape[-1]) // 2] * 4) for w in weights], dim)
 
 
 def shuffled(x: Tensor) -> Tensor:

@@ -58,9 +58,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def searched_kernels(precision: str) -> contextlib.AbstractContextManager:
     """Let cuDNN time its kernels for each shape that it meets and keep the quickest.
 
-    By itself it takes kernels without the matrix units for some large shapes in bfloat16, twenty
-    times as slow. The search lasts half a minute at the paper's size; it pays where the same shapes
-    come many times, as in training. Nothing happens on a CPU, in float32, or where PyTorch was told
+    By itself it takes kernels without the matrix units for some large shapes in bfloat16, many
+    times as slow. The search lasts, so it pays where the same shapes come many times, as in
+    training. Nothing happens on a CPU, in float32, or where PyTorch was told
     to be deterministic.
     """
     cudnn = torch.backends.cudnn

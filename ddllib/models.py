@@ -135,10 +135,7 @@ class FirstBlock(ConvBlock):
 
         Output channels are ordered by phase, then head; input channels as PixelUnshuffle does.
         """
-        kernels = [folded_kernel(conv.weight) for conv in self.convs]
-        side = max(kernel.shape[-1] for kernel in kernels)
-        kernels = [F.pad(k, [(side - k.shape[-1]) // 2] * 4) for k in kernels]
-        return torch.cat(kernels, dim=1).flatten(0, 1)
+        return joined([folded_kernel(conv.weight) for conv in self.convs], dim=1).flatten(0, 1)
 
 
 def folded_kernel(weight: Tensor) -> Tensor:

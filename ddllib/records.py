@@ -141,7 +141,7 @@ def publish(record: Record) -> Record:
     """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
 
     Curves are rounded to six digits. The settings are counted among those that were ever scored on
-    test clips. Frames for figures are kept of seed 0, and no more than figures draw, so that many
+    test clips. Frames are kept of seed 0 and of held-out clips (``drawn_frames``), so that many
     seeds stay small. The ``notes`` of a copy that is there already stay.
     """
     facts = {**record.facts, "history": rounded(record.facts["history"])}

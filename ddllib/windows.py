@@ -102,7 +102,7 @@ class Windows:
         return self.batch(indices, self.draw(indices, rng))
 
     def draw(self, indices: Tensor, rng: torch.Generator) -> Tensor:
-        """For each window the boxes of one of its tracks, B x T x 4; zeros where it has none."""
+        """The boxes of one track of each window, B x T x 4, relative corners; zeros without one."""
         return torch.stack([self._draw(int(i), rng) for i in indices])
 
     def batch(self, indices: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
