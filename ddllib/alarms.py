@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from ddllib.drift import DriftMonitor
+from ddllib.event_file import EventFile
 from ddllib.events import (
     Event,
     EventDetector,
-    EventFile,
     best_patch,
     is_gap,
     joined,
@@ -104,6 +104,12 @@ class Alarms:
     def begin_anew(self) -> Path | None:
         """A recording is watched from its beginning: events that are there would be found again."""
         return self.file.set_aside()
+
+    def catch_up(self) -> None:
+        """A live source is watched again: what an earlier watch was killed in is over by now."""
+        event = self.file.last() if self.file.left else None
+        if event and not self._is_hushed(event):
+            self._tell_ended(self.file.left, event)
 
     @property
     def resumes(self) -> bool:
@@ -288,6 +294,9 @@ class Alarms:
         if self._is_hushed(event):
             self._hushed += 1
             return
+        self._tell_ended(number, event)
+
+    def _tell_ended(self, number: int, event: Event) -> None:
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""
         self.tell(f"event {number}: {when(event)}, score {event.score:.4g}{suffix}")
         self.on_event(number)

@@ -7,7 +7,8 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from ddllib.events import Event, read_events, when
+from ddllib.event_file import read_events
+from ddllib.events import Event, when
 from ddllib.files import write_whole
 
 _STYLE = """

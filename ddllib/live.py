@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
+import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
@@ -15,6 +18,8 @@ from ddllib.events import Event, EventDetector, longest_gap, when
 from ddllib.thresholds import Threshold, release_of
 
 STEPS = 200
+FOLLOW_S = 2.0  # seconds between two looks at a watch that is followed
+SILENT_S = 300.0  # without a new score, after which it is followed no more
 # A watch may go on while it is looked at: the newest seconds, scores and segments, N each.
 Read = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -23,12 +28,13 @@ def threshold_view(read: Read, chosen: Threshold, frame_rate: float, least_s: fl
     """Scores over time with their events, and in JupyterLab a slider that moves the threshold.
 
     ``read`` gives the scores so far, already filtered, as ``camera.filtered`` does; a button asks
-    it again. ``frame_rate`` is that of the watch. Where no one can move a slider, as in a bound
-    book, the figure at the chosen threshold comes back instead.
+    it again, and another one every few seconds, for as long as new scores come. ``frame_rate`` is
+    that of the watch. Where no one can move a slider, as in a bound book, the figure at the chosen
+    threshold comes back instead.
     """
     if not in_lab():
         return view(*read(), chosen.value, chosen.quiet, frame_rate, least_s)[0]
-    return _widget(read, chosen, frame_rate, least_s)
+    return _View(read, chosen, frame_rate, least_s).box
 
 
 def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
@@ -111,31 +117,73 @@ def events_of(
     return [event for event in [*found, detector.close()] if event]
 
 
-def _widget(read: Read, chosen: Threshold, frame_rate: float, least_s: float):
-    import ipywidgets
-    from IPython.display import display
+class _View:
+    """The slider, its figure, and two ways to see what a watch has scored since."""
 
-    _, scores, _ = read()
-    top = max([chosen.value * 1.2, *np.asarray(scores, float)])
-    slider = ipywidgets.FloatSlider(
-        chosen.value,
-        min=chosen.quiet,
-        max=top,
-        step=(top - chosen.quiet) / STEPS,
-        description="threshold",
-        readout_format=".4f",
-        continuous_update=False,
-    )
-    button = ipywidgets.Button(description="read again")
-    told, output = ipywidgets.Label(), ipywidgets.Output()
+    def __init__(self, read: Read, chosen: Threshold, frame_rate: float, least_s: float):
+        import ipywidgets
 
-    def draw(_) -> None:
-        figure, told.value = view(*read(), slider.value, chosen.quiet, frame_rate, least_s)
-        output.clear_output(wait=True)
-        with output:
-            display(figure)
+        self.read, self.chosen, self.frame_rate, self.least_s = read, chosen, frame_rate, least_s
+        self.task: asyncio.Task | None = None
+        _, scores, _ = read()
+        top = max([chosen.value * 1.2, *np.asarray(scores, float)])
+        self.slider = ipywidgets.FloatSlider(
+            chosen.value,
+            min=chosen.quiet,
+            max=top,
+            step=(top - chosen.quiet) / STEPS,
+            description="threshold",
+            readout_format=".4f",
+            continuous_update=False,
+        )
+        self.button = ipywidgets.Button(description="read again")
+        self.follow = ipywidgets.ToggleButton(description="follow")
+        self.told, self.picture = ipywidgets.Label(), ipywidgets.Image(format="png")
+        self.slider.observe(lambda _: self.draw(), names="value")
+        self.button.on_click(lambda _: self.draw())
+        self.follow.observe(self._switched, names="value")
+        controls = ipywidgets.HBox([self.slider, self.button, self.follow, self.told])
+        self.draw()
+        self.box = ipywidgets.VBox([controls, self.picture])
 
-    slider.observe(draw, names="value")
-    button.on_click(draw)
-    draw(None)
-    return ipywidgets.VBox([ipywidgets.HBox([slider, button, told]), output])
+    def draw(self) -> int:
+        """Read and draw; how many scores there are."""
+        seconds, scores, segments = self.read()
+        figure, self.told.value = view(
+            seconds,
+            scores,
+            segments,
+            self.slider.value,
+            self.chosen.quiet,
+            self.frame_rate,
+            self.least_s,
+        )
+        self.picture.value = _png(figure)
+        return len(scores)
+
+    def _switched(self, change: dict) -> None:
+        if change["new"] and (self.task is None or self.task.done()):
+            self.task = asyncio.get_running_loop().create_task(self._following())
+
+    async def _following(self) -> None:
+        """Draw while the button is down and scores come, in a fifth of the kernel's time at most.
+
+        The kernel does other things in between, as long as no cell runs.
+        """
+        count, grown = 0, time.monotonic()
+        while self.follow.value and time.monotonic() - grown < SILENT_S:
+            started = time.monotonic()
+            try:
+                found = self.draw()
+            except (DDLError, OSError) as error:
+                self.told.value, found = str(error), count
+            if found > count:
+                count, grown = found, started
+            await asyncio.sleep(max(FOLLOW_S, 4 * (time.monotonic() - started)))
+        self.follow.value = False  # also where the watch has ended
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi="figure")
+    return content.getvalue()

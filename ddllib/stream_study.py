@@ -25,8 +25,10 @@ from ddllib import camera, road
 from ddllib.commands import run_command
 from ddllib.data import Prepared
 from ddllib.devices import describe_device
+from ddllib.drift_study import Change
 from ddllib.errors import DDLError
-from ddllib.events import against_labels, read_events
+from ddllib.event_file import read_events
+from ddllib.events import against_labels
 from ddllib.files import write_whole
 from ddllib.pictures import write_lossless
 from ddllib.records import environment
@@ -41,10 +43,11 @@ PART_S = 30.0  # the delay is told for parts of so many seconds
 SILENCE_S = 5.0  # without a frame, after which the camera is taken to have ended
 
 
-def join(clips: Sequence, folder: Path, rate: float) -> Path:
+def join(clips: Sequence, folder: Path, rate: float, change: Change | None = None) -> Path:
     """Clips joined into videos without loss, ``JOINED`` to each, as training footage.
 
-    ``rate`` is in frames per second; videos that are there already stay. Returns ``folder``.
+    ``rate`` is in frames per second; ``change`` alters each frame, H x W x 3, at its second of the
+    clip. Videos that are there already stay. Returns ``folder``.
     """
     from data_prep.frames import read_frames
 
@@ -55,7 +58,11 @@ def join(clips: Sequence, folder: Path, rate: float) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_name(f".{path.name}")
         some = clips[first : first + JOINED]
-        frames = (frame for clip in some for frame in read_frames(clip, colour=True))
+        frames = (
+            change(frame, k / rate) if change else frame
+            for clip in some
+            for k, frame in enumerate(read_frames(clip, colour=True))
+        )
         write_lossless(half, frames, rate)
         os.replace(half, path)
     return folder
@@ -104,37 +111,40 @@ def delays(watched: Watched, rate: float) -> dict:
     }
 
 
-def trained(footage, rate: float) -> tuple[Settings, Prepared, Run]:
+def trained(
+    footage, rate: float, change: Change | None = None, name: str = "", **values
+) -> tuple[Settings, Prepared, Run]:
     """The profile ``own-camera`` on the joined training clips, trained if it is not yet.
 
+    ``change`` alters them, and has a ``name``; ``values`` are other settings than the profile's.
     Scores are computed in float32, in which those of a stream can be compared.
     """
     from data_prep.manifest import source_checksum
 
     files = [path for clip in footage.clips["training"].values() for path in clip.files]
     key = f"{footage.root.resolve().name}-{source_checksum(footage.root, files)[:8]}-{rate:g}"
+    key += f"-{name}" if name else ""
     folder = runs_root() / "stream-study" / key
-    place = join(list(footage.clips["training"].values()), folder, rate)
-    settings = load_profile("own-camera", data=os.path.relpath(place, ROOT))
+    place = join(list(footage.clips["training"].values()), folder, rate, change)
+    settings = load_profile("own-camera", data=os.path.relpath(place, ROOT), **values)
     data = road.prepare(settings)
     run = road.train(settings, data)
     settings = replace(settings, precision="float32")
     return settings, data, replace(run, settings=settings)
 
 
-def labels_of(found) -> np.ndarray | None:
-    """1 for each abnormal frame of the test clips, one after the other; None where unlabelled."""
+def clip_labels(found) -> dict[str, np.ndarray]:
+    """1 for each abnormal frame, N of each test clip; none where they are unlabelled."""
     from data_prep.labels import frame_labels
     from data_prep.survey import read_labels
 
     paths, marks = found.footage.labels, read_labels(found)
     if not marks:
-        return None
+        return {}
     official = found.dataset.labelling if found.dataset else None
     name = official if official in marks else next(iter(marks))
     lengths = found.lengths["testing"]
-    parts = [frame_labels(paths[name], c, m, lengths[c]) for c, m in marks[name].items()]
-    return np.concatenate(parts)
+    return {c: frame_labels(paths[name], c, m, lengths[c]) for c, m in marks[name].items()}
 
 
 def measure(footage: Path, rate: float) -> dict:
@@ -170,8 +180,8 @@ def measure(footage: Path, rate: float) -> dict:
     events, facts = read_events(folder)
     scores = read_scores(folder)["score"].to_numpy()
     rest = at_rest(source.pieces(), run, settings.patch_size)
-    labels = labels_of(found)
-    met = against_labels(events, labels) if labels is not None else None
+    labels = list(clip_labels(found).values())
+    met = against_labels(events, np.concatenate(labels)) if labels else None
     whole = watched.frames == sent  # else frames and labels are not of one count
     return {
         "footage": found.name,

@@ -90,8 +90,9 @@ def watch(
     appended to ``<folder>/scores.csv``, then handed to every listener as ``listener(scored,
     time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
     ``interrupt`` is told of gaps by it, one with ``go_on`` that a recording is gone on with, and
-    one with ``begin_anew`` that it is not: then it answers where it has put what was there, if any.
-    About every ``every`` seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it
+    one with ``begin_anew`` that it is not: then it answers where it has put what was there, if any;
+    one with ``catch_up`` that the source is live, so that no frame of before is heard again. About
+    every ``every`` seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it
     cleanly: every answer that can still be given is written. A recording that was watched into the
     folder before, by the same model with the same kinds of listeners, is gone on with behind its
     last scored frame (``score_table.scored_before``), unless a listener has ``resumes`` False: it
@@ -120,6 +121,9 @@ def _watch(
                 tell(
                     f"{_name(source)}: begins anew; events of an earlier watch are kept in {place}"
                 )
+        else:
+            for listener in listeners:
+                getattr(listener, "catch_up", lambda: None)()
         try:
             loop = _Loop(source, scorer, table, listeners, behind)
             watched = loop.run(every, tell, lambda: bool(stop) or over.is_set())

@@ -13,8 +13,9 @@ from ddllib import alarms
 from ddllib.alarms import Alarms
 from ddllib.drift import Drift, DriftMonitor
 from ddllib.errors import DDLError
+from ddllib.event_file import read_events
 from ddllib.event_page import write_page
-from ddllib.events import Event, joined, read_events
+from ddllib.events import Event, joined
 from ddllib.evidence import read_evidence
 from ddllib.pictures import CLIPS, open_video
 from ddllib.streaming import RunningMedian

@@ -14,7 +14,7 @@ from data_prep.demo import ordinary
 from data_prep.sources import open_source
 from ddllib import DDLError, camera, live, road
 from ddllib.evaluation import apply_protocol
-from ddllib.events import read_events
+from ddllib.event_file import read_events
 from ddllib.score_table import read_scores
 from ddllib.settings import ROOT, load_profile
 from ddllib.watch import claimed, main, watch

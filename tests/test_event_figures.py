@@ -1,5 +1,6 @@
 """Figures, video, page and marks of events, made of what a watch leaves."""
 
+import asyncio
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -15,8 +16,9 @@ from ddllib import live
 from ddllib.annotated import AnnotatedVideo
 from ddllib.errors import DDLError
 from ddllib.event_figures import explain, timeline
+from ddllib.event_file import read_events
 from ddllib.event_page import events_page, write_page
-from ddllib.events import Event, find_events, read_events
+from ddllib.events import Event, find_events
 from ddllib.marking import mark_normal
 from ddllib.pictures import open_video
 from ddllib.streaming import RunningMedian
@@ -238,13 +240,43 @@ def test_in_the_lab_a_slider_moves_the_threshold(monkeypatch):
     pytest.importorskip("ipywidgets")
     monkeypatch.setenv("JPY_SESSION_NAME", "lab")
     controls, _ = live.threshold_view(read, LEVEL, RATE).children
-    slider, button, told = controls.children
+    slider, button, _, told = controls.children
     assert told.value.startswith("2 events") and "0.5" in told.value
     slider.value = slider.max
     assert told.value.startswith("0 events")
     slider.value = 0.4
     button.click()
     assert told.value.startswith("2 events")
+
+
+def test_in_the_lab_a_watch_that_goes_on_is_followed_until_it_is_silent(monkeypatch):
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setenv("JPY_SESSION_NAME", "lab")
+    monkeypatch.setattr(live, "FOLLOW_S", 0.001)
+    looks = []
+
+    def growing():
+        looks.append(min(30 * (1 + len(looks)), len(SCORES)))
+        if len(looks) == 3:
+            raise DDLError("scores.csv: being written")
+        return tuple(part[: looks[-1]] for part in read())
+
+    async def followed(then):
+        controls, picture = live.threshold_view(growing, LEVEL, RATE).children
+        follow, told = controls.children[2:]
+        before, follow.value = bytes(picture.value), True
+        await asyncio.wait_for(then(follow), 60)
+        assert bytes(picture.value) != before and told.value.startswith("2 events")
+        return follow.value
+
+    async def silent(follow):
+        while follow.value:
+            if looks[-1] == len(SCORES):
+                live.SILENT_S = 0.0
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(live, "SILENT_S", 60.0)
+    assert not asyncio.run(followed(silent)) and looks[-1] == len(SCORES)
 
 
 def test_events_of_the_view_are_those_of_the_watch(folder):

@@ -7,17 +7,16 @@ import pytest
 import torch
 
 from ddllib.errors import DDLError
+from ddllib.event_file import EventFile, read_events
 from ddllib.events import (
     Event,
     EventDetector,
-    EventFile,
     best_patch,
     clock,
     corner,
     count_events,
     find_events,
     least_frames,
-    read_events,
     region,
 )
 from ddllib.scoring import patch_scores

@@ -6,11 +6,13 @@ import time
 
 import pytest
 from test_alarms import LEVEL, LOUD, PATCH, QUIET, RATE, heard_again, watched
+from test_scoring import a_model
 
-from ddllib import on_event
+from ddllib import StreamScorer, on_event
 from ddllib.alarms import Alarms
 from ddllib.errors import DDLError
 from ddllib.on_event import OnEvent
+from ddllib.watch import watch
 
 
 def python(code):
@@ -67,3 +69,21 @@ def test_an_event_that_a_stop_cuts_short_is_told_then_and_when_it_has_ended(tmp_
     lag = Alarms(LEVEL, tmp_path / "other", RATE, PATCH).lag
     heard_again(tmp_path, scores, cut - lag, on_event=ended.append)
     assert ended == [1, 1]
+
+
+def test_an_event_that_a_live_watch_was_killed_in_is_told_when_it_is_watched_again(tmp_path):
+    ended, said, scores = [], [], QUIET + [0.9] * 30
+    watched(tmp_path, scores, ends=False, on_event=ended.append)
+    assert not ended
+    for _ in range(2):  # once, however often it is begun again
+        again = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=said.append, on_event=ended.append)
+        again.catch_up()
+        assert ended == [1] and len(said) == 1 and said[0].startswith("event 1: ")
+
+
+def test_a_watch_of_a_live_source_catches_up(tmp_path):
+    ended = []
+    watched(tmp_path, QUIET + [0.9] * 30, ends=False)
+    alarms = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=str, on_event=ended.append)
+    watch([], StreamScorer(a_model(), PATCH), tmp_path, [alarms], tell=str)
+    assert ended == [1]

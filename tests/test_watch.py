@@ -22,8 +22,8 @@ from ddllib import DDLError, StreamScorer, score_clip
 from ddllib import settings as settings_module
 from ddllib.alarms import Alarms
 from ddllib.checkpoints import identity
+from ddllib.event_file import read_events
 from ddllib.event_page import write_page
-from ddllib.events import read_events
 from ddllib.score_table import HEADER, mend, read_scores
 from ddllib.settings import ROOT
 from ddllib.training import fit, load_run

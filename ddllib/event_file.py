@@ -1,0 +1,191 @@
+"""Events on disk: ``events.csv``, a line for each, and ``events.json``, what made them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ddllib.errors import DDLError
+from ddllib.events import Event
+from ddllib.files import disk_faults, write_whole
+from ddllib.reading import read_json
+
+MOST = 2e11  # seconds; dates beyond have more than four digits of years
+COLUMNS = (
+    "event", "start_s", "end_s", "peak_s", "start", "end", "peak", "score",
+    "x0", "y0", "x1", "y1", "open", "drift", "clip", "clip_s",
+)  # fmt: skip
+_FAULTS = (KeyError, TypeError, ValueError, OverflowError, csv.Error)  # of a table's rows
+
+
+class EventFile:
+    """``events.csv`` in a folder, one line for each event as it ends; times in seconds.
+
+    ``events.json`` beside it keeps ``facts``: which filter and which threshold made the events.
+    Every line is on the disk before the next one is asked for. A folder that holds events of the
+    same facts is gone on with, and a line that was cut off is taken away; events of other facts
+    raise ``DDLError``. An event that was told to have begun (``begin``) when the process was killed
+    gets its line when the folder is gone on with, marked open; ``left`` then is its number.
+    """
+
+    def __init__(self, folder: Path | str, facts: Mapping):
+        self.path = Path(folder) / "events.csv"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        described = self.path.with_suffix(".json")
+        content = (json.dumps(dict(facts), indent=1, sort_keys=True) + "\n").encode()
+        self.gone_on = self.path.exists() and described.exists()  # from an earlier watch
+        if self.path.exists() and described.exists() and described.read_bytes() != content:
+            raise DDLError(
+                f"{described}: events of another source, threshold or filter; expected the same; "
+                "choose another folder or remove this one"
+            )
+        write_whole(described, lambda file: file.write(content))
+        self.count = self._mended()
+        self._begun = self.path.with_name("running.json")
+        self.left: int | None = None
+        self._take_up()
+
+    def begin(self, event: Event) -> None:
+        """Remember an event that has begun and is not over."""
+        row = dict(zip(COLUMNS, map(str, _row(self.count + 1, event)), strict=True))
+        write_whole(self._begun, lambda file: file.write(json.dumps(row).encode()))
+
+    def _take_up(self) -> None:
+        """Write the event during which an earlier process was killed, unless it still did so."""
+        if not self._begun.is_file():
+            return
+        try:
+            row = read_json(self._begun, "an event", "remove it")
+            (event,) = _parsed([row])
+        except (DDLError, *_FAULTS):  # another hand's; there is nothing to save
+            self._begun.unlink()
+            return
+        known = self.last()
+        if not known or known.start_s != event.start_s:
+            self.left = self.append(replace(event, open=True))
+        self._begun.unlink(missing_ok=True)
+
+    def set_aside(self) -> Path | None:
+        """Move all events, and what each has left, into a folder beside them; returns it.
+
+        None where there is no event. The file then is as if it were new.
+        """
+        if not self.count:
+            return None
+        folder = self.path.parent
+        begun = (p for p in folder.glob("earlier-*") if not (p / self.path.name).exists())
+        place = next(begun, None)  # a process was killed while it moved them
+        if not place:
+            place = folder / time.strftime("earlier-%Y-%m-%d-%H%M%S")
+            while place.exists():
+                place = place.with_name(f"{place.name}-again")
+        with disk_faults(place):
+            place.mkdir(exist_ok=True)
+            for path in sorted(folder.iterdir()):
+                number = re.match(r"(\d{4,})[-.]", path.name)
+                if path.name == "index.html" or (number and int(number[1]) <= self.count):
+                    os.replace(path, place / path.name)
+            described = self.path.with_suffix(".json").read_bytes()
+            (place / "events.json").write_bytes(described)
+            os.replace(self.path, place / self.path.name)
+        self.count = self._mended()
+        return place
+
+    def append(self, event: Event) -> int:
+        """Write one event; returns its number, from 1."""
+        with disk_faults(self.path), self.path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(_row(self.count + 1, event))
+            file.flush()
+            os.fsync(file.fileno())
+        self.count += 1
+        self._begun.unlink(missing_ok=True)
+        return self.count
+
+    def last(self) -> Event | None:
+        """The newest event in the file."""
+        events, _ = read_events(self.path.parent)
+        return events[-1] if events else None
+
+    def amend(self, event: Event) -> int:
+        """Write the last event anew, of which more is known; returns its number."""
+        rows = self.path.read_bytes().splitlines(keepends=True)[:-1]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(_row(self.count, event))
+        content = b"".join([*rows, text.getvalue().encode()])
+        write_whole(self.path, lambda file: file.write(content))
+        self._begun.unlink(missing_ok=True)
+        return self.count
+
+    def _mended(self) -> int:
+        """The number of whole lines below the header; what was half written is cut off."""
+        whole = b""
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+        header = (",".join(COLUMNS) + "\n").encode()
+        whole = whole or header
+        if not whole.startswith(header):
+            raise DDLError(
+                f"{self.path}: a table with other columns; expected {','.join(COLUMNS)}; choose "
+                "another folder or remove this one"
+            )
+        with self.path.open("r+b" if self.path.exists() else "wb") as file:
+            file.write(whole)
+            file.truncate()
+        return whole.count(b"\n") - 1
+
+
+def _row(number: int, event: Event) -> list:
+    box = [""] * 4 if event.box is None else [f"{side:.4f}" for side in event.box]
+    times = [f"{value:.3f}" for value in (event.start_s, event.end_s, event.peak_s)]
+    frames = [event.start, event.end, event.peak]
+    score = f"{event.score:.6g}"
+    clip = [event.clip, f"{event.clip_s:.3f}" if event.clip else ""]
+    return [number, *times, *frames, score, *box, int(event.open), event.drift, *clip]
+
+
+def read_events(folder: Path | str) -> tuple[list[Event], dict]:
+    """The events of a folder and what ``events.json`` says of them.
+
+    Raises ``DDLError`` where they are missing or no table of events.
+    """
+    path = Path(folder) / "events.csv"
+    try:
+        with path.open(newline="") as file:
+            events = list(_parsed(csv.DictReader(file)))
+    except FileNotFoundError:
+        raise DDLError(f"{path}: not there; expected events; watch footage") from None
+    except _FAULTS as error:
+        raise DDLError(
+            f"{path}: no table of events ({error}); expected {','.join(COLUMNS)}; watch again"
+        ) from None
+    return events, read_json(path.with_suffix(".json"), "what made the events", "watch again")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not abs(value) < MOST:
+        raise ValueError(f"{value:g} is no time, place or score")
+    return value
+
+
+def _parsed(rows: Iterable[Mapping[str, str]]) -> Iterator[Event]:
+    for row in rows:
+        box = tuple(_number(row[side]) for side in ("x0", "y0", "x1", "y1")) if row["x0"] else None
+        yield Event(
+            *(_number(row[name]) for name in ("start_s", "end_s", "peak_s")),
+            *(int(row[name]) for name in ("start", "end", "peak")),
+            _number(row["score"]),
+            box,
+            bool(int(row["open"])),
+            row["drift"],
+            row.get("clip") or "",  # absent from tables written before there was one
+            _number(row.get("clip_s") or "0"),
+        )
