@@ -223,7 +223,8 @@ def training(case: Case, device: torch.device, folder: Path, name: str) -> Way:
     files = write_images(folder, case.frames)
     starts = [k % (case.frames - 2) for k in range(case.batch)]
     precision = precisions_of(device)[-1] if name == COMPILED else name
-    run = new_run(settings_of(case, "float32" if name == TEXTBOOK else precision, device))
+    settings = settings_of(case, "float32" if name == TEXTBOOK else precision, device)
+    run = new_run(replace(settings, compile=name == COMPILED))
     optimiser, mask = new_optimiser(run), mask_of(case, device)
     if name == COMPILED:
         run.model.compile(dynamic=False)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from ddllib import norms
+from ddllib import norms, training
 from ddllib.convolution import conv2d
 from ddllib.devices import autocast, searched_kernels
 from ddllib.models import ConvBlock, Encoder, FirstBlock, UNet, for_scoring
@@ -17,10 +17,11 @@ from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
 
 WITH_ALL = "with all"
-ONCE, FOLDED, PACKED, FIRST, LAST, STRIDED, KEPT, BFLOAT = (
+ONCE, FOLDED, SWEPT, BESIDE, FIRST, LAST, STRIDED, KEPT, BFLOAT = (
     "frames encoded once",
     "norms folded",
-    "norms over whole vectors",
+    "norm and rectifier in one",
+    "passes side by side",
     "first block at half size",
     "channels-last maps",
     "one strided convolution",
@@ -29,7 +30,7 @@ ONCE, FOLDED, PACKED, FIRST, LAST, STRIDED, KEPT, BFLOAT = (
 )
 MEANS = {
     "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, KEPT, BFLOAT),
-    "training": (WITH_ALL, PACKED, FIRST, LAST, STRIDED, KEPT, BFLOAT),
+    "training": (WITH_ALL, SWEPT, BESIDE, FIRST, LAST, STRIDED, KEPT, BFLOAT),
 }
 
 
@@ -85,8 +86,10 @@ def left_out(name: str):
     ``KEPT`` is left out by who times it: it must last from one step to the next.
     """
     with contextlib.ExitStack() as stack:
-        if name == PACKED:
-            stack.enter_context(patch.object(norms, "pixels_together", lambda x: 1))
+        if name == SWEPT:
+            stack.enter_context(patch.object(norms, "_swept", lambda x: False))
+        if name == BESIDE:
+            stack.enter_context(patch.object(training, "SMALL", 0))
         if name == LAST:
             stack.enter_context(patch.object(Encoder, "forward", _as_it_comes))
         if name == FIRST:

@@ -68,28 +68,33 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.resampled(self.normed(self.batch_norm_1, self.heads(x), self.head_bias))
-        return x if self.is_output else self.normed(self.batch_norm_2, x, self.conv_last.bias)
+        return x if self.is_output else self.normed(self.batch_norm_2, [x], self.conv_last.bias)
 
     @property
     def head_bias(self) -> Tensor:
         """The biases of all heads, one after the other."""
         return torch.cat([conv.bias for conv in self.convs])
 
-    def normed(self, norm: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
-        """Batch norm and ReLU of a convolution's output, which in training lacks its ``bias``."""
-        return F.relu(norm(x, bias) if self.training else norm(x), inplace=True)
+    def normed(self, norm: nn.Module, parts: list[Tensor], bias: Tensor) -> Tensor:
+        """Batch norm and ReLU of convolutions' outputs, which in training lack their ``bias``.
 
-    def heads(self, x: Tensor) -> Tensor:
-        """All heads' convolutions, one after the other in channels."""
+        ``parts`` follow one another in channels.
+        """
+        if self.training:
+            return norm.rectified(parts, bias)
+        return F.relu(norm(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)), inplace=True)
+
+    def heads(self, x: Tensor) -> list[Tensor]:
+        """All heads' convolutions: maps that follow one another in channels."""
         bias = None if self.training else self.head_bias
         weights = [conv.weight for conv in self.convs]
         together = self.is_output and x.is_cuda  # where few channels cost what many do
         if together or len({weight.shape for weight in weights}) == 1:
             weight = joined(weights)
-            return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            return [conv2d(x, weight, bias, padding=weight.shape[-1] // 2)]
         biases = [None] * len(weights) if bias is None else bias.chunk(len(weights))
         pairs = zip(weights, biases, strict=True)
-        return torch.cat([conv2d(x, w, b, padding=w.shape[-1] // 2) for w, b in pairs], dim=1)
+        return [conv2d(x, w, b, padding=w.shape[-1] // 2) for w, b in pairs]
 
     def resampled(self, x: Tensor) -> Tensor:
         """The change of resolution and the last convolution.
@@ -124,11 +129,11 @@ class FirstBlock(ConvBlock):
         weight = self.folded_heads()
         bias = None if self.training else self.head_bias.repeat(4)
         heads = conv2d(F.pixel_unshuffle(x, 2), weight, bias, padding=weight.shape[-1] // 2)
-        x = self.normed(self.batch_norm_1, unfold(heads, self.joined), self.head_bias)
+        x = self.normed(self.batch_norm_1, [unfold(heads, self.joined)], self.head_bias)
         x = refold(x, self.joined)
         weight = self.conv_last.weight.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
         x = F.conv2d(x, weight, self.last_bias, padding=self.conv_last.padding)
-        return self.normed(self.batch_norm_2, x, self.conv_last.bias)
+        return self.normed(self.batch_norm_2, [x], self.conv_last.bias)
 
     def folded_heads(self) -> Tensor:
         """The kernel of all heads as one convolution of folded pixels.

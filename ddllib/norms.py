@@ -1,116 +1,215 @@
-"""Batch norm for maps of few channels, at the speed of maps of many."""
+"""Batch norm and rectifier in one, at the speed of memory."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-LANES = 16  # numbers that a processor's vector holds
+COLUMNS = 96  # about so many numbers make a row, for a processor's vectors
+LANES = 16  # numbers that a vector holds: heads of fewer channels are put together first
+ENOUGH = 2**19  # numbers of a map that are worth a thread
+_later = threading.local()
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """PyTorch's batch norm, several times faster in training where channels do not fill a vector.
+    """PyTorch's batch norm, with the rectifier that follows it in one (``rectified``).
 
-    On a processor, PyTorch goes through channels-last maps pixel by pixel, a vector of channels at
-    a time; 8, 24 or 36 channels leave a rest that it computes number by number. Here neighbouring
-    pixels are taken together until their channels fill whole vectors. Means and variances of such
-    a group are those of its parts, put together; what comes out is the same but for rounding.
-
-    Input and output B x C x H x W; parameters and buffers are those of ``torch.nn.BatchNorm2d``,
-    whose own code works in evaluation, when compiled, of single pixels, and where there are no
-    weights or running statistics. There is no second derivative.
+    Parameters and buffers are those of ``torch.nn.BatchNorm2d``.
     """
 
     def forward(self, x: Tensor, offset: Tensor | None = None) -> Tensor:
-        """The norm of ``x``, or of ``x`` with an ``offset``, one value a channel, added to it.
+        """The norm of ``x``, B x C x H x W, or of it with an ``offset`` of each channel added.
 
         In training the mean takes off whatever was added. So nothing is, and only the running mean
         has to know: a convolution needs no pass over its output for its bias.
         """
-        parts = (self.weight, self.running_mean, self.momentum)
-        count = x.numel() // x.shape[1]
-        own = self.training and count > 1 and all(part is not None for part in parts)
-        if not own or torch.compiler.is_compiling():  # a compiler fuses what stands here with it
+        if not self._own(x) or torch.compiler.is_compiling():
             given = x if offset is None else x + offset.detach().to(x.dtype)[:, None, None]
             return super().forward(given)
-        y, mean, variance = self._of_batch(x)
-        with torch.no_grad():
+        given = x, self.weight, self.bias, None, None, True, 0.0, self.eps
+        y, mean, scale = torch.native_batch_norm(*given)
+        self._take(mean.detach(), scale.detach().pow(-2) - self.eps, _count(x), offset)
+        return y
+
+    def rectified(self, parts: Sequence[Tensor], offset: Tensor | None = None) -> Tensor:
+        """ReLU of the norm of ``parts``, B x C_k x H x W, which are one after the other in y.
+
+        In training on a processor, maps of float32 or bfloat16 with channels last go through
+        kernels of our own (``ddllib.kernels``): every part twice forward, and twice backward,
+        where PyTorch takes twice as many passes, and more where channels do not fill its vectors.
+        Elsewhere PyTorch does it. There is no second derivative.
+        """
+        parts = parts if _in_vectors(parts) else [torch.cat(parts, dim=1)]
+        if not all(self._own(part) and _swept(part) for part in parts):
+            x = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+            return F.relu(self(x, offset), inplace=True)
+        y, mean, variance = _Rectified.apply(self.weight, self.bias, self.eps, *parts)
+        self._take(mean, variance, _count(parts[0]), offset)
+        return y
+
+    def _own(self, x: Tensor) -> bool:
+        parts = (self.weight, self.running_mean, self.momentum)
+        return self.training and _count(x) > 1 and all(part is not None for part in parts)
+
+    def _take(self, mean: Tensor, variance: Tensor, count: int, offset: Tensor | None) -> None:
+        """Let the running statistics follow a batch's, now or when ``statistics_later`` ends."""
+
+        @torch.no_grad()
+        def follow() -> None:
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean if offset is None else mean + offset, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-        return y
 
-    def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The norm by the batch's own mean and variance, which follow, C each."""
-        pixels = pixels_together(x)
-        if pixels > 1:
-            return _Packed.apply(x, self.weight, self.bias, pixels, self.eps)
-        given = x, self.weight, self.bias, None, None, True, 0.0, self.eps
-        y, mean, scale = torch.native_batch_norm(*given)
-        return y, mean.detach(), scale.detach().pow(-2) - self.eps
+        waiting = getattr(_later, "waiting", None)
+        follow() if waiting is None else waiting.append(follow)
 
 
-def pixels_together(x: Tensor) -> int:
-    """How many pixels of B x C x H x W fill vectors with their channels; 1 where nothing is won."""
-    channels = x.shape[1]
-    pixels = 2 * LANES // math.gcd(channels, 2 * LANES)
-    packs = x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
-    whole = x.numel() > 0 and x.numel() % (channels * pixels) == 0
-    return pixels if packs and whole and channels % LANES else 1
+@contextlib.contextmanager
+def statistics_later() -> Iterator[list[Callable[[], None]]]:
+    """Within it, in this thread, running statistics stay; what is yielded lets them follow.
+
+    So two passes may run side by side, and statistics take them one after the other.
+    """
+    _later.waiting = []
+    try:
+        yield _later.waiting
+    finally:
+        _later.waiting = None
 
 
-class _Packed(torch.autograd.Function):
-    """Batch norm of training, over rows of several pixels' channels."""
+def _count(x: Tensor) -> int:
+    return x.numel() // x.shape[1]
+
+
+def _in_vectors(parts: Sequence[Tensor]) -> bool:
+    return len(parts) == 1 or all(part.shape[1] % LANES == 0 for part in parts)
+
+
+def _swept(x: Tensor) -> bool:
+    """Whether maps are such that our kernels go through them."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    known = x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
+    return known and x.is_contiguous(memory_format=torch.channels_last) and bool(_kernels())
+
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    try:
+        from ddllib import kernels
+    except ImportError:  # PyTorch alone will do
+        return None
+    return kernels
+
+
+class _Rectified(torch.autograd.Function):
+    """Norm and rectifier of training, of parts side by side in channels; ``x``, ``y`` are rows."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, pixels: int, eps: float):
-        rows = _rows(x, pixels)
-        _, means, scales = torch.native_batch_norm(
-            rows, weight.repeat(pixels), bias.repeat(pixels), None, None, True, 0.0, eps
-        )
-        means, variances = means.view(pixels, -1), scales.view(pixels, -1).pow(-2) - eps
-        mean = means.mean(0)
-        variance = (variances + (means - mean).square()).mean(0)
-        y = torch.empty_like(x)
-        _apply(rows, weight, bias, mean, variance, eps, _rows(y, pixels))
-        ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
-        ctx.pixels = pixels
+    def forward(ctx, weight: Tensor, bias: Tensor, eps: float, *parts: Tensor):
+        kernels, count, (b, _, h, w) = _kernels(), _count(parts[0]), parts[0].shape
+        widths = [part.shape[1] for part in parts]
+        together = parts[0].new_empty((b, h, w, sum(widths))).permute(0, 3, 1, 2)
+        ctx.parts, found = [], []
+        for part, own in zip(parts, _ranges(widths), strict=True):
+            pixels = _pixels(part) if len(parts) == 1 else 1
+            x, y = _rows(part, pixels), _rows(together, pixels)
+            pivot = part.detach()[0, :, 0].float().mean(1).numpy()  # near the mean
+            shift, square = _sums(kernels.sums, pixels, (x,), *_columns(pixels, pivot)) / count
+            mean, variance = pivot + shift, np.maximum(square - shift**2, 0)
+            deviation = np.sqrt(variance + eps)
+            scale = weight.detach()[own].numpy() / deviation
+            columns = _columns(pixels, mean, scale, bias.detach()[own].numpy())
+            first = own.start
+            _spread(lambda k: kernels.normalise(x[k], *columns, y[k], first), x)  # noqa: B023
+            ctx.parts.append((own, pixels, scale, deviation, columns))
+            found.append((mean, variance))
+        ctx.save_for_backward(*parts)
+        mean, variance = (_tensor(values) for values in zip(*found, strict=True))
         ctx.mark_non_differentiable(mean, variance)
-        return y, mean, variance
+        return together, mean, variance
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, dy: Tensor, *_):
-        x, weight, mean, scale = ctx.saved_tensors
-        pixels, count = ctx.pixels, x.numel() // x.shape[1]
-        dy = dy.contiguous(memory_format=torch.channels_last)
-        rows, d_rows = _rows(x, pixels), _rows(dy, pixels)
-        many = [c.repeat(pixels) for c in (weight, mean, scale)]
-        _, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
-            d_rows, rows, many[0], None, None, *many[1:], True, 0.0, [False, True, True]
-        )
-        d_weight, d_bias = d_weight.view(pixels, -1).sum(0), d_bias.view(pixels, -1).sum(0)
-        of_dy = weight * scale  # dx = of_dy (dy - mean of dy) + of_x (x - mean)
-        of_x = -of_dy * scale * d_weight / count
-        dx, along_x = torch.empty_like(x), torch.empty_like(rows)
-        zeros, ones = torch.zeros_like(mean), torch.ones_like(mean)
-        _apply(d_rows, of_dy, zeros, d_bias / count, ones, 0.0, _rows(dx, pixels))
-        _apply(rows, of_x, zeros, mean, ones, 0.0, along_x)
-        _rows(dx, pixels).add_(along_x)
-        return dx, d_weight, d_bias, None, None
+    def backward(ctx, d_together: Tensor, *_):
+        kernels, count = _kernels(), _count(d_together)
+        d_together = d_together.contiguous(memory_format=torch.channels_last)
+        d_parts, found = [], []
+        for part, known in zip(ctx.saved_tensors, ctx.parts, strict=True):
+            own, pixels, scale, deviation, columns = known
+            d_parts.append(torch.empty_like(part))
+            x, dy, dx = (_rows(maps, pixels) for maps in (part, d_together, d_parts[-1]))
+            given = own.start, *columns
+            level, slope = _sums(kernels.gradient_sums, pixels, (x, dy), *given)
+            found.append((slope / deviation, level))
+            slope = -scale * slope / (deviation**2 * count)
+            given = *given, *_columns(pixels, slope, -scale * level / count)
+            _spread(lambda k: kernels.gradient(x[k], dy[k], *given, dx[k]), x)  # noqa: B023
+        d_weight, d_bias = (_tensor(values) for values in zip(*found, strict=True))
+        return d_weight, d_bias, None, *d_parts
 
 
-def _rows(x: Tensor, pixels: int) -> Tensor:
+def _ranges(widths: Sequence[int]) -> list[slice]:
+    ends = np.cumsum(widths).tolist()
+    return [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
+
+
+def _pixels(x: Tensor) -> int:
+    """How many neighbouring pixels make a row of about ``COLUMNS`` numbers."""
+    fitting = range(max(COLUMNS // x.shape[1], 1), 0, -1)
+    return next(pixels for pixels in fitting if _count(x) % pixels == 0)
+
+
+def _rows(x: Tensor, pixels: int) -> np.ndarray:
     """Channels-last maps as rows of ``pixels`` pixels each, in the same memory."""
-    return x.permute(0, 2, 3, 1).view(-1, pixels * x.shape[1])
+    rows = x.detach().permute(0, 2, 3, 1).view(-1, pixels * x.shape[1])
+    return (rows.view(torch.uint16) if x.dtype == torch.bfloat16 else rows).numpy()
 
 
-def _apply(rows, weight, bias, mean, variance, eps: float, out: Tensor) -> None:
-    """weight (rows - mean) / sqrt(variance + eps) + bias, rounded to the rows' type once."""
-    pixels = rows.shape[1] // len(mean)
-    constants = [c.repeat(pixels) for c in (weight, bias, mean, variance)]
-    unused = [weight.new_empty(0), weight.new_empty(0)]
-    torch.native_batch_norm(rows, *constants, False, 0.0, eps, out=(out, *unused))
+def _columns(pixels: int, *constants: np.ndarray) -> list[np.ndarray]:
+    """Constants of channels as float32 for each column of rows of so many pixels."""
+    return [np.tile(values.astype(np.float32), pixels) for values in constants]
+
+
+def _tensor(values: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(values).astype(np.float32))
+
+
+def _sums(kernel: Callable, pixels: int, rows: Sequence[np.ndarray], *constants) -> np.ndarray:
+    """Both sums that a kernel makes, 2 x C float64."""
+    columns = rows[0].shape[1]
+
+    def part(k: slice) -> np.ndarray:
+        out = np.zeros((2, columns))
+        kernel(*(array[k] for array in rows), *constants, out)
+        return out
+
+    total = np.sum(_spread(part, rows[0]), axis=0)
+    return total.reshape(2, pixels, -1).sum(1)
+
+
+def _spread(work: Callable[[slice], object], rows: np.ndarray) -> list:
+    """Have ``work`` done on all rows, side by side on as many threads as PyTorch has here."""
+    threads = min(torch.get_num_threads(), rows.size // ENOUGH)
+    if threads < 2:
+        return [work(slice(None))]
+    edges = np.linspace(0, len(rows), threads + 1).astype(int)
+    parts = [slice(*pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
+    others = [_threads().submit(work, part) for part in parts[1:]]
+    return [work(parts[0]), *(other.result() for other in others)]
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "norms")

@@ -27,6 +27,7 @@ from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
 from ddllib.memory import keep_freed_memory
 from ddllib.models import UNet, build_model, for_scoring
+from ddllib.passes import in_turn, side_by_side
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import VOCABULARY, Settings, recorded
 from ddllib.stopping import Stop, stop_between_steps
@@ -38,6 +39,7 @@ HISTORY = (
 KEEP_SECONDS = 600  # at most so much training is lost to a power cut
 SLOW = 1.0  # seconds: a checkpoint that takes longer is not left after every epoch,
 SPARING = 20  # but after so many times what the last one took
+SMALL = 128  # latent_dim up to which a step's two passes are quicker side by side
 
 
 @dataclass
@@ -310,23 +312,43 @@ def train_step(
 
 
 def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossTerms:
-    """Equation 3 for one batch; the normal and the pseudo-anomalous pass, one after the other.
+    """Equation 3 for one batch, by the normal and the pseudo-anomalous pass.
 
     X is B x C x T x H x W in [0, 1], M is B x 1 x T x H x W of 0 and 1; scalar tensors come back.
     """
     settings, middle = run.settings, run.model.temporal // 2
-    with autocast(x.device, run.precision):  # one for both: the weights are converted once
-        y = run.model(x)[:, :, 0]
-        if settings.mode == "none":
-            loss = reconstruction_loss(x[:, :, middle], y)
-            nan = loss.new_full((), math.nan)
-            return LossTerms(loss, loss, nan, nan, nan)
+
+    def normal() -> tuple[Tensor, ...]:
+        with autocast(x.device, run.precision):
+            return (run.model(x)[:, :, 0],)
+
+    if settings.mode == "none":
+        loss = reconstruction_loss(x[:, :, middle], *normal())
+        nan = loss.new_full((), math.nan)
+        return LossTerms(loss, loss, nan, nan, nan)
+
+    def pseudo_anomalous() -> tuple[Tensor, ...]:
         channels = 1 if settings.noise == "shared" else x.shape[1]
         noise = torch.rand(len(x), channels, *x.shape[2:], generator=rng, device=x.device)
-        x_a = run.creator(x, mask, noise)
-        y_a = run.model(x_a)[:, :, 0]
+        with autocast(x.device, run.precision):
+            x_a = run.creator(x, mask, noise)
+            return x_a[:, :, middle], run.model(x_a)[:, :, 0]
+
+    together = side_by_side if _parts_well(run) else in_turn
+    with autocast(x.device, run.precision):  # around both: in turn, weights are converted once
+        (y,), (x_a, y_a) = together(normal, pseudo_anomalous)
     loss = DDLLoss(settings.distinction_weight, settings.distinction_form)
-    return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
+    return loss(x[:, :, middle], y, x_a, y_a, mask[:, :, middle])
+
+
+def _parts_well(run: Run) -> bool:
+    """Whether both passes are quicker side by side: on a processor, if the model is small.
+
+    Large convolutions keep all threads busy as it is. ``torch.compile`` knows one thread alone.
+    """
+    settings = run.settings
+    small = settings.latent_dim <= SMALL and not settings.compile
+    return run.creator.l.device.type == "cpu" and small and torch.get_num_threads() > 1
 
 
 def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:

@@ -1,5 +1,6 @@
 """The textbook path and the fast one compute the same, and the benchmark tells how they compare."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def test_one_window_through_both_paths(preset, temporal):
     with torch.no_grad():
         for training in (True, False):  # the first pass also leaves the batch norms statistics
             model.train(training)
-            assert (model(x)[:, :, 0] - textbook.reconstruct(model, x)).abs().max() < 1e-5
+            exact = textbook.reconstruct(copy.deepcopy(model).double(), x.double())
+            assert (model(x)[:, :, 0] - exact).abs().max() < 1e-5  # float32's own error is more
 
 
 def test_a_clip_gets_the_same_scores(files):

@@ -1,78 +1,125 @@
-"""Batch norm over several pixels' channels: that of PyTorch, with its gradients and statistics."""
+"""Batch norm and rectifier in one: those of PyTorch, with their gradients and statistics."""
 
 import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ddllib import norms
 
+ALONE, HEADS = [(24,), (8,), (36,), (1,), (192,)], [(16, 16, 16), (32, 48), (12, 12, 12)]
 
-def maps(n, c, h, w, dtype=torch.float64):
+
+def maps(n, c, h, w, dtype=torch.float32):
     torch.manual_seed(n + c + h + w)
-    x = torch.randn(n, c, h, w, dtype=torch.float64) * torch.rand(c, 1, 1)
+    x = torch.randn(n, c, h, w, dtype=torch.float64) * (0.2 + torch.rand(c, 1, 1))
     x = 3 * x + torch.randn(c, 1, 1)
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def both(channels, dtype=torch.float64):
+def both(channels, dtype=torch.float32):
+    """Ours, and PyTorch's in double precision."""
     ours = norms.BatchNorm2d(channels, dtype=dtype)
     with torch.no_grad():
         ours.weight.uniform_(0.5, 2)
         ours.bias.normal_()
-    theirs = nn.BatchNorm2d(channels, dtype=dtype)
+    theirs = nn.BatchNorm2d(channels, dtype=torch.float64)
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
 
 
-def run(norm, x, dy):
-    x = x.detach().clone(memory_format=torch.channels_last).requires_grad_()
-    y = norm(x)
-    (torch.relu_(y) * dy).sum().backward()  # in place, as in the model
-    return y.detach(), x.grad, norm.weight.grad, norm.bias.grad
+def run(rectified, norm, parts, dy):
+    """Output and gradients of a norm with its rectifier."""
+    parts = [part.detach().requires_grad_() for part in parts]
+    norm.zero_grad()
+    y = rectified(norm, parts)
+    y.backward(dy.to(y.dtype))
+    gradient = torch.cat([part.grad for part in parts], dim=1)
+    return [v.detach().double() for v in (y, gradient, norm.weight.grad, norm.bias.grad)]
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 4, 4), (3, 24, 8, 4), (2, 36, 8, 8), (1, 1, 16, 4)])
-def test_equals_the_norm_of_pytorch(shape):
-    x, dy = maps(*shape), maps(*shape).flip(0)
-    assert norms.pixels_together(x) > 1
-    ours, theirs = both(shape[1])
+def ours_of(norm, parts):
+    return norm.rectified(parts)
+
+
+def plain(norm, parts):
+    return F.relu(norm(torch.cat(parts, dim=1)))
+
+
+def error(mine, true):
+    return ((mine - true).abs().max() / true.abs().max()).item()
+
+
+@pytest.fixture
+def swept(monkeypatch):
+    """Counts the maps that went through our kernels."""
+    seen, apply = [], norms._Rectified.apply
+    monkeypatch.setattr(
+        norms._Rectified, "apply", lambda *given: (seen.append(len(given) - 3), apply(*given))[1]
+    )
+    return seen
+
+
+@pytest.mark.parametrize("widths", [*ALONE, *HEADS], ids=str)
+def test_equals_norm_and_rectifier_of_pytorch(widths, swept):
+    parts = [maps(3, width, 8, 4) for width in widths]
+    dy = maps(3, sum(widths), 8, 4).flip(0)
+    ours, theirs = both(sum(widths))
     for _ in range(2):
-        for mine, its in zip(run(ours, x, dy), run(theirs, x, dy), strict=True):
-            torch.testing.assert_close(mine, its, rtol=1e-9, atol=1e-9)
-        x = 2 * x - 1
+        mine = run(ours_of, ours, parts, dy)
+        true = run(plain, theirs, [part.double() for part in parts], dy)
+        assert max(map(error, mine, true)) < 1e-5
+        parts = [2 * part - 1 for part in parts]
+    assert swept == 2 * [1 if widths[0] == 12 else len(widths)]
     for name, value in theirs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-9, atol=1e-9)
+        mine = ours.state_dict()[name].double()
+        torch.testing.assert_close(mine, value.double(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 4, 4), (2, 16, 3, 3)])  # packed, and not
+@pytest.mark.parametrize("widths", [(24,), (16, 16, 16)], ids=str)
+def test_in_bfloat16_as_close_as_its_digits_allow(widths, swept):
+    parts = [maps(4, width, 16, 16, torch.bfloat16) for width in widths]
+    dy = maps(4, sum(widths), 16, 16, torch.bfloat16).flip(0)
+    ours, theirs = both(sum(widths))
+    mine = run(ours_of, ours, parts, dy)
+    true = run(plain, theirs, [part.double() for part in parts], dy)
+    y, gradient, weight, bias = map(error, mine, true)
+    assert max(y, gradient) < 2**-8 and max(weight, bias) < 1e-5 and swept
+
+
+def test_maps_are_parted_among_threads(monkeypatch, swept):
+    parts, dy = [maps(3, 24, 16, 16)], maps(3, 24, 16, 16).flip(0)
+    norm, _ = both(24)
+    whole = run(ours_of, copy.deepcopy(norm), parts, dy)
+    jobs, submit = [], norms._threads().submit
+    monkeypatch.setattr(norms, "ENOUGH", 2**10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(
+        norms._threads(), "submit", lambda *given: (jobs.append(given), submit(*given))[1]
+    )
+    for mine, one in zip(run(ours_of, norm, parts, dy), whole, strict=True):
+        torch.testing.assert_close(mine, one, rtol=1e-5, atol=1e-5)
+    assert len(jobs) == 4 * 2
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 4, 4), (2, 16, 3, 3)], ids=str)
 def test_what_the_mean_takes_off_need_not_be_added(shape):
-    x, offset = maps(*shape), torch.linspace(-2, 2, shape[1], dtype=torch.float64)
+    x, offset = maps(*shape), torch.linspace(-2, 2, shape[1])
     ours, theirs = both(shape[1])
-    torch.testing.assert_close(ours(x, offset), theirs(x + offset[:, None, None]))
+    shifted = (x + offset[:, None, None]).double()
+    torch.testing.assert_close(ours(x, offset).double(), theirs(shifted), rtol=1e-5, atol=1e-5)
+    again, theirs = both(shape[1])[0], copy.deepcopy(theirs)
+    again.load_state_dict(ours.state_dict())
+    mine, true = again.rectified([x], offset), F.relu(theirs(shifted))
+    torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
     for name, value in theirs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], value)
-    ours.eval(), theirs.eval()
-    torch.testing.assert_close(ours(x, offset), theirs(x + offset[:, None, None]))
-
-
-def test_gradients_are_those_of_the_function():
-    norm, x = both(3)[0].train(), maps(2, 3, 4, 8).requires_grad_()
-    assert norms.pixels_together(x) > 1
-    torch.autograd.gradcheck(copy.deepcopy(norm), (x,))
-
-
-def test_in_bfloat16_as_close_as_its_digits_allow():
-    x, dy = maps(4, 24, 16, 16, torch.bfloat16), maps(4, 24, 16, 16, torch.bfloat16).flip(0)
-    ours, theirs = both(24, torch.float32)
-    exact = copy.deepcopy(theirs).double()
-    truth = run(exact, x.double(), dy.double())
-    mine, its = run(ours, x, dy), run(theirs, x, dy)
-    for own, usual, true in zip(mine, its, truth, strict=True):
-        scale = true.abs().max()
-        error = ((own - true).abs().max() / scale).item()
-        assert error < max(2 * ((usual - true).abs().max() / scale).item(), 2**-7)
+        mine = again.state_dict()[name].double()
+        torch.testing.assert_close(mine, value.double(), rtol=1e-5, atol=1e-6)
+    again.eval(), theirs.eval()
+    mine, true = again.rectified([x], offset), F.relu(theirs(shifted))
+    torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 10, 100])
@@ -81,42 +128,73 @@ def test_gradients_of_a_channel_sum_to_nothing_also_in_bfloat16(offset):
     x = maps(4, 24, 32, 32, torch.bfloat16)
     dy = (torch.randn(4, 24, 32, 32) + offset * torch.randn(24, 1, 1)).bfloat16()
     dy = dy.contiguous(memory_format=torch.channels_last)
+    ours, theirs = both(24)
+    for norm in (ours, theirs):
+        norm.bias.data.fill_(50)  # above 0 everywhere
+    mine = run(ours_of, ours, [x], dy)[1]
+    true = run(plain, theirs, [x.double()], dy)[1]
+    scale = true.square().mean().sqrt()
+    assert (mine - true).square().mean().sqrt() < 0.004 * scale
+    assert (mine - true).mean((0, 2, 3)).abs().max() < 0.002 * scale
 
-    def gradient(norm, x, dy):
-        x = x.detach().clone(memory_format=torch.channels_last).requires_grad_()
-        norm(x).backward(dy)
-        return x.grad.double()
 
-    ours, _ = both(24, torch.float32)
-    truth = gradient(copy.deepcopy(ours).double(), x.double(), dy.double())
-    error = gradient(ours, x, dy) - truth
-    scale = truth.square().mean().sqrt()
-    assert error.square().mean().sqrt() < 0.004 * scale
-    assert error.mean((0, 2, 3)).abs().max() < 0.002 * scale
+def test_a_large_mean_costs_no_digits():
+    x, dy = maps(3, 24, 16, 16) + 1000, maps(3, 24, 16, 16).flip(0)
+    ours, theirs = both(24)
+    mine, true = run(ours_of, ours, [x], dy)[0], run(plain, theirs, [x.double()], dy)[0]
+    assert error(mine, true) < 1e-3  # that of x itself is 6e-5 of its spread
+    torch.testing.assert_close(ours.running_var.double(), theirs.running_var, rtol=1e-5, atol=0)
+
+
+def test_statistics_may_follow_later(swept):
+    one, two = maps(2, 24, 8, 8), maps(3, 24, 8, 8)
+    (now, _), (later, _) = both(24), both(24)
+    later.load_state_dict(now.state_dict())
+    now.rectified([one]), now.rectified([two])
+    with norms.statistics_later() as waiting:
+        later.rectified([two])
+    assert later.num_batches_tracked == 0
+    later.rectified([one])
+    for follow in waiting:
+        follow()
+    for name, value in now.state_dict().items():
+        assert torch.equal(later.state_dict()[name], value)
 
 
 @pytest.mark.parametrize(
     "options", [{"momentum": None}, {"affine": False}, {"track_running_stats": False}], ids=str
 )
-def test_what_has_no_weights_or_statistics_is_left_to_pytorch(options):
-    x = maps(2, 24, 8, 8, torch.float32)
+def test_what_has_no_weights_or_statistics_is_left_to_pytorch(options, swept):
+    x = maps(2, 24, 8, 8)
     ours, theirs = norms.BatchNorm2d(24, **options), nn.BatchNorm2d(24, **options)
-    assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours(x), theirs(x)) and torch.equal(ours.rectified([x]), F.relu(theirs(x)))
+    assert not swept
 
 
 @pytest.mark.parametrize(
-    "x", [maps(2, 16, 8, 8), maps(1, 24, 1, 1), maps(2, 24, 8, 8).contiguous()]
+    "x", [maps(2, 16, 8, 8).double(), maps(2, 24, 8, 8).contiguous(), maps(1, 24, 8, 8).half()]
 )
-def test_pytorch_does_what_cannot_be_packed(x, monkeypatch):
-    monkeypatch.setattr(norms._Packed, "apply", lambda *_: pytest.fail("packed"))
-    assert norms.pixels_together(x) == 1
-    norms.BatchNorm2d(x.shape[1], dtype=x.dtype).eval()(x)
-    if x.numel() > x.shape[1]:
-        norms.BatchNorm2d(x.shape[1], dtype=x.dtype)(x)
+def test_pytorch_does_what_our_kernels_do_not(x, swept):
+    ours, theirs = norms.BatchNorm2d(x.shape[1]), nn.BatchNorm2d(x.shape[1])
+    ours, theirs = ours.to(x.dtype), theirs.to(x.dtype)
+    for norm in (ours, theirs):
+        norm.train()
+    torch.testing.assert_close(ours.rectified([x]), F.relu(theirs(x)))
+    assert not swept
 
 
-def test_evaluation_uses_the_statistics(monkeypatch):
-    monkeypatch.setattr(norms._Packed, "apply", lambda *_: pytest.fail("packed"))
+def test_without_numba_pytorch_does_it(monkeypatch, swept):
+    monkeypatch.setattr(norms, "_kernels", lambda: None)
+    x = maps(2, 24, 8, 8)
+    ours, theirs = both(24)
+    mine, true = ours.rectified([x]), F.relu(theirs(x.double()))
+    torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
+    assert not swept
+
+
+def test_evaluation_uses_the_statistics(swept):
     ours, theirs = both(24)
     x = maps(2, 24, 8, 8)
-    assert torch.equal(ours.eval()(x), theirs.eval()(x))
+    mine, true = ours.eval().rectified([x]), F.relu(theirs.eval()(x.double()))
+    torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
+    assert not swept

@@ -203,8 +203,9 @@ def test_both_passes_run_in_training_mode(small_settings, small_data):
     run = new_run(small_settings())
     run.model.train()
     seen = []
-    norm = run.model.encoder.conv_1.batch_norm_1
-    norm.register_forward_hook(lambda module, *_: seen.append(module.training))
+    block = run.model.encoder.conv_1
+    norm = block.batch_norm_1
+    block.register_forward_hook(lambda *_: seen.append(norm.training))
     windows = Windows(small_data.training, small_data.tracks.query("split == 'training'"), 3)
     rng = torch.Generator().manual_seed(0)
     batch_loss(run, *windows.gather(torch.arange(4), rng), rng)

@@ -1,0 +1,136 @@
+"""The two sweeps over a map that a batch norm with a rectifier takes, forward and backward.
+
+Each sweep does in one pass over memory what PyTorch does in two or three; of maps with few
+channels, memory is what takes the time. Compiled by numba when they are first used (a second or
+two, kept on disk). They hold no lock of Python's, so that threads may run them side by side.
+
+Maps are rows, R x L: the channels of one pixel, or of several neighbouring pixels, which fill a
+processor's vectors better. They are float32, or bfloat16 as uint16, what numba knows of it; the
+constants of the columns are float32, L, sums are float64, 2 x L. ``first`` is the column at which
+the rows of a wider map, of several heads, begin.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+CHUNK = 64  # rows summed up in float32
+
+
+def _compiled(function):
+    """Compiled, and kept on disk where there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        return numba.njit(**options)(function)
+
+
+@intrinsic
+def _as_float(context, bits):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+@intrinsic
+def _as_bits(context, value):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+def _wide(value):
+    """A number of a map as float32."""
+
+
+@overload(_wide, inline="always")
+def _wide_of(value):
+    if value == types.uint16:
+        return lambda value: _as_float(np.uint32(value) << np.uint32(16))
+    return lambda value: value
+
+
+def _like(value, number):
+    """float32 rounded as ``number`` of a map is."""
+
+
+@overload(_like, inline="always")
+def _like_of(value, number):
+    if number != types.uint16:
+        return lambda value, number: value
+
+    def rounded(value, number):  # to the nearest, of two as near to the even one
+        bits = _as_bits(value)
+        odd = (bits >> np.uint32(16)) & np.uint32(1)
+        return np.uint16((bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+    return rounded
+
+
+@_compiled
+def sums(x, pivot, out):
+    """Add the sums over all rows of x - pivot, and of its square, to ``out``."""
+    rows, columns = x.shape
+    one, two = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    for start in range(0, rows, CHUNK):
+        one[:], two[:] = 0, 0
+        for i in range(start, min(start + CHUNK, rows)):
+            for j in range(columns):
+                centred = _wide(x[i, j]) - pivot[j]
+                one[j] += centred
+                two[j] += centred * centred
+        for j in range(columns):
+            out[0, j] += one[j]
+            out[1, j] += two[j]
+
+
+@_compiled
+def normalise(x, mean, scale, bias, y, first):
+    """y = max(0, scale (x - mean) + bias), in columns ``first`` and following of ``y``."""
+    rows, columns = x.shape
+    for i in range(rows):
+        row = y[i][first : first + columns]
+        for j in range(columns):
+            value = (_wide(x[i, j]) - mean[j]) * scale[j] + bias[j]
+            row[j] = _like(max(value, np.float32(0)), x[i, j])
+
+
+@_compiled
+def gradient_sums(x, dy, first, mean, scale, bias, out):
+    """Add the sums of dy and of dy (x - mean), where y is above 0, to ``out``."""
+    rows, columns = x.shape
+    one, two = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    for start in range(0, rows, CHUNK):
+        one[:], two[:] = 0, 0
+        for i in range(start, min(start + CHUNK, rows)):
+            row = dy[i][first : first + columns]
+            for j in range(columns):
+                centred = _wide(x[i, j]) - mean[j]
+                above = centred * scale[j] + bias[j] > 0
+                given = _wide(row[j]) if above else np.float32(0)
+                one[j] += given
+                two[j] += given * centred
+        for j in range(columns):
+            out[0, j] += one[j]
+            out[1, j] += two[j]
+
+
+@_compiled
+def gradient(x, dy, first, mean, scale, bias, slope, level, dx):
+    """dx = scale dy + slope (x - mean) + level, with dy taken for 0 where y is."""
+    rows, columns = x.shape
+    for i in range(rows):
+        row = dy[i][first : first + columns]
+        for j in range(columns):
+            centred = _wide(x[i, j]) - mean[j]
+            above = centred * scale[j] + bias[j] > 0
+            given = _wide(row[j]) if above else np.float32(0)
+            value = scale[j] * given + slope[j] * centred + level[j]
+            dx[i, j] = _like(value, x[i, j])
