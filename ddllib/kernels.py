@@ -99,7 +99,7 @@ def normalise(x, mean, scale, bias, y, first):
         row = y[i][first : first + columns]
         for j in range(columns):
             value = (_wide(x[i, j]) - mean[j]) * scale[j] + bias[j]
-            row[j] = _like(max(value, np.float32(0)), x[i, j])
+            row[j] = _like(np.float32(0) if value <= 0 else value, x[i, j])  # NaN stays
 
 
 @_compiled

@@ -7,6 +7,7 @@ them ends with a wait for the slowest. Two passes that know nothing of one anoth
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,8 +51,17 @@ def _with_statistics(work: Work):
 @functools.cache
 def _threads(count: int, threads: int) -> ThreadPoolExecutor:
     """So many workers that share PyTorch's threads."""
-    share = max(threads // count, 1)
-    return ThreadPoolExecutor(count, "pass", lambda: torch.set_num_threads(share))
+    started = threading.Barrier(count)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread's first question sets its number to the last one set
+        torch.set_num_threads(max(threads // count, 1))
+        started.wait()
+
+    pool = ThreadPoolExecutor(count, "pass", begin)
+    list(pool.map(lambda _: None, range(count)))
+    torch.set_num_threads(threads)  # for threads that begin later
+    return pool
 
 
 class _Joined(torch.autograd.Function):

@@ -146,6 +146,14 @@ def test_a_large_mean_costs_no_digits():
     torch.testing.assert_close(ours.running_var.double(), theirs.running_var, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_not_a_number_is_told_by_what_comes_out(dtype, swept):
+    x = maps(2, 24, 8, 8, dtype)
+    x[0, 3, 2, 2] = torch.nan
+    y = both(24)[0].rectified([x])
+    assert y[:, 3].isnan().all() and y.isnan().sum() == y[:, 3].numel() and swept
+
+
 def test_statistics_may_follow_later(swept):
     one, two = maps(2, 24, 8, 8), maps(3, 24, 8, 8)
     (now, _), (later, _) = both(24), both(24)
