@@ -107,9 +107,11 @@ class Alarms:
 
     def catch_up(self) -> None:
         """A live source is watched again: what an earlier watch was killed in is over by now."""
-        event = self.file.last() if self.file.left else None
-        if event and not self._is_hushed(event):
-            self._tell_ended(self.file.left, event)
+        left, self.file.left = self.file.left, None
+        if left:
+            number, event, loud = left
+            if loud or not event.drift:
+                self._tell_ended(number, event)
 
     @property
     def resumes(self) -> bool:
@@ -244,11 +246,12 @@ class Alarms:
             self.file.amend(whole)
             return
         self._show(self.file.count + 1, running)
-        self.file.begin(running)
         if begins:
             self._told = running.start
         if begins and not running.drift:
             self._loud = running.start
+        self.file.begin(running, self._loud == running.start)
+        if begins and not running.drift:
             self.tell(f"event {self.file.count + 1} runs since {when(running, end=False)}")
 
     def _show(self, number: int, running: Event) -> None:

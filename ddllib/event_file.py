@@ -32,7 +32,8 @@ class EventFile:
     Every line is on the disk before the next one is asked for. A folder that holds events of the
     same facts is gone on with, and a line that was cut off is taken away; events of other facts
     raise ``DDLError``. An event that was told to have begun (``begin``) when the process was killed
-    gets its line when the folder is gone on with, marked open; ``left`` then is its number.
+    gets its line when the folder is gone on with, marked open; ``left`` then is its number, the
+    event, and whether it was loud.
     """
 
     def __init__(self, folder: Path | str, facts: Mapping):
@@ -49,12 +50,13 @@ class EventFile:
         write_whole(described, lambda file: file.write(content))
         self.count = self._mended()
         self._begun = self.path.with_name("running.json")
-        self.left: int | None = None
+        self.left: tuple[int, Event, bool] | None = None
         self._take_up()
 
-    def begin(self, event: Event) -> None:
-        """Remember an event that has begun and is not over."""
+    def begin(self, event: Event, loud: bool = True) -> None:
+        """Remember an event that has begun and is not over; ``loud`` if a person was told."""
         row = dict(zip(COLUMNS, map(str, _row(self.count + 1, event)), strict=True))
+        row["loud"] = loud
         write_whole(self._begun, lambda file: file.write(json.dumps(row).encode()))
 
     def _take_up(self) -> None:
@@ -69,7 +71,8 @@ class EventFile:
             return
         known = self.last()
         if not known or known.start_s != event.start_s:
-            self.left = self.append(replace(event, open=True))
+            event = replace(event, open=True)
+            self.left = self.append(event), event, bool(row.get("loud", True))
         self._begun.unlink(missing_ok=True)
 
     def set_aside(self) -> Path | None:

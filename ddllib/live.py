@@ -120,11 +120,13 @@ def events_of(
 class _View:
     """The slider, its figure, and two ways to see what a watch has scored since."""
 
+    followed: _View | None = None
+
     def __init__(self, read: Read, chosen: Threshold, frame_rate: float, least_s: float):
         import ipywidgets
 
         self.read, self.chosen, self.frame_rate, self.least_s = read, chosen, frame_rate, least_s
-        self.task: asyncio.Task | None = None
+        self.task: asyncio.Task | None = None  # that follows
         _, scores, _ = read()
         top = max([chosen.value * 1.2, *np.asarray(scores, float)])
         self.slider = ipywidgets.FloatSlider(
@@ -162,16 +164,23 @@ class _View:
         return len(scores)
 
     def _switched(self, change: dict) -> None:
-        if change["new"] and (self.task is None or self.task.done()):
+        """Follow from now on, alone: a view whose cell was run again has nobody to stop it."""
+        if self.task:
+            self.task.cancel()
+            self.task = None
+        if change["new"]:
+            before, _View.followed = _View.followed, self
+            if before and before is not self:
+                before.follow.value = False
             self.task = asyncio.get_running_loop().create_task(self._following())
 
     async def _following(self) -> None:
         """Draw while the button is down and scores come, in a fifth of the kernel's time at most.
 
-        The kernel does other things in between, as long as no cell runs.
+        The kernel does other things in between; while a cell runs, this may have to wait.
         """
         count, grown = 0, time.monotonic()
-        while self.follow.value and time.monotonic() - grown < SILENT_S:
+        while time.monotonic() - grown < SILENT_S:
             started = time.monotonic()
             try:
                 found = self.draw()
@@ -180,7 +189,8 @@ class _View:
             if found > count:
                 count, grown = found, started
             await asyncio.sleep(max(FOLLOW_S, 4 * (time.monotonic() - started)))
-        self.follow.value = False  # also where the watch has ended
+        self.task = None
+        self.follow.value = False  # the watch has ended, or its camera is away
 
 
 def _png(figure: Figure) -> bytes:

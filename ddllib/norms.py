@@ -51,12 +51,16 @@ class BatchNorm2d(nn.BatchNorm2d):
         Elsewhere PyTorch does it. There is no second derivative.
         """
         parts = parts if _in_vectors(parts) else [torch.cat(parts, dim=1)]
-        if not all(self._own(part) and _swept(part) for part in parts):
+        if self._rounded() or not all(self._own(part) and _swept(part) for part in parts):
             x = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
             return F.relu(self(x, offset), inplace=True)
         y, mean, variance = _Rectified.apply(self.weight, self.bias, self.eps, *parts)
         self._take(mean, variance, _count(parts[0]), offset)
         return y
+
+    def _rounded(self) -> bool:
+        """Whether weights have fewer digits than ours compute with."""
+        return self.weight is not None and self.weight.dtype != torch.float32
 
     def _own(self, x: Tensor) -> bool:
         parts = (self.weight, self.running_mean, self.momentum)
@@ -108,7 +112,7 @@ def _swept(x: Tensor) -> bool:
 def _kernels() -> ModuleType | None:
     try:
         from ddllib import kernels
-    except ImportError:  # PyTorch alone will do
+    except (ImportError, OSError):  # no numba, or a broken one: PyTorch alone will do
         return None
     return kernels
 

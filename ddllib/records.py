@@ -32,7 +32,7 @@ _FACTS = {  # of run.json
     "train_seconds": int | float,
 }
 _EXPECTED, _REMEDY = "a record", "run its chapter again"
-PACKAGES = ("torch", "numpy", "scipy", "opencv-python", "scikit-learn")
+PACKAGES = ("torch", "numba", "numpy", "scipy", "opencv-python", "scikit-learn")
 
 
 @dataclass(frozen=True)

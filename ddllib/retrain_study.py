@@ -6,7 +6,8 @@ A run of the profile ``own-camera`` is made from a data set's training clips, as
 ``ddllib.stream_study``. Then training and test clips are altered as if the camera had been turned
 and the light had faded. The old run watches them; so do runs that were trained on for a while from
 its weights, and others that began from nothing. Each has the threshold that its own normal footage
-asks for. No choice is made by what comes out.
+asks for, the old one the old threshold, and no drift monitor to hush it. No choice is made by what
+comes out.
 """
 
 from __future__ import annotations
@@ -103,8 +104,10 @@ def measure(footage: Path, rate: float) -> dict:
 
     found = survey(footage)
     clips, labels = list(found.footage.clips["testing"].values()), clip_labels(found)
-    if not labels:
-        raise DDLError(f"{footage}: no labelled test clips; expected some, to count alarms by")
+    if not labels or None in found.lengths["testing"].values():
+        raise DDLError(
+            f"{footage}: no labelled test clips of known length; expected some, to count alarms by"
+        )
     rows = []
 
     def add(name: str, made, change: Change | None) -> None:
@@ -115,15 +118,17 @@ def measure(footage: Path, rate: float) -> dict:
         facts = {"epochs": run.epoch, "minutes": minutes, "usual": threshold.quiet}
         rows.append({"run": name, **facts, **vars(seen)})
 
-    first = trained(found.footage, rate)
+    first = trained(found.footage, rate, frame_rate=rate)
     add("before the change", first, None)
     add("as it was", first, turned)
     start = str(first[2].folder.relative_to(runs_root()))
+    name = f"turned{MOVED[0]:+d}{MOVED[1]:+d}-{DIMMED:g}"
+    altered = {"change": turned, "name": name, "frame_rate": rate}
     for epochs in AGAIN:
-        changes = {"change": turned, "name": "turned", "epochs": epochs}
-        add("trained on", trained(found.footage, rate, start_from=start, **changes), turned)
-        add("from nothing", trained(found.footage, rate, **changes), turned)
-    add("from nothing", trained(found.footage, rate, turned, "turned"), turned)
+        some = {**altered, "epochs": epochs}
+        add("trained on", trained(found.footage, rate, start_from=start, **some), turned)
+        add("from nothing", trained(found.footage, rate, **some), turned)
+    add("from nothing", trained(found.footage, rate, **altered), turned)
     return {
         "footage": found.name,
         "rate": rate,

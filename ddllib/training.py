@@ -348,7 +348,9 @@ def _parts_well(run: Run) -> bool:
     """
     settings = run.settings
     small = settings.latent_dim <= SMALL and not settings.compile
-    return run.creator.l.device.type == "cpu" and small and torch.get_num_threads() > 1
+    if run.creator.l.device.type != "cpu" or not torch.is_grad_enabled():
+        return False
+    return small and torch.get_num_threads() > 1
 
 
 def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:

@@ -233,8 +233,11 @@ class _Page:
 
     def __call__(self, scored, seconds: float) -> None:
         if self.alarms.file.count != self.count:
-            self.count = self.alarms.file.count
-            write_page(self.alarms.folder)
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        self.count = self.alarms.file.count
+        write_page(self.alarms.folder)
 
 
 def _name(source) -> str:

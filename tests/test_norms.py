@@ -179,6 +179,11 @@ def test_what_has_no_weights_or_statistics_is_left_to_pytorch(options, swept):
     assert not swept
 
 
+def test_weights_in_bfloat16_are_left_to_pytorch(swept):
+    norm = norms.BatchNorm2d(24).bfloat16()
+    assert norm.rectified([maps(2, 24, 8, 8, torch.bfloat16)]).min() == 0 and not swept
+
+
 @pytest.mark.parametrize(
     "x", [maps(2, 16, 8, 8).double(), maps(2, 24, 8, 8).contiguous(), maps(1, 24, 8, 8).half()]
 )

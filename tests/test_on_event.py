@@ -10,6 +10,7 @@ from test_scoring import a_model
 
 from ddllib import StreamScorer, on_event
 from ddllib.alarms import Alarms
+from ddllib.drift import Drift
 from ddllib.errors import DDLError
 from ddllib.on_event import OnEvent
 from ddllib.watch import watch
@@ -79,6 +80,29 @@ def test_an_event_that_a_live_watch_was_killed_in_is_told_when_it_is_watched_aga
         again = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=said.append, on_event=ended.append)
         again.catch_up()
         assert ended == [1] and len(said) == 1 and said[0].startswith("event 1: ")
+
+
+@pytest.mark.parametrize(("mark", "told"), [(160, [1]), (0, [])], ids=["meanwhile", "before"])
+def test_of_a_changed_scene_an_event_is_told_that_began_before_it(tmp_path, mark, told):
+    class Changed:
+        """A scene that is another from a frame on."""
+
+        drift = None
+
+        def push(self, frame, score):
+            self.count = getattr(self, "count", 0) + 1
+            changed = self.count > mark
+            self.drift = Drift("moved", "the view has moved", self.count) if changed else None
+
+        def reset(self):
+            pass
+
+    ended, scores = [], [0.1] * 150 + [0.9] * 40
+    watched(tmp_path, scores, ends=False, drift=Changed())
+    again = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=str, on_event=ended.append)
+    again.catch_up()
+    again.catch_up()
+    assert ended == told
 
 
 def test_a_watch_of_a_live_source_catches_up(tmp_path):

@@ -13,8 +13,11 @@ from ddllib.training import batch_loss, new_run
 
 
 @pytest.fixture(autouse=True)
-def two_threads(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+def four_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(threads)
 
 
 def gradients(together, model, inputs):
@@ -56,24 +59,19 @@ def test_again_and_again_the_same_to_the_last_digit():
             assert torch.equal(a, b)
 
 
-def test_each_pass_has_a_thread_and_its_share_of_the_others(monkeypatch):
-    monkeypatch.undo()
-    threads, barrier, seen = torch.get_num_threads(), threading.Barrier(2), {}
+def test_each_pass_has_a_thread_and_its_share_of_the_others():
+    barrier, seen = threading.Barrier(2), {}
 
     def work():
         barrier.wait(30)
         seen[threading.get_ident()] = torch.get_num_threads()
         return (torch.ones(1, requires_grad=True),)
 
-    try:
-        torch.set_num_threads(4)
-        passes.side_by_side(work, work)
-        assert list(seen.values()) == [2, 2] and threading.get_ident() not in seen
-        other = threading.Thread(target=lambda: seen.update(later=torch.get_num_threads()))
-        other.start(), other.join()
-        assert torch.get_num_threads() == seen["later"] == 4
-    finally:
-        torch.set_num_threads(threads)
+    passes.side_by_side(work, work)
+    assert list(seen.values()) == [2, 2] and threading.get_ident() not in seen
+    other = threading.Thread(target=lambda: seen.update(later=torch.get_num_threads()))
+    other.start(), other.join()
+    assert torch.get_num_threads() == seen["later"] == 4
 
 
 def test_what_a_pass_raises_is_raised_and_statistics_stay():

@@ -56,5 +56,5 @@ def test_the_study_compares_runs_on_altered_footage(footage, monkeypatch, tmp_pa
 def test_footage_without_labels_is_refused(tmp_path):
     for split in ("training", "testing"):
         write_frames(tmp_path / "yard" / split / "a", walk(3))
-    with pytest.raises(retrain_study.DDLError, match="yard: no labelled test clips"):
+    with pytest.raises(retrain_study.DDLError, match="yard: no labelled test clips of known"):
         retrain_study.measure(tmp_path / "yard", 10.0)
