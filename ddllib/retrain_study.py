@@ -156,6 +156,18 @@ def table(report: Mapping) -> pd.DataFrame:
     )
 
 
+def verdict(report: Mapping) -> str:
+    """What the longest training on is worth beside the old run and beside the best new one."""
+    first, old, *rest = report["rows"]
+    on = [row for row in rest if row["run"] == "trained on"][-1]
+    new = max((row for row in rest if row["run"] == "from nothing"), key=lambda row: row["auc"])
+    return (
+        f"Trained on for {on['minutes']:.1f} minutes: AUC {100 * on['auc']:.1f}, where the run as "
+        f"it was has {100 * old['auc']:.1f} and the best from nothing {100 * new['auc']:.1f} after "
+        f"{new['minutes']:.1f} minutes; before the change it was {100 * first['auc']:.1f}."
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ddllib.retrain_study", description=__doc__)
     parser.add_argument("footage", type=Path, help="a data set with labelled test clips")
@@ -167,7 +179,7 @@ def main() -> int:
 
 def _report(given: argparse.Namespace) -> None:
     report = measure(given.footage, given.rate)
-    print(table(report).to_string(index=False))
+    print(table(report).to_string(index=False), verdict(report), sep="\n")
     if given.to:
         content = (json.dumps(report, indent=1) + "\n").encode()
         write_whole(given.to / "retrain.json", lambda file: file.write(content))

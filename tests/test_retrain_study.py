@@ -53,6 +53,16 @@ def test_the_study_compares_runs_on_altered_footage(footage, monkeypatch, tmp_pa
     assert "trained on" in capsys.readouterr().out and str(tmp_path) not in json.dumps(report)
 
 
+def test_the_verdict_is_by_the_rows():
+    rows = [("before the change", 8, 0.9), ("as it was", 8, 0.6), ("trained on", 1, 0.7)]
+    rows += [("from nothing", 1, 0.5), ("trained on", 2, 0.8), ("from nothing", 8, 0.75)]
+    rows = [{"run": name, "minutes": float(m), "auc": auc} for name, m, auc in rows]
+    assert retrain_study.verdict({"rows": rows}) == (
+        "Trained on for 2.0 minutes: AUC 80.0, where the run as it was has 60.0 and the best from "
+        "nothing 75.0 after 8.0 minutes; before the change it was 90.0."
+    )
+
+
 def test_footage_without_labels_is_refused(tmp_path):
     for split in ("training", "testing"):
         write_frames(tmp_path / "yard" / split / "a", walk(3))
