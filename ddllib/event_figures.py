@@ -26,8 +26,8 @@ def timeline(
 
     Events during which the scene had changed are grey; each is numbered at its peak.
     """
-    figure = Figure(figsize=(8, 2.6), layout="constrained")  # not pyplot's: a view draws meanwhile
-    axis = figure.subplots()
+    figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
+    plt.close(figure)
     seconds = np.asarray(seconds)
     first = seconds[0] if len(seconds) and seconds[0] > EPOCH else 0  # a live source's clock
     lasts = seconds[-1] - first if len(seconds) else 0
