@@ -51,18 +51,19 @@ class BatchNorm2d(nn.BatchNorm2d):
         Elsewhere PyTorch does it. There is no second derivative.
         """
         parts = parts if _in_vectors(parts) else [torch.cat(parts, dim=1)]
-        if self._rounded() or not all(self._own(part) and _swept(part) for part in parts):
+        if not all(self._sweeps(part) for part in parts):
             x = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
             return F.relu(self(x, offset), inplace=True)
         y, mean, variance = _Rectified.apply(self.weight, self.bias, self.eps, *parts)
         self._take(mean, variance, _count(parts[0]), offset)
         return y
 
-    def _rounded(self) -> bool:
-        """Whether weights have fewer digits than ours compute with."""
-        return self.weight is not None and self.weight.dtype != torch.float32
+    def _sweeps(self, x: Tensor) -> bool:
+        """Whether our kernels, whose constants are float32, go through ``x``."""
+        return self._own(x) and self.weight.dtype == torch.float32 and _swept(x)
 
     def _own(self, x: Tensor) -> bool:
+        """Whether the batch's statistics are taken here, and not by PyTorch."""
         parts = (self.weight, self.running_mean, self.momentum)
         return self.training and _count(x) > 1 and all(part is not None for part in parts)
 

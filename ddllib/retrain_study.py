@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import pandas as pd
 
 from ddllib import camera
 from ddllib.commands import run_command
+from ddllib.data import Prepared
 from ddllib.devices import describe_device
 from ddllib.drift_study import Change, gain, nudge
 from ddllib.errors import DDLError
@@ -34,6 +35,7 @@ from ddllib.records import environment
 from ddllib.scoring import score_clip
 from ddllib.settings import runs_root
 from ddllib.stream_study import clip_labels, trained
+from ddllib.thresholds import Threshold
 from ddllib.training import Run
 
 MOVED, DIMMED = (20, -12), 0.6  # pixels right and down as recorded; times as bright
@@ -47,7 +49,7 @@ def turned(frame: np.ndarray, seconds: float = 0.0) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Outcome:
     """How a run's alarms meet the labels of test clips.
 
     ``met`` of ``abnormal`` stretches have an alarm; ``in_alarm`` is the share of normal frames that
@@ -60,7 +62,7 @@ class Watched:
     auc: float
 
 
-def altered_frames(clips, data, change: Change | None) -> dict[str, np.ndarray]:
+def altered_frames(clips: Sequence, data: Prepared, change: Change | None) -> dict[str, np.ndarray]:
     """Test clips at the working size of ``data``, uint8 N x C x H x W, altered or as they are."""
     from data_prep.frames import read_frames, to_working_size
 
@@ -76,8 +78,12 @@ def altered_frames(clips, data, change: Change | None) -> dict[str, np.ndarray]:
     }
 
 
-def watched(frames: Clips, labels: Clips, run: Run, threshold, rate: float) -> Watched:
-    """What a run makes of test clips, each scored as a whole and filtered as on watch."""
+def outcome(frames: Clips, labels: Clips, run: Run, threshold: Threshold, rate: float) -> Outcome:
+    """What a run makes of test clips, each scored as a whole and filtered as on watch.
+
+    ``frames`` are uint8 N x C x H x W and ``labels`` N of 0 and 1, by clip; ``rate`` is in frames
+    per second.
+    """
     patch = run.settings.patch_size
     scores = {n: score_clip(run.model, clip, patch, run.precision) for n, clip in frames.items()}
     met = abnormal = alarmed = normal = 0
@@ -92,7 +98,7 @@ def watched(frames: Clips, labels: Clips, run: Run, threshold, rate: float) -> W
         met, abnormal = met + found, abnormal + stretches
         alarmed += int(inside[labels[name] == 0].sum())
         normal += int((labels[name] == 0).sum())
-    return Watched(met, abnormal, alarmed / normal, evaluate(scores, labels, "median").auc)
+    return Outcome(met, abnormal, alarmed / normal, evaluate(scores, labels, "median").auc)
 
 
 def measure(footage: Path, rate: float) -> dict:
@@ -113,7 +119,7 @@ def measure(footage: Path, rate: float) -> dict:
     def add(name: str, made, change: Change | None) -> None:
         settings, data, run = made
         threshold = camera.threshold(settings, data, run)
-        seen = watched(altered_frames(clips, data, change), labels, run, threshold, rate)
+        seen = outcome(altered_frames(clips, data, change), labels, run, threshold, rate)
         minutes = run.seconds / 60
         facts = {"epochs": run.epoch, "minutes": minutes, "usual": threshold.quiet}
         rows.append({"run": name, **facts, **vars(seen)})
