@@ -40,7 +40,7 @@ from ddllib.devices import (
 from ddllib.evaluation import evaluate
 from ddllib.files import write_whole
 from ddllib.means import left_out
-from ddllib.memory import keep_freed_memory
+from ddllib.memory import keep_freed_memory, use_large_pages
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
 from ddllib.scoring import as_input, score_clip
@@ -240,7 +240,9 @@ def training(case: Case, device: torch.device, folder: Path, name: str) -> Way:
         run.model.train()
         x = batch_of(clip, starts)
         with searched_kernels(run.precision):
-            return np.array(train_step(run, x, mask, optimiser, seeded(device))["total"])
+            total = train_step(run, x, mask, optimiser, seeded(device))["total"]
+        use_large_pages(after=0)
+        return np.array(total)
 
     clip = torch.from_numpy(read_clip(files, case.size)).to(device)
     return slow if name == TEXTBOOK else fast
@@ -273,7 +275,8 @@ def work_of(case: Case, what: str) -> tuple[int, float]:
     def count(frames: int) -> float:
         from torch.utils.flop_counter import FlopCounterMode
 
-        with left_out(means.FIRST), FlopCounterMode(display=False) as counter, torch.no_grad():
+        usual = left_out(means.FIRST), left_out(means.STRIDED)
+        with usual[0], usual[1], FlopCounterMode(display=False) as counter, torch.no_grad():
             twin(torch.empty(1, 3, frames, case.size, case.size, device="meta"))
         return counter.get_total_flops()
 

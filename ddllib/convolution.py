@@ -44,10 +44,31 @@ def joined(weights: Sequence[Tensor], dim: int = 0) -> Tensor:
     return torch.cat([F.pad(w, [(side - w.shape[-1]) // 2] * 4) for w in weights], dim)
 
 
-def shuffled(x: Tensor) -> Tensor:
-    """PixelShuffle(2), B x 4C x H x W -> B x C x 2H x 2W, with channels last.
+def in_phases(weight: Tensor) -> Tensor:
+    """A 1 x 1 convolution for pixels that are still channels: O x I x 1 x 1 -> 4O x 4I x 1 x 1.
 
-    On a GPU, PyTorch's own puts channels first, and the convolution after it puts them back.
+    What PixelShuffle makes of its output is the convolution of what PixelShuffle makes of x.
     """
+    return torch.kron(weight[..., 0, 0], torch.eye(4).to(weight))[..., None, None]
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """PixelShuffle(2), B x 4C x H x W -> B x C x 2H x 2W, with channels last."""
+    return by_strides(x) if x.is_cuda else F.pixel_shuffle(x, 2)
+
+
+def by_strides(x: Tensor) -> Tensor:
+    """The same for a GPU, where PyTorch's own puts channels first and the next convolution back."""
     x = x.permute(0, 2, 3, 1).unflatten(-1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)
     return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+
+
+def unshuffled(x: Tensor) -> Tensor:
+    """PixelUnshuffle(2), B x C x 2H x 2W -> B x 4C x H x W, with channels last; for few channels.
+
+    In the precision that autocast sets for the convolution after it, so that less is moved.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 3, 5, 2, 4)
+    return x.flatten(1, 3).contiguous(memory_format=torch.channels_last)

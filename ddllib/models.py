@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddllib.convolution import conv2d, joined, shuffled
+from ddllib.convolution import conv2d, in_phases, joined, shuffled, unshuffled
 from ddllib.errors import DDLError
 from ddllib.norms import BatchNorm2d
 
@@ -100,12 +100,16 @@ class ConvBlock(nn.Module):
         """The change of resolution and the last convolution.
 
         Moving 2 x 2 pixels into channels and a k x k convolution after it are one convolution of
-        stride 2 over 2k x 2k pixels; no pixel has to be moved for it.
+        stride 2 over 2k x 2k pixels; no pixel has to be moved for it. The other way a 1 x 1
+        convolution may come first: its fewer channels are moved then.
         """
         kernel = self.conv_last.kernel_size[0]
         if isinstance(self.resample, nn.PixelShuffle):
-            x = shuffled(x) if x.is_cuda else self.resample(x)
-            return conv2d(x, self.conv_last.weight, self.last_bias, padding=kernel // 2)
+            weight, bias = self.conv_last.weight, self.last_bias
+            if kernel > 1:
+                return conv2d(shuffled(x), weight, bias, padding=kernel // 2)
+            bias = bias if bias is None else torch.stack([bias] * 4, dim=1).flatten()
+            return shuffled(conv2d(x, in_phases(weight), bias))
         weight = self.conv_last.weight.unflatten(1, (-1, 2, 2))  # width, channel, y, x, ky, kx
         weight = weight.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
         return conv2d(x, weight, self.last_bias, stride=2, padding=2 * (kernel // 2))
@@ -128,7 +132,7 @@ class FirstBlock(ConvBlock):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.folded_heads()
         bias = None if self.training else self.head_bias.repeat(4)
-        heads = conv2d(F.pixel_unshuffle(x, 2), weight, bias, padding=weight.shape[-1] // 2)
+        heads = conv2d(unshuffled(x), weight, bias, padding=weight.shape[-1] // 2)
         x = self.normed(self.batch_norm_1, [unfold(heads, self.joined)], self.head_bias)
         x = refold(x, self.joined)
         weight = self.conv_last.weight.unflatten(1, (-1, 4)).transpose(1, 2).flatten(1, 2)
@@ -192,7 +196,10 @@ class TemporalConv(nn.Conv3d):
         temporal = self.kernel_size[0]
         windows = x.shape[1] - temporal + 1
         x = x.movedim(2, -1)  # as it lies in memory: no map is turned over
-        stacked = torch.cat([x[:, t : t + windows] for t in range(temporal)], dim=-1)
+        if windows == 1:  # in training
+            stacked = torch.cat(x.unbind(1), dim=-1)[:, None]
+        else:
+            stacked = torch.cat([x[:, t : t + windows] for t in range(temporal)], dim=-1)
         weight = self.weight.transpose(1, 2).flatten(1, 2)
         y = F.conv2d(stacked.flatten(0, 1).movedim(-1, 1), weight, self.bias, padding=1)
         return y.unflatten(0, (x.shape[0], windows))
@@ -209,7 +216,7 @@ class Encoder(nn.Module):
             self.add_module(f"conv_{level}", kind(inp, width, "down", preset))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x, features = x.contiguous(memory_format=torch.channels_last), []
+        features = []
         for block in self.children():
             x = block(x)
             features.append(x)

@@ -31,6 +31,4 @@ class PseudoAnomalyCreator(nn.Module):
         equals it outside the mask.
         """
         noise = torch.rand_like(x) if noise is None else noise
-        sigma = self.anomaly_weight
-        blend = (1 - sigma) * x + sigma * noise
-        return (1 - mask) * x + mask * blend
+        return x + self.anomaly_weight * (mask * (noise - x))

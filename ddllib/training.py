@@ -25,7 +25,7 @@ from ddllib.draws import Draws
 from ddllib.errors import DDLError
 from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
-from ddllib.memory import keep_freed_memory
+from ddllib.memory import keep_freed_memory, use_large_pages
 from ddllib.models import UNet, build_model, for_scoring
 from ddllib.passes import in_turn, side_by_side
 from ddllib.pseudo import PseudoAnomalyCreator
@@ -186,6 +186,7 @@ class _Training:
             while draws.step < draws.steps:
                 started = time.perf_counter()
                 self.step(bar)
+                use_large_pages()
                 draws.step += 1
                 bar.update()
                 run.seconds += time.perf_counter() - started

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ddllib import Conv3DSkipUNet, models
-from ddllib.convolution import in_eights, joined, shuffled
+from ddllib.convolution import by_strides, in_eights, in_phases, joined, shuffled, unshuffled
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,30 @@ def test_joined_kernels_give_the_outputs_of_each():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_pixels_are_spread_and_channels_stay_last(count):
+@pytest.mark.parametrize("spread", [shuffled, by_strides])
+def test_pixels_are_spread_and_channels_stay_last(count, spread):
     x = torch.rand(count, 24, 6, 10).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(shuffled(x), F.pixel_shuffle(x, 2))
-    assert shuffled(x).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(spread(x), F.pixel_shuffle(x, 2))
+    assert spread(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_pixels_are_folded_and_channels_lie_last(count):
+    x = torch.rand(count, 3, 6, 10)
+    assert torch.equal(unshuffled(x), F.pixel_unshuffle(x, 2))
+    assert unshuffled(x).is_contiguous(memory_format=torch.channels_last)
+    assert unshuffled(x.contiguous(memory_format=torch.channels_last)).equal(unshuffled(x))
+
+
+def test_pixels_are_folded_as_precisely_as_what_follows():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert unshuffled(torch.rand(1, 3, 4, 4)).dtype == torch.bfloat16
+
+
+def test_a_convolution_of_single_pixels_may_come_before_they_are_spread():
+    x, weight = torch.rand(2, 12, 5, 7), torch.rand(2, 3, 1, 1)
+    after = F.conv2d(F.pixel_shuffle(x, 2), weight)
+    torch.testing.assert_close(F.pixel_shuffle(F.conv2d(x, in_phases(weight)), 2), after)
 
 
 @pytest.mark.parametrize("preset", ["released", "paper"])
