@@ -39,7 +39,7 @@ from ddllib.devices import (
 )
 from ddllib.evaluation import evaluate
 from ddllib.files import write_whole
-from ddllib.means import left_out
+from ddllib.means import flops
 from ddllib.memory import keep_freed_memory, use_large_pages
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
@@ -183,7 +183,7 @@ def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) 
             peaks = {name: gpu_memory(way) for name, way in ways.items()}
         else:
             peaks = {name: peak_memory(case, what, name) for name in ways}
-    windows, flops = work_of(case, what)
+    windows, work = work_of(case, what)
     literal = TF32 if device.type == "cuda" else "float32"
     precision = {TEXTBOOK: literal, COMPILED: precisions_of(device)[-1]}
     return [
@@ -196,7 +196,7 @@ def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) 
             "seconds": spent / windows,
             "ratio": seconds[TEXTBOOK] / spent,
             "difference": float(np.abs(outcome[name] - outcome[TEXTBOOK]).max()),
-            "share": flops / spent / ceilings[precision.get(name, name)],
+            "share": work / spent / ceilings[precision.get(name, name)],
             "peak_mib": peaks[name],
         }
         for name, spent in seconds.items()
@@ -264,21 +264,15 @@ WORK = {"scoring": scoring, "training": training}
 
 
 def work_of(case: Case, what: str) -> tuple[int, float]:
-    """Windows, and FLOP of the convolutional-in-time path over all of them.
+    """Windows, and FLOP of the convolutional-in-time path over all of them (``means.flops``).
 
-    A step passes each window twice, and going backward is twice the work of going forward. What
-    the first block computes in vain, as it folds pixels, does not count.
+    A step passes each window twice, and going backward is twice the work of going forward.
     """
     with torch.device("meta"):
         twin = Conv3DSkipUNet(latent_dim=case.latent_dim)
 
-    def count(frames: int) -> float:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        usual = left_out(means.FIRST), left_out(means.STRIDED)
-        with usual[0], usual[1], FlopCounterMode(display=False) as counter, torch.no_grad():
-            twin(torch.empty(1, 3, frames, case.size, case.size, device="meta"))
-        return counter.get_total_flops()
+    def count(frames: int) -> int:
+        return flops(twin, torch.empty(1, 3, frames, case.size, case.size, device="meta"))
 
     if what == "training":
         return case.batch, case.batch * 6 * count(3)
@@ -309,7 +303,8 @@ def _peak(case: Case, what: str, name: str) -> float:
         way = WORK[what](case, torch.device("cpu"), Path(folder), name)
         WORK[what](replace(case, size=32, latent_dim=8), torch.device("cpu"), Path(folder), name)()
         before = _status("VmRSS")  # with all code that is loaded when first used
-        way()
+        with _surroundings(name):
+            way()
         return _status("VmHWM") - before
 
 

@@ -47,18 +47,20 @@ def joined(weights: Sequence[Tensor], dim: int = 0) -> Tensor:
 def in_phases(weight: Tensor) -> Tensor:
     """A 1 x 1 convolution for pixels that are still channels: O x I x 1 x 1 -> 4O x 4I x 1 x 1.
 
-    What PixelShuffle makes of its output is the convolution of what PixelShuffle makes of x.
+    What PixelShuffle makes of its output is the convolution of what PixelShuffle makes of its
+    input.
     """
-    return torch.kron(weight[..., 0, 0], torch.eye(4).to(weight))[..., None, None]
+    apart = torch.eye(4, dtype=weight.dtype, device=weight.device)
+    return torch.kron(weight[..., 0, 0], apart)[..., None, None]
 
 
 def shuffled(x: Tensor) -> Tensor:
-    """PixelShuffle(2), B x 4C x H x W -> B x C x 2H x 2W, with channels last."""
+    """PixelShuffle(2), B x 4C x H x W -> B x C x 2H x 2W; channels stay last where they are."""
     return by_strides(x) if x.is_cuda else F.pixel_shuffle(x, 2)
 
 
 def by_strides(x: Tensor) -> Tensor:
-    """The same for a GPU, where PyTorch's own puts channels first and the next convolution back."""
+    """The same for a GPU: PyTorch's own puts channels first there, the next convolution, last."""
     x = x.permute(0, 2, 3, 1).unflatten(-1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)
     return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
@@ -66,9 +68,11 @@ def by_strides(x: Tensor) -> Tensor:
 def unshuffled(x: Tensor) -> Tensor:
     """PixelUnshuffle(2), B x C x 2H x 2W -> B x 4C x H x W, with channels last; for few channels.
 
-    In the precision that autocast sets for the convolution after it, so that less is moved.
+    In the precision that autocast sets for the convolution after it, so that less is moved. In two
+    copies, since one that does both goes number by number.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        x = x.to(torch.get_autocast_dtype(x.device.type))
+    kind = x.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind):
+        x = x.to(torch.get_autocast_dtype(kind))
     x = x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 3, 5, 2, 4)
     return x.flatten(1, 3).contiguous(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
 
 WITH_ALL = "with all"
-ONCE, FOLDED, SWEPT, BESIDE, FIRST, LAST, STRIDED, KEPT, BFLOAT = (
+ONCE, FOLDED, SWEPT, BESIDE, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT = (
     "frames encoded once",
     "norms folded",
     "norm and rectifier in one",
@@ -27,12 +27,13 @@ ONCE, FOLDED, SWEPT, BESIDE, FIRST, LAST, STRIDED, KEPT, BFLOAT = (
     "first block at half size",
     "channels-last maps",
     "one strided convolution",
+    "fewer channels spread",
     "memory kept",
     "bfloat16",
 )
 MEANS = {
-    "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, KEPT, BFLOAT),
-    "training": (WITH_ALL, SWEPT, BESIDE, FIRST, LAST, STRIDED, KEPT, BFLOAT),
+    "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT),
+    "training": (WITH_ALL, SWEPT, BESIDE, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT),
 }
 
 
@@ -84,23 +85,35 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
 
 
 @contextlib.contextmanager
-def left_out(name: str):
-    """The model's code without one of its means, for as long as it lasts.
+def left_out(*names: str):
+    """The model's code without some of its means, for as long as it lasts.
 
     ``KEPT`` is left out by who times it: it must last from one step to the next.
     """
+    without = {
+        SWEPT: (norms, "_swept", lambda x: False),
+        BESIDE: (training, "SMALL", 0),
+        LAST: (models, "unshuffled", _as_it_comes),
+        FIRST: (FirstBlock, "forward", ConvBlock.forward),
+        STRIDED: (ConvBlock, "gathered", _two_steps),
+        SPREAD: (ConvBlock, "spread", _two_steps),
+    }
     with contextlib.ExitStack() as stack:
-        if name == SWEPT:
-            stack.enter_context(patch.object(norms, "_swept", lambda x: False))
-        if name == BESIDE:
-            stack.enter_context(patch.object(training, "SMALL", 0))
-        if name == LAST:
-            stack.enter_context(patch.object(models, "unshuffled", _as_it_comes))
-        if name == FIRST:
-            stack.enter_context(patch.object(FirstBlock, "forward", ConvBlock.forward))
-        if name == STRIDED:
-            stack.enter_context(patch.object(ConvBlock, "resampled", _two_steps))
+        for name in without.keys() & set(names):
+            stack.enter_context(patch.object(*without[name]))
         yield
+
+
+def flops(model: UNet, x: Tensor) -> int:
+    """Floating-point operations of ``model`` on ``x``, B x C x N x H x W; none of them by zeros.
+
+    The first block and the decoder multiply by some zeros, since more in one go is quicker.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with left_out(FIRST, SPREAD), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    return counter.get_total_flops()
 
 
 def _as_it_comes(x: Tensor) -> Tensor:

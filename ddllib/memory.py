@@ -18,16 +18,17 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: 2**28}
 # To what the library has come by itself once a process has freed large blocks.
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17}
-# madvise's names (man 2 madvise): large pages for what is touched from now on, and for what was.
-_HUGEPAGE, _COLLAPSE = 14, 25
-_SIZE_OF_LARGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+_COLLAPSE = 25  # madvise's name (man 2 madvise) for: move these pages to large ones now
+_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
+LARGE = 2**22  # bytes of a page that may be filled for a part of it
+LEAST = 2**24  # bytes of a mapping that is worth it; the stacks of threads have fewer
 GROWN = 1.1  # how much larger a process is when its pages are worth another look
-WARM = 30.0  # seconds of work before pages are moved, which may take some of them
+WARM = 30.0  # seconds of work before pages are moved: to move them may take seconds itself
 
 _lock = threading.Lock()
 _inside = 0  # how many are within ``keep_freed_memory`` now
 _since = 0.0  # when the first of them came
-_in_large_pages = 0.0  # how large the process was when its pages were made large
+_moved = 0  # pages that the process held when they were moved last
 
 
 @contextlib.contextmanager
@@ -60,56 +61,60 @@ def _enter(library: ctypes.CDLL) -> None:
 
 
 def _leave(library: ctypes.CDLL) -> None:
-    global _inside, _in_large_pages
+    global _inside, _moved
     with _lock:
         _inside -= 1
         if not _inside:
-            _in_large_pages = 0.0
+            _moved = 0
             _set(library, _USUAL)
             library.malloc_trim(0)
 
 
-def use_large_pages(after: float = WARM) -> None:
+def use_large_pages(after: float | None = None) -> None:
     """Within ``keep_freed_memory``, move what the process has taken by now to large pages.
 
-    A processor looks up where each page of memory lies, and maps of many megabytes have more pages
-    of 4 KiB than it can remember. To be called after each step of the work: nothing happens in its
-    first ``after`` seconds, later only where the process has grown since; nor where the system has
-    no large pages or cannot move to them (Linux before 6.1).
+    A processor looks up where each page of memory lies, and maps of many megabytes have more small
+    pages than it can remember. To be called after each step of the work. Nothing happens in the
+    first ``after`` seconds of it (``WARM``), nor before the process has grown since the last time,
+    nor where the system has no large pages, cannot move to them (Linux before 6.1), or may not.
     """
+    global _moved
     library = _c_library()
-    if library is None or not _large_page() or not _worth_a_look(after):
+    if library is None or not _inside or time.monotonic() - _since < _or_warm(after):
         return
-    for start, size in _own_memory(_large_page()):
-        for advice in (_HUGEPAGE, _COLLAPSE):
-            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), advice)
+    with contextlib.suppress(OSError, ValueError):  # a system that does not tell
+        if _large_page() and _held() > GROWN * _moved:
+            for start, size in _own_memory(_large_page()):
+                library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _COLLAPSE)
+            _moved = _held()
 
 
-def _worth_a_look(after: float) -> bool:
-    global _in_large_pages
-    with _lock:
-        if not _inside or time.monotonic() - _since < after:
-            return False
-        held = int(Path("/proc/self/statm").read_text().split()[1])
-        grown = held > GROWN * _in_large_pages
-        _in_large_pages = held if grown else _in_large_pages
-    return grown
+def _or_warm(after: float | None) -> float:
+    return WARM if after is None else after
+
+
+def _held() -> int:
+    """Pages in memory of this process's own, of no file."""
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return int(resident) - int(shared)
 
 
 def _own_memory(page: int) -> Iterator[tuple[int, int]]:
-    """Where the process's memory that belongs to no file begins and its bytes, in whole pages."""
+    """Where memory of this process's own begins and its bytes, in whole pages of so many bytes."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         span, rights, _, _, _, *name = line.split()
         start, end = (int(edge, 16) for edge in span.split("-"))
         start, end = -(-start // page) * page, end // page * page
-        if rights == "rw-p" and name in ([], ["[heap]"]) and start < end:
+        if rights == "rw-p" and name in ([], ["[heap]"]) and end - start >= LEAST:
             yield start, end - start
 
 
 @functools.cache
 def _large_page() -> int:
-    """Bytes of a large page; 0 where there are none."""
-    return int(_SIZE_OF_LARGE.read_text()) if _SIZE_OF_LARGE.is_file() else 0
+    """Bytes of a large page; 0 where there are none, or none but very large ones."""
+    allowed = "[never]" not in (_PAGES / "enabled").read_text()
+    size = int((_PAGES / "hpage_pmd_size").read_text())
+    return size if allowed and size <= LARGE else 0
 
 
 def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:

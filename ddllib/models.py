@@ -97,22 +97,31 @@ class ConvBlock(nn.Module):
         return [conv2d(x, w, b, padding=w.shape[-1] // 2) for w, b in pairs]
 
     def resampled(self, x: Tensor) -> Tensor:
-        """The change of resolution and the last convolution.
+        """The change of resolution and the last convolution."""
+        up = isinstance(self.resample, nn.PixelShuffle)
+        return self.spread(x) if up else self.gathered(x)
+
+    def gathered(self, x: Tensor) -> Tensor:
+        """Pixels into channels, and the last convolution.
 
         Moving 2 x 2 pixels into channels and a k x k convolution after it are one convolution of
-        stride 2 over 2k x 2k pixels; no pixel has to be moved for it. The other way a 1 x 1
-        convolution may come first: its fewer channels are moved then.
+        stride 2 over 2k x 2k pixels; no pixel has to be moved for it.
         """
-        kernel = self.conv_last.kernel_size[0]
-        if isinstance(self.resample, nn.PixelShuffle):
-            weight, bias = self.conv_last.weight, self.last_bias
-            if kernel > 1:
-                return conv2d(shuffled(x), weight, bias, padding=kernel // 2)
-            bias = bias if bias is None else torch.stack([bias] * 4, dim=1).flatten()
-            return shuffled(conv2d(x, in_phases(weight), bias))
         weight = self.conv_last.weight.unflatten(1, (-1, 2, 2))  # width, channel, y, x, ky, kx
         weight = weight.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
-        return conv2d(x, weight, self.last_bias, stride=2, padding=2 * (kernel // 2))
+        return conv2d(x, weight, self.last_bias, stride=2, padding=2 * self.conv_last.padding[0])
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Channels into pixels, and the last convolution.
+
+        On a processor a convolution of single pixels, as in the released form, comes first: then
+        fewer channels are moved.
+        """
+        weight, bias = self.conv_last.weight, self.last_bias
+        if x.is_cuda or weight.shape[-1] > 1:
+            return conv2d(shuffled(x), weight, bias, padding=self.conv_last.padding[0])
+        bias = bias if bias is None else torch.stack([bias] * 4, dim=1).flatten()  # as it compiles
+        return shuffled(conv2d(x, in_phases(weight), bias))
 
     @property
     def last_bias(self) -> Tensor | None:
@@ -196,7 +205,7 @@ class TemporalConv(nn.Conv3d):
         temporal = self.kernel_size[0]
         windows = x.shape[1] - temporal + 1
         x = x.movedim(2, -1)  # as it lies in memory: no map is turned over
-        if windows == 1:  # in training
+        if windows == 1:  # as in training: backward, one map each instead of a padded one
             stacked = torch.cat(x.unbind(1), dim=-1)[:, None]
         else:
             stacked = torch.cat([x[:, t : t + windows] for t in range(temporal)], dim=-1)

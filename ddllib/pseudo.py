@@ -31,4 +31,5 @@ class PseudoAnomalyCreator(nn.Module):
         equals it outside the mask.
         """
         noise = torch.rand_like(x) if noise is None else noise
+        # Equations 1 and 2 in one, in half as many passes over X.
         return x + self.anomaly_weight * (mask * (noise - x))

@@ -91,7 +91,8 @@ def train_step(
     middle = model.temporal // 2
     x = torch.stack([read_window(files, size, channels) for files in windows]).to(mask.device)
     y = reconstruct(model, x)
-    x_a = creator(x, mask, noise)
+    sigma = creator.anomaly_weight
+    x_a = (1 - mask) * x + mask * ((1 - sigma) * x + sigma * noise)  # equations 1 and 2
     y_a = reconstruct(model, x_a)
     terms = DDLLoss()(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
     optimiser.zero_grad()

@@ -186,7 +186,8 @@ class _Training:
             while draws.step < draws.steps:
                 started = time.perf_counter()
                 self.step(bar)
-                use_large_pages()
+                if run.creator.l.device.type == "cpu":
+                    use_large_pages()
                 draws.step += 1
                 bar.update()
                 run.seconds += time.perf_counter() - started

@@ -37,6 +37,16 @@ def test_one_window_through_both_paths(preset, temporal):
             assert (model(x)[:, :, 0] - exact).abs().max() < 1e-5  # float32's own error is more
 
 
+def test_counted_work_is_that_of_the_figures_and_nothing_by_zeros():
+    """Per encoded frame, in the decoder and for each convolution in time (METHOD, section 4)."""
+    with torch.device("meta"):
+        model = Conv3DSkipUNet("released", 512)
+        counted = [means.flops(model, torch.empty(1, 3, n, 256, 256)) / 1e9 for n in (3, 4)]
+    in_time = 4 * 10.9 / 3  # the middle third of each
+    each = 75.4 + 116.8 + in_time
+    assert counted == pytest.approx([2 * 75.4 + each, 2 * 75.4 + each + each], rel=0.002)
+
+
 def test_a_clip_gets_the_same_scores(files):
     run = new_run(Settings(size=SIZE, latent_dim=16, precision="float32"))
     clip = benchmark.read_clip(files, SIZE)

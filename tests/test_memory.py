@@ -1,5 +1,7 @@
-"""Freed memory: kept inside, given back outside; each case in a fresh process of its own."""
+"""Memory that is kept inside, given back outside, and moved; each case in a process of its own."""
 
+import contextlib
+import ctypes
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -75,46 +77,99 @@ def another_c_library():
         assert after_freeing(LARGER) - before < 60
 
 
-def in_large_pages():
-    """MiB of this process's memory."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("AnonHugePages")) / 1024
-
-
-def large_pages_once_it_has_grown():
+@contextlib.contextmanager
+def pages():
+    """Kept memory, with a system that has large pages; which spans it was asked to move there."""
+    asked = []
+    library = Library(asked)
+    memory._c_library, memory._large_page = lambda: library, lambda: 2 * MIB
     with keep_freed_memory():
-        first = torch.ones(64 * MIB // 4)
-        use_large_pages()  # too early
-        before = in_large_pages()
+        yield asked
+
+
+class Library:
+    """The C library, but for madvise."""
+
+    def __init__(self, asked):
+        self.asked, self.own = asked, ctypes.CDLL(None)
+        self.mallopt, self.malloc_trim = self.own.mallopt, self.own.malloc_trim
+
+    def madvise(self, start, size, advice):
+        self.asked.append((start.value, size.value, advice))
+
+
+def moved_once_and_again_after_growth():
+    with pages() as asked:
+        block = torch.ones(64 * MIB // 4)
         use_large_pages(after=0)
-        assert in_large_pages() - before > 55 and first.min() == first.max() == 1
-        another = torch.ones(8 * MIB // 4)
-        looks, memory._own_memory = [], lambda page: looks.append(page) or []
+        inside = [start <= block.data_ptr() + 32 * MIB < start + size for start, size, _ in asked]
+        assert sum(inside) == 1
+        assert all(not start % (2 * MIB) and not size % (2 * MIB) for start, size, _ in asked)
+        count = len(asked)
         use_large_pages(after=0)
-        assert not looks and another.numel()
+        assert len(asked) == count
         more = torch.ones(BLOCK * MIB // 4)
         use_large_pages(after=0)
-        assert looks == [memory._large_page()] and more.numel()
+        assert len(asked) > count and more.numel()
 
 
-def large_pages_only_where_memory_is_kept():
-    block, memory._own_memory = torch.ones(64 * MIB // 4), None
+def not_moved_at_once_nor_where_it_is_not_kept():
+    with pages() as asked:
+        use_large_pages()
+        assert not asked
+        memory.WARM = 0
+        use_large_pages()
+        assert asked
+    asked.clear()
     use_large_pages(after=0)
-    assert block.numel()
+    assert not asked
 
 
-def no_large_pages_where_the_system_has_none():
-    memory._large_page = lambda: 0
-    with keep_freed_memory():
+def not_moved_where_the_system_says_no():
+    with pages() as asked:
+        memory._large_page = lambda: 0
         use_large_pages(after=0)
+        memory._large_page = missing
+        use_large_pages(after=0)
+        memory._large_page, memory._held = lambda: 2 * MIB, missing
+        use_large_pages(after=0)
+        assert not asked
+    memory._c_library = lambda: None
+    use_large_pages(after=0)
+
+
+def missing():
+    raise PermissionError("/proc is hidden")
+
+
+def what_lies_there_stays():
+    with keep_freed_memory():
+        block = torch.arange(64 * MIB // 4, dtype=torch.int32)
+        use_large_pages(after=0)  # for real, where the system has them
+        assert block.equal(torch.arange(64 * MIB // 4, dtype=torch.int32))
 
 
 CASES = [kept_inside, given_back_when_something_fails, another_thread_is_inside, another_c_library]
-CASES += [large_pages_once_it_has_grown, large_pages_only_where_memory_is_kept]
-CASES += [no_large_pages_where_the_system_has_none]
+CASES += [moved_once_and_again_after_growth, not_moved_at_once_nor_where_it_is_not_kept]
+CASES += [not_moved_where_the_system_says_no, what_lies_there_stays]
+
+
+@pytest.mark.parametrize(
+    "enabled, size, expected",
+    [
+        ("always [madvise] never", 2 * MIB, 2 * MIB),
+        ("always madvise [never]", 2 * MIB, 0),
+        ("[always] madvise never", BLOCK * MIB, 0),
+    ],
+)
+def test_a_large_page(tmp_path, monkeypatch, enabled, size, expected):
+    (tmp_path / "enabled").write_text(enabled)
+    (tmp_path / "hpage_pmd_size").write_text(f"{size}\n")
+    monkeypatch.setattr(memory, "_PAGES", tmp_path)
+    assert memory._large_page.__wrapped__() == expected
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_freed_memory(case):
+def test_memory(case):
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         apart.submit(case).result()

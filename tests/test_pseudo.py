@@ -38,11 +38,12 @@ def test_only_the_masked_object_changes_and_the_range_holds(value, seed):
     assert x_a.min() >= 0 and x_a.max() <= 1 + 1e-6
 
 
-def test_the_blend_is_equation_1():
-    x, _, noise = window()
-    x_a = creator_at(0.7)(x, torch.ones(2, 1, 3, 8, 8), noise)
+def test_equations_1_and_2():
+    x, mask, noise = window()
     sigma = torch.sigmoid(torch.tensor(0.7))
-    assert torch.allclose(x_a, x + sigma * (noise - x), atol=1e-6)
+    blend = (1 - sigma) * x + sigma * noise
+    expected = (1 - mask) * x + mask * blend
+    assert torch.allclose(creator_at(0.7)(x, mask, noise), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("value, index", [(-40, 0), (40, 1)])

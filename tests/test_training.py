@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ddllib import DDLError, checkpoints, fit, training
+from ddllib import DDLError, checkpoints, fit, memory, training
 from ddllib.devices import can_compile
 from ddllib.training import HISTORY, batch_loss, mean_distances, new_run
 from ddllib.windows import Windows
@@ -55,6 +55,18 @@ def test_shared_noise_is_equal_in_all_channels(small_settings):
     assert (seen["shared"][:, 0] == seen["shared"][:, 1]).all()
     assert (seen["per_channel"][:, 0] != seen["per_channel"][:, 1]).float().mean() > 0.99
     assert seen["shared"].std() > 0.1
+
+
+@pytest.mark.skipif(memory._c_library() is None, reason="another C library")
+def test_a_long_training_moves_to_large_pages(small_settings, small_data, monkeypatch):
+    looks, page = [], 2**21
+    monkeypatch.setattr(memory, "_large_page", lambda: page)
+    monkeypatch.setattr(memory, "_own_memory", lambda size: looks.append(size) or [])
+    fit(small_settings(), small_data, progress=False)
+    assert not looks
+    monkeypatch.setattr(memory, "WARM", 0.0)
+    fit(small_settings(), small_data, progress=False)
+    assert set(looks) == {page}
 
 
 def test_a_compiled_model_ends_near_the_plain_one(small_settings, small_data):
