@@ -53,6 +53,7 @@ BOX = (0.3, 0.4, 0.45, 0.8)  # where a pseudo-anomaly lies, relative to the fram
 TEXTBOOK = "textbook"
 COMPILED = "compiled"
 TF32 = "TF32"
+TURN = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -147,20 +148,27 @@ def matrix_product(device: torch.device, precision: str) -> float:
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each way; all take their turn in every round.
 
-    A way works twice in its turn and the second time counts, as in the middle of a training.
+    In its turn a way works twice, or for ``TURN`` seconds if it is that quick. The first time does
+    not count, and the others are as in the middle of a training.
     """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             with _surroundings(name):
-                for _ in range(2):
-                    started = time.perf_counter()
-                    way()
-                    if device.type == "cuda":
-                        torch.cuda.synchronize()
-                    spent = time.perf_counter() - started
-            took[name].append(spent)
+                took[name] += _turn(way, device)[1:]
     return {name: statistics.median(seconds) for name, seconds in took.items()}
+
+
+def _turn(way: Callable, device: torch.device) -> list[float]:
+    """Seconds of each time that a way works in its turn."""
+    took: list[float] = []
+    while len(took) < 2 or sum(took[1:]) < TURN:
+        started = time.perf_counter()
+        way()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - started)
+    return took
 
 
 def _surroundings(name: str) -> contextlib.AbstractContextManager:
