@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ddllib.errors import DDLError
 
@@ -16,11 +17,30 @@ _TINY = 1e-20
 def pixel_distance(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance over channels, divided by sqrt(C): B x C x H x W twice -> B x 1 x H x W.
 
-    Computed in float32 whatever comes in, in [0, 1] for values in [0, 1].
+    Computed in float32 whatever comes in, in [0, 1] for values in [0, 1]. There is no second
+    derivative.
     """
-    square = (a.float() - b.float()).square().mean(dim=1, keepdim=True)
-    # The root has no slope at 0; below the clamp its gradient is taken as 0.
-    return square.clamp(min=_TINY).sqrt()
+    return _Distance.apply(a.float(), b.float())
+
+
+class _Distance(torch.autograd.Function):
+    """The distance in as few passes over the images as there must be, forward and backward."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        difference = a - b
+        # The root has no slope at 0; where a and b are the same, their gradient is 0.
+        distance = difference.square().mean(dim=1, keepdim=True).clamp_(min=_TINY).sqrt_()
+        ctx.save_for_backward(difference, distance)
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        difference, distance = ctx.saved_tensors
+        slope = difference * (gradient / (distance * difference.shape[1]))
+        of_a, of_b = ctx.needs_input_grad
+        return slope if of_a else None, -slope if of_b else None
 
 
 def reconstruction_loss(middle: Tensor, reconstruction: Tensor) -> Tensor:
