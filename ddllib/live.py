@@ -90,7 +90,8 @@ def view(
     events = events_of(seconds, scores, segments, threshold, release, frame_rate, least_s)
     hours = (seconds[-1] - seconds[0]) / 3600 if len(seconds) > 1 else 0
     rate = f", {len(events) / hours:.3g} an hour" if hours else ""
-    told = f"{len(events)} events{rate} at threshold {threshold:.4g}"
+    count = "1 event" if len(events) == 1 else f"{len(events)} events"
+    told = f"{count}{rate} at threshold {threshold:.4g}"
     return timeline(seconds, scores, threshold, release, events), told
 
 
