@@ -40,7 +40,7 @@ from ddllib.devices import (
 from ddllib.evaluation import evaluate
 from ddllib.files import write_whole
 from ddllib.means import flops
-from ddllib.memory import keep_freed_memory, use_large_pages
+from ddllib.memory import keep_freed_memory
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
 from ddllib.scoring import as_input, score_clip
@@ -53,7 +53,7 @@ BOX = (0.3, 0.4, 0.45, 0.8)  # where a pseudo-anomaly lies, relative to the fram
 TEXTBOOK = "textbook"
 COMPILED = "compiled"
 TF32 = "TF32"
-TURN = 2.0  # seconds
+TURN = 2.0  # seconds that a way works in its turn, at least, after its first time
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -
 
 
 def _turn(way: Callable, device: torch.device) -> list[float]:
-    """Seconds of each time that a way works in its turn."""
+    """Seconds of each time that a way works in its turn, the first included."""
     took: list[float] = []
     while len(took) < 2 or sum(took[1:]) < TURN:
         started = time.perf_counter()
@@ -172,10 +172,10 @@ def _turn(way: Callable, device: torch.device) -> list[float]:
 
 
 def _surroundings(name: str) -> contextlib.AbstractContextManager:
-    """The textbook path runs as PyTorch does by itself, ours as in training and scoring."""
+    """The textbook path runs as PyTorch does by itself, ours as in the middle of its work."""
     if name == TEXTBOOK:  # on a GPU, PyTorch lets convolutions round their products
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=True)
-    return contextlib.nullcontext() if name == means.KEPT else keep_freed_memory()
+    return contextlib.nullcontext() if name == means.KEPT else keep_freed_memory(warm=0)
 
 
 def rows_of(case: Case, what: str, device: torch.device, rounds: int, ceilings) -> list[dict]:
@@ -248,9 +248,7 @@ def training(case: Case, device: torch.device, folder: Path, name: str) -> Way:
         run.model.train()
         x = batch_of(clip, starts)
         with searched_kernels(run.precision):
-            total = train_step(run, x, mask, optimiser, seeded(device))["total"]
-        use_large_pages(after=0)
-        return np.array(total)
+            return np.array(train_step(run, x, mask, optimiser, seeded(device))["total"])
 
     clip = torch.from_numpy(read_clip(files, case.size)).to(device)
     return slow if name == TEXTBOOK else fast

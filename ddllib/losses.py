@@ -24,7 +24,10 @@ def pixel_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Distance(torch.autograd.Function):
-    """The distance in as few passes over the images as there must be, forward and backward."""
+    """The distance, B x C x H x W float32 twice -> B x 1 x H x W, and its gradient by hand.
+
+    Autograd's takes twice as many passes over the images.
+    """
 
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor) -> Tensor:

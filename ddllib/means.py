@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from ddllib import models, norms, training
 from ddllib.convolution import conv2d
 from ddllib.devices import autocast, searched_kernels
-from ddllib.memory import use_large_pages
 from ddllib.models import ConvBlock, FirstBlock, UNet, for_scoring
 from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
@@ -75,9 +74,7 @@ def training_without(settings: Settings, x: Tensor, mask: Tensor) -> dict[str, C
 
         def step():
             with left_out(name), searched_kernels(run.precision):
-                total = train_step(run, x, mask, optimiser, rng.manual_seed(0))["total"]
-            use_large_pages(after=0)
-            return total
+                return train_step(run, x, mask, optimiser, rng.manual_seed(0))["total"]
 
         return step
 

@@ -27,36 +27,37 @@ WARM = 30.0  # seconds of work before pages are moved: to move them may take sec
 
 _lock = threading.Lock()
 _inside = 0  # how many are within ``keep_freed_memory`` now
-_since = 0.0  # when the first of them came
+_from = 0.0  # when the first of them has worked long enough to move pages
 _moved = 0  # pages that the process held when they were moved last
 
 
 @contextlib.contextmanager
-def keep_freed_memory() -> Iterator[None]:
+def keep_freed_memory(warm: float | None = None) -> Iterator[None]:
     """Reuse freed memory for as long as it lasts, and give it back at the end.
 
     The C library of Linux takes an allocation of more than 32 MB from the system and gives it back
     when it is freed, so that each step of training would touch all pages of its maps for a first
-    time. The setting is the process's, whichever thread asks for it, and may be nested. Nothing
+    time. The setting is the process's, whichever thread asks for it, and may be nested; ``warm``
+    of the outermost, seconds, is when ``use_large_pages`` begins (``WARM`` unless given). Nothing
     happens where there is another C library; a GPU's own memory PyTorch keeps in any case.
     """
     library = _c_library()
     if library is None:
         yield
         return
-    _enter(library)
+    _enter(library, WARM if warm is None else warm)
     try:
         yield
     finally:
         _leave(library)
 
 
-def _enter(library: ctypes.CDLL) -> None:
-    global _inside, _since
+def _enter(library: ctypes.CDLL, warm: float) -> None:
+    global _inside, _from
     with _lock:
         _inside += 1
         if _inside == 1:
-            _since = time.monotonic()
+            _from = time.monotonic() + warm
             _set(library, _KEEP)
 
 
@@ -70,27 +71,23 @@ def _leave(library: ctypes.CDLL) -> None:
             library.malloc_trim(0)
 
 
-def use_large_pages(after: float | None = None) -> None:
+def use_large_pages() -> None:
     """Within ``keep_freed_memory``, move what the process has taken by now to large pages.
 
     A processor looks up where each page of memory lies, and maps of many megabytes have more small
-    pages than it can remember. To be called after each step of the work. Nothing happens in the
-    first ``after`` seconds of it (``WARM``), nor before the process has grown since the last time,
-    nor where the system has no large pages, cannot move to them (Linux before 6.1), or may not.
+    pages than it can remember. To be called after each step of the work. Nothing happens before
+    the work is warm, nor before the process has grown since the last time, nor where the system
+    has no large pages, cannot move to them (Linux before 6.1), or may not.
     """
     global _moved
     library = _c_library()
-    if library is None or not _inside or time.monotonic() - _since < _or_warm(after):
+    if library is None or not _inside or time.monotonic() < _from:
         return
     with contextlib.suppress(OSError, ValueError):  # a system that does not tell
         if _large_page() and _held() > GROWN * _moved:
             for start, size in _own_memory(_large_page()):
                 library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _COLLAPSE)
             _moved = _held()
-
-
-def _or_warm(after: float | None) -> float:
-    return WARM if after is None else after
 
 
 def _held() -> int:

@@ -186,8 +186,6 @@ class _Training:
             while draws.step < draws.steps:
                 started = time.perf_counter()
                 self.step(bar)
-                if run.creator.l.device.type == "cpu":
-                    use_large_pages()
                 draws.step += 1
                 bar.update()
                 run.seconds += time.perf_counter() - started
@@ -310,6 +308,8 @@ def train_step(
     optimiser.zero_grad(set_to_none=True)
     terms["total"].backward()
     optimiser.step()
+    if x.device.type == "cpu":
+        use_large_pages()
     return values
 
 

@@ -78,12 +78,12 @@ def another_c_library():
 
 
 @contextlib.contextmanager
-def pages():
+def pages(warm=0):
     """Kept memory, with a system that has large pages; which spans it was asked to move there."""
     asked = []
     library = Library(asked)
     memory._c_library, memory._large_page = lambda: library, lambda: 2 * MIB
-    with keep_freed_memory():
+    with keep_freed_memory(warm):
         yield asked
 
 
@@ -101,41 +101,44 @@ class Library:
 def moved_once_and_again_after_growth():
     with pages() as asked:
         block = torch.ones(64 * MIB // 4)
-        use_large_pages(after=0)
+        use_large_pages()
         inside = [start <= block.data_ptr() + 32 * MIB < start + size for start, size, _ in asked]
         assert sum(inside) == 1
         assert all(not start % (2 * MIB) and not size % (2 * MIB) for start, size, _ in asked)
         count = len(asked)
-        use_large_pages(after=0)
+        use_large_pages()
         assert len(asked) == count
         more = torch.ones(BLOCK * MIB // 4)
-        use_large_pages(after=0)
+        use_large_pages()
         assert len(asked) > count and more.numel()
 
 
 def not_moved_at_once_nor_where_it_is_not_kept():
-    with pages() as asked:
+    with pages(warm=None) as asked:
         use_large_pages()
+        with keep_freed_memory(warm=0):
+            use_large_pages()  # the outer one's work is not warm yet
         assert not asked
-        memory.WARM = 0
+    memory.WARM = 0
+    with pages(warm=None) as asked:
         use_large_pages()
         assert asked
     asked.clear()
-    use_large_pages(after=0)
+    use_large_pages()
     assert not asked
 
 
 def not_moved_where_the_system_says_no():
     with pages() as asked:
         memory._large_page = lambda: 0
-        use_large_pages(after=0)
+        use_large_pages()
         memory._large_page = missing
-        use_large_pages(after=0)
+        use_large_pages()
         memory._large_page, memory._held = lambda: 2 * MIB, missing
-        use_large_pages(after=0)
+        use_large_pages()
         assert not asked
     memory._c_library = lambda: None
-    use_large_pages(after=0)
+    use_large_pages()
 
 
 def missing():
@@ -143,9 +146,9 @@ def missing():
 
 
 def what_lies_there_stays():
-    with keep_freed_memory():
+    with keep_freed_memory(warm=0):
         block = torch.arange(64 * MIB // 4, dtype=torch.int32)
-        use_large_pages(after=0)  # for real, where the system has them
+        use_large_pages()  # for real, where the system has them
         assert block.equal(torch.arange(64 * MIB // 4, dtype=torch.int32))
 
 
