@@ -13,6 +13,8 @@ from papermill.exceptions import strip_color
 
 from ddllib.errors import DDLError
 
+# What the root holds of the book: its two files, and the table of results that the cover shows.
+_ROOT = ("_config.yml", "_toc.yml", "README.md")
 # What pages draw on beside the notebooks; records' arrays are read by chapters, not by pages,
 # whose tables link to what a record says.
 _RECORD = "run.json"
@@ -59,7 +61,7 @@ def _fill_stage(layout: Layout, stage: Path) -> None:
     shutil.rmtree(stage, ignore_errors=True)
     beside = (p for p in (layout.root / "book").rglob("*") if p.suffix in _SUFFIXES)
     records = (layout.root / "book" / "results").rglob(_RECORD)
-    for path in [layout.root / "_config.yml", layout.root / "_toc.yml", *beside, *records]:
+    for path in [*(layout.root / name for name in _ROOT), *beside, *records]:
         _copy(path, stage / path.relative_to(layout.root))
     for page in notebooks(layout):
         _copy(layout.executed(page), stage / f"{page}.ipynb")

@@ -104,6 +104,7 @@ def _report(given: argparse.Namespace) -> None:
     print(report["device"])
     for name, speed in report["ceilings"].items():
         print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
+    print(sizes_told(report))
     for shown in (speed_table(report), judged_table(report), means_table(report)):
         print(shown.to_string(index=False))
     if given.to:
@@ -375,7 +376,7 @@ def speed_table(report: Mapping) -> pd.DataFrame:
     """One row per measurement, as a page shows it."""
     return pd.DataFrame(
         {
-            "size": f"{r['case']}: {r['size']} px, width {r['latent_dim']}",
+            "size": r["case"],
             "what": r["what"],
             "way": r["way"],
             "ms per window": f"{1000 * r['seconds']:.1f}",
@@ -386,6 +387,12 @@ def speed_table(report: Mapping) -> pd.DataFrame:
         }
         for r in report["rows"]
     )
+
+
+def sizes_told(report: Mapping) -> str:
+    """What the names of the sizes stand for: side of a frame in pixels, width of the model."""
+    told = (f"{r['case']}: {r['size']} px, width {r['latent_dim']}" for r in report["rows"])
+    return "; ".join(dict.fromkeys(told))
 
 
 def means_table(report: Mapping) -> pd.DataFrame:

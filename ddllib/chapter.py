@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from urllib.parse import quote
 
@@ -162,6 +163,8 @@ def _shown(value) -> str:
         return value.html()
     if pd.isna(value):
         return "–"
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return f"{value:,}"
     return f"{value:.2f}" if isinstance(value, float) else html.escape(str(value))
 
 

@@ -326,7 +326,8 @@ def distance_table(records: Sequence[Record]) -> pd.DataFrame:
 def scene_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     """One model for each scene: its AUC in percent and final sigma, and the median over scenes.
 
-    The median is that of the scenes that were run; the paper reports it for ShanghaiTech.
+    The median is that of the scenes that were run; the paper reports it for ShanghaiTech. Empty
+    where none was.
     """
     rows, found = [], []
     for trial in trials:
@@ -340,6 +341,8 @@ def scene_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
         cells = {"AUC": percent(auc, "no AUC"), "sigma": "–" if sigma is None else f"{sigma:.3f}"}
         rows.append({**row, **cells})
     middle = {"AUC": "not run", "sigma": "not run"}
+    if all(row["AUC"] == "not run" for row in rows):
+        return pd.DataFrame()
     if found:
         middle["AUC"] = percent(float(np.median([auc for auc, _ in found])))
         sigmas = [sigma for _, sigma in found if sigma is not None]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -313,16 +314,25 @@ def speed_bars(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
-def scatter(pairs, x: str, y: str, names: tuple[str, str]) -> Figure:
-    """Columns ``x`` and ``y`` of a table, fractions, against each other in percent, by variant."""
-    figure, axis = _axes(figsize=(6.5, 3.4))
-    variants = pairs.groupby("variant", sort=False)
-    colours = sns.color_palette("husl", len(variants))
-    for k, (variant, rows) in enumerate(variants):
-        look = {"marker": "osD^v"[k % 5], "color": colours[k], "markersize": 5}
-        axis.plot(100 * rows[x], 100 * rows[y], linestyle="", label=variant, **look)
-    axis.set(xlabel=f"{names[0]}, %", ylabel=f"{names[1]}, %")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+def rank_scatter(pairs: pd.DataFrame, x: str, y: str, names: tuple[str, str]) -> Figure:
+    """Ranks by columns ``x`` and ``y`` of a table against each other; a number for each variant.
+
+    The highest value has rank 1 and lies to the right and above; on the line both agree. Ranks
+    keep runs apart that lie close together beside one that lies far off.
+    """
+    ranks = pairs.assign(**pairs[[x, y]].rank(ascending=False))
+    variants = ranks.groupby("variant", sort=False)
+    lines = -(-len(variants) // 3)
+    figure, axis = _axes(figsize=(6.5, 3.6 + 0.22 * lines))
+    ends = [0.5, len(ranks) + 0.5]
+    axis.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":")
+    look = {"linestyle": "", "color": SECOND, "markeredgewidth": 0}
+    for number, (variant, rows) in enumerate(variants, start=1):
+        look |= {"marker": f"${number}$", "markersize": 6 if number < 10 else 9}
+        axis.plot(rows[x], rows[y], label=variant, **look)
+    axis.set(xlim=ends[::-1], ylim=ends[::-1])
+    axis.set(xlabel=f"rank by {names[0]}", ylabel=f"rank by {names[1]}")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from conftest_records import ATrial, a_record
 
+from ddllib import figures
 from ddllib.ablations import (
     below_chance,
     effect_by_kind,
@@ -137,6 +138,22 @@ def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
     assert "4 runs: rank correlation 0.80 (p = 0.2); of these" in foretelling(pairs)
     assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
     assert "not run: 2 of these" in foretelling(pairs[:2])
+
+
+def test_ranks_are_drawn_with_a_number_for_each_variant_and_room_for_all():
+    count = 24
+    values = np.linspace(0.5, 0.9, count + 1)
+    names = [*(f"variant {k}" for k in range(count)), "variant 0"]  # the first has two runs
+    pairs = pd.DataFrame({"variant": names, "held_out": values, "tests": values[::-1]})
+    figure = figures.rank_scatter(pairs, "held_out", "tests", ("one", "other"))
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert axis.get_window_extent().height > 0.4 * figure.bbox.height
+    _, *drawn = axis.lines
+    assert [line.get_marker() for line in drawn] == [f"${k}$" for k in range(1, count + 1)]
+    assert [*drawn[0].get_xdata()] == [count + 1, 1] and [*drawn[0].get_ydata()] == [1, count + 1]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names[:count]
 
 
 def test_kinds_are_averaged_over_seeds():

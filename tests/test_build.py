@@ -50,6 +50,7 @@ def write_book(root: Path) -> Layout:
     (root / "book" / "profiles" / "demo.yaml").write_text("epochs: 1\n")
     (root / "ddllib" / "losses.py").write_text("# a library\n")
     (root / "book" / "index.md").write_text("# Front\n\nSee {doc}`one`.\n")
+    (root / "README.md").write_text("# Small\n")
     (root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/index\nchapters:\n  - file: book/one\n"
     )

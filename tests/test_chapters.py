@@ -37,6 +37,15 @@ def test_sources_are_without_outputs_and_read_as_chapters(path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_code_is_no_wider_than_a_page(path):
+    """Fenced code, too; a directive (a fence that begins with a brace) holds prose."""
+    shown = ["".join(cell["source"]) for cell in cells(path, "code")]
+    for cell in cells(path, "markdown"):
+        shown += re.findall(r"^```\w*\n(.*?)^```", "".join(cell["source"]), flags=re.M | re.S)
+    assert [line for code in shown for line in code.splitlines() if len(line) > 79] == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_one_cell_of_parameters_from_the_shared_vocabulary(path):
     tagged = [c for c in cells(path, "code") if "parameters" in c["metadata"].get("tags", [])]
     assert len(tagged) == 1

@@ -245,6 +245,7 @@ def test_one_model_for_each_scene_and_their_median(common, tmp_path, monkeypatch
         f'profile: tiny\nfixed: {fixed}\ngrid: {{scene: ["01", "07", "09"], seed: [0]}}'
     )
     trials = read_experiment(str(path))
+    assert comparisons.scene_table(trials, "median").empty
     aucs = [run_trial(trial).auc("median") for trial in trials[:2]]
     rows = comparisons.scene_table(trials, "median").set_index("scene")
     assert list(rows["AUC"][:2]) == [percent(auc) for auc in aucs]

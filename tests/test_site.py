@@ -84,6 +84,20 @@ def test_the_api_page_lists_every_module():
                 assert f".. automodule:: {name}" in text, f"book/api.md lacks {name}"
 
 
+def test_the_front_page_shows_the_results_of_the_first_page(soups, site):
+    shown = soups[site / "book" / "index.html"].get_text(" ", strip=True)
+    rows = [r for r in (ROOT / "README.md").read_text().splitlines() if r.startswith("| C3DSU")]
+    cells = [cell.strip() for row in rows for cell in row.split("|")[1:-1]]
+    assert len(rows) == 3 and all(cell in shown for cell in cells)
+
+
+def test_every_page_has_the_books_style(soups, site):
+    for path, soup in soups.items():
+        sheets = [link["href"].split("?")[0] for link in soup.find_all("link", rel="stylesheet")]
+        (own,) = [sheet for sheet in sheets if sheet.endswith("book.css")]
+        assert (path.parent / own).read_text() == (ROOT / "book/style/book.css").read_text()
+
+
 def test_internal_links_and_images_resolve(site, soups):
     ids = {path: {e["id"] for e in soup.select("[id]")} for path, soup in soups.items()}
     broken = []
