@@ -1,13 +1,17 @@
 """The two sweeps over a map that a batch norm with a rectifier takes, forward and backward.
 
+Between two sweeps stands what sums make of a channel. It is compiled, too: of small maps the many
+short steps of Python and NumPy would take longer than the sweeps.
+
 Each sweep does in one pass over memory what PyTorch does in two or three; of maps with few
 channels, memory is what takes the time. Compiled by numba when they are first used (a second or
 two, kept on disk). They hold no lock of Python's, so that threads may run them side by side.
 
 Maps are rows, R x L: the channels of one pixel, or of several neighbouring pixels, which fill a
 processor's vectors better. They are float32, or bfloat16 as uint16, what numba knows of it; the
-constants of the columns are float32, L, sums are float64, 2 x L. ``first`` is the column at which
-the rows of a wider map, of several heads, begin.
+constants of the columns are float32, K x L, sums are float64, 2 x L, and what is known of the C
+channels float64, C. ``first`` is the column at which the rows of a wider map, of several heads,
+begin.
 """
 
 from __future__ import annotations
@@ -75,6 +79,20 @@ def _like_of(value, number):
 
 
 @_compiled
+def pivots(x, channels):
+    """A value near each channel's mean, that of the first rows, for each column; float32, L."""
+    rows, columns = x.shape
+    found = np.zeros(columns, np.float32)
+    rows = min(rows, CHUNK)
+    for i in range(rows):
+        for j in range(columns):
+            found[j % channels] += _wide(x[i, j])
+    for j in range(columns - 1, -1, -1):  # the first ones, which the others repeat, at last
+        found[j] = found[j % channels] / np.float32(rows * (columns // channels))
+    return found
+
+
+@_compiled
 def sums(x, pivot, out):
     """Add the sums over all rows of x - pivot, and of its square, to ``out``."""
     rows, columns = x.shape
@@ -92,9 +110,31 @@ def sums(x, pivot, out):
 
 
 @_compiled
-def normalise(x, mean, scale, bias, y, first):
+def moments(sums, pivot, count, eps, channels):
+    """Mean, variance and standard deviation of each channel from its ``sums`` over ``count``."""
+    mean, variance = np.empty(channels), np.empty(channels)
+    for c in range(channels):
+        shift = sums[0, c::channels].sum() / count
+        mean[c] = pivot[c] + shift
+        variance[c] = max(sums[1, c::channels].sum() / count - shift * shift, 0)
+    return mean, variance, np.sqrt(variance + eps)
+
+
+@_compiled
+def constants(mean, deviation, weight, bias, columns):
+    """Mean, weight / deviation and bias of each column; float32, 3 x L."""
+    out, channels = np.empty((3, columns), np.float32), len(mean)
+    for j in range(columns):
+        c = j % channels
+        out[0, j], out[1, j], out[2, j] = mean[c], weight[c] / deviation[c], bias[c]
+    return out
+
+
+@_compiled
+def normalise(x, constants, y, first):
     """y = max(0, scale (x - mean) + bias), in columns ``first`` and following of ``y``."""
     rows, columns = x.shape
+    mean, scale, bias = constants[0], constants[1], constants[2]
     for i in range(rows):
         row = y[i][first : first + columns]
         for j in range(columns):
@@ -103,18 +143,18 @@ def normalise(x, mean, scale, bias, y, first):
 
 
 @_compiled
-def gradient_sums(x, dy, first, mean, scale, bias, out):
+def gradient_sums(x, dy, first, constants, out):
     """Add the sums of dy and of dy (x - mean), where y is above 0, to ``out``."""
     rows, columns = x.shape
+    mean, scale, bias = constants[0], constants[1], constants[2]
     one, two = np.empty(columns, np.float32), np.empty(columns, np.float32)
     for start in range(0, rows, CHUNK):
         one[:], two[:] = 0, 0
         for i in range(start, min(start + CHUNK, rows)):
             row = dy[i][first : first + columns]
             for j in range(columns):
-                centred = _wide(x[i, j]) - mean[j]
-                above = centred * scale[j] + bias[j] > 0
-                given = _wide(row[j]) if above else np.float32(0)
+                centred, given = _wide(x[i, j]) - mean[j], _wide(row[j])
+                given = given if centred * scale[j] + bias[j] > 0 else np.float32(0)
                 one[j] += given
                 two[j] += given * centred
         for j in range(columns):
@@ -123,14 +163,30 @@ def gradient_sums(x, dy, first, mean, scale, bias, out):
 
 
 @_compiled
-def gradient(x, dy, first, mean, scale, bias, slope, level, dx):
+def gradients(sums, deviation, weight, count, columns):
+    """The gradients of weight and bias, C, and slope and level of each column; float32, 2 x L."""
+    out, channels = np.empty((2, columns), np.float32), len(deviation)
+    d_weight, d_bias = np.empty(channels), np.empty(channels)
+    for c in range(channels):
+        d_bias[c] = sums[0, c::channels].sum()
+        d_weight[c] = sums[1, c::channels].sum() / deviation[c]
+    for j in range(columns):
+        c = j % channels
+        scale = -weight[c] / (deviation[c] * count)
+        out[0, j], out[1, j] = scale * d_weight[c] / deviation[c], scale * d_bias[c]
+    return d_weight, d_bias, out
+
+
+@_compiled
+def gradient(x, dy, first, constants, slopes, dx):
     """dx = scale dy + slope (x - mean) + level, with dy taken for 0 where y is."""
     rows, columns = x.shape
+    mean, scale, bias = constants[0], constants[1], constants[2]
+    slope, level = slopes[0], slopes[1]
     for i in range(rows):
         row = dy[i][first : first + columns]
         for j in range(columns):
-            centred = _wide(x[i, j]) - mean[j]
-            above = centred * scale[j] + bias[j] > 0
-            given = _wide(row[j]) if above else np.float32(0)
+            centred, given = _wide(x[i, j]) - mean[j], _wide(row[j])
+            given = given if centred * scale[j] + bias[j] > 0 else np.float32(0)
             value = scale[j] * given + slope[j] * centred + level[j]
             dx[i, j] = _like(value, x[i, j])

@@ -126,19 +126,19 @@ class _Rectified(torch.autograd.Function):
         kernels, count, (b, _, h, w) = _kernels(), _count(parts[0]), parts[0].shape
         widths = [part.shape[1] for part in parts]
         together = parts[0].new_empty((b, h, w, sum(widths))).permute(0, 3, 1, 2)
-        ctx.parts, found = [], []
+        weights, biases = weight.detach().numpy().copy(), bias.detach().numpy()
+        pixels = _row_pixels(parts)
+        y, ctx.parts, found = _rows(together, pixels), [], []
         for part, own in zip(parts, _ranges(widths), strict=True):
-            pixels = _pixels(part) if len(parts) == 1 else 1
-            x, y = _rows(part, pixels), _rows(together, pixels)
-            pivot = part.detach()[0, :, 0].float().mean(1).numpy()  # near the mean
-            shift, square = _sums(kernels.sums, pixels, (x,), *_columns(pixels, pivot)) / count
-            mean, variance = pivot + shift, np.maximum(square - shift**2, 0)
-            deviation = np.sqrt(variance + eps)
-            scale = weight.detach()[own].numpy() / deviation
-            columns = _columns(pixels, mean, scale, bias.detach()[own].numpy())
-            first = own.start
-            _spread(lambda k: kernels.normalise(x[k], *columns, y[k], first), x)  # noqa: B023
-            ctx.parts.append((own, pixels, scale, deviation, columns))
+            x, width = _rows(part, _pixels(part)), part.shape[1]
+            pivot = kernels.pivots(x, width)
+            total = _sums(kernels.sums, (x,), pivot)
+            mean, variance, deviation = kernels.moments(total, pivot, count, eps, width)
+            x = _rows(part, pixels)
+            given = mean, deviation, weights[own], biases[own], x.shape[1]
+            constants, first = kernels.constants(*given), own.start
+            _spread(lambda k: kernels.normalise(x[k], constants, y[k], first), x)  # noqa: B023
+            ctx.parts.append((own, weights[own], deviation, constants))
             found.append((mean, variance))
         ctx.save_for_backward(*parts)
         mean, variance = (_tensor(values) for values in zip(*found, strict=True))
@@ -148,19 +148,18 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, d_together: Tensor, *_):
-        kernels, count = _kernels(), _count(d_together)
+        kernels, count, parts = _kernels(), _count(d_together), ctx.saved_tensors
         d_together = d_together.contiguous(memory_format=torch.channels_last)
-        d_parts, found = [], []
-        for part, known in zip(ctx.saved_tensors, ctx.parts, strict=True):
-            own, pixels, scale, deviation, columns = known
+        pixels = _row_pixels(parts)
+        dy, d_parts, found = _rows(d_together, pixels), [], []
+        for part, (own, weight, deviation, constants) in zip(parts, ctx.parts, strict=True):
             d_parts.append(torch.empty_like(part))
-            x, dy, dx = (_rows(maps, pixels) for maps in (part, d_together, d_parts[-1]))
-            given = own.start, *columns
-            level, slope = _sums(kernels.gradient_sums, pixels, (x, dy), *given)
-            found.append((slope / deviation, level))
-            slope = -scale * slope / (deviation**2 * count)
-            given = *given, *_columns(pixels, slope, -scale * level / count)
-            _spread(lambda k: kernels.gradient(x[k], dy[k], *given, dx[k]), x)  # noqa: B023
+            x, dx = _rows(part, pixels), _rows(d_parts[-1], pixels)
+            given = own.start, constants
+            total = _sums(kernels.gradient_sums, (x, dy), *given)
+            *known, slopes = kernels.gradients(total, deviation, weight, count, x.shape[1])
+            found.append(known)
+            _spread(lambda k: kernels.gradient(x[k], dy[k], *given, slopes, dx[k]), x)  # noqa: B023
         d_weight, d_bias = (_tensor(values) for values in zip(*found, strict=True))
         return d_weight, d_bias, None, *d_parts
 
@@ -176,32 +175,30 @@ def _pixels(x: Tensor) -> int:
     return next(pixels for pixels in fitting if _count(x) % pixels == 0)
 
 
+def _row_pixels(parts: Sequence[Tensor]) -> int:
+    """How many pixels make a row where parts lie in one map: of several parts, one."""
+    return _pixels(parts[0]) if len(parts) == 1 else 1
+
+
 def _rows(x: Tensor, pixels: int) -> np.ndarray:
     """Channels-last maps as rows of ``pixels`` pixels each, in the same memory."""
     rows = x.detach().permute(0, 2, 3, 1).view(-1, pixels * x.shape[1])
     return (rows.view(torch.uint16) if x.dtype == torch.bfloat16 else rows).numpy()
 
 
-def _columns(pixels: int, *constants: np.ndarray) -> list[np.ndarray]:
-    """Constants of channels as float32 for each column of rows of so many pixels."""
-    return [np.tile(values.astype(np.float32), pixels) for values in constants]
-
-
 def _tensor(values: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(values).astype(np.float32))
 
 
-def _sums(kernel: Callable, pixels: int, rows: Sequence[np.ndarray], *constants) -> np.ndarray:
-    """Both sums that a kernel makes, 2 x C float64."""
-    columns = rows[0].shape[1]
+def _sums(kernel: Callable, rows: Sequence[np.ndarray], *constants) -> np.ndarray:
+    """Both sums that a kernel makes of each column, 2 x L float64."""
 
     def part(k: slice) -> np.ndarray:
-        out = np.zeros((2, columns))
+        out = np.zeros((2, rows[0].shape[1]))
         kernel(*(array[k] for array in rows), *constants, out)
         return out
 
-    total = np.sum(_spread(part, rows[0]), axis=0)
-    return total.reshape(2, pixels, -1).sum(1)
+    return functools.reduce(np.add, _spread(part, rows[0]))
 
 
 def _spread(work: Callable[[slice], object], rows: np.ndarray) -> list:

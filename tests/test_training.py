@@ -111,7 +111,7 @@ def test_none_has_the_reconstruction_loss_alone(small_settings, small_data):
 
 @pytest.mark.parametrize("model", ["c3dsu", "unet"])
 def test_training_lowers_the_loss(small_settings, small_data, model):
-    run = fit(small_settings(model=model, epochs=6), small_data, progress=False)
+    run = fit(small_settings(model=model, epochs=9), small_data, progress=False)
     losses = run.history["reconstruction"]
     assert sum(losses[-4:]) < 0.6 * sum(losses[:4])
 
