@@ -1,7 +1,8 @@
 """Frame labels of the test clips, in every form that circulates::
 
     *.mat               `gt[0][k]`, 2 x n: one-based inclusive ranges of the k-th clip
-    *.m                 `TestVideoFile{end+1}.gt_frame = [61:180]`: the same, as UCSD states it
+    *.m                 `TestVideoFile{end+1}.gt_frame = [61:180]`: the same,
+                        as UCSD states it
     *.npy               0/1 of all frames of all clips, one clip after the other
     <folder>/<clip>.npy 0/1 of a clip's frames
     labels.csv          clip,first,last: zero-based inclusive ranges

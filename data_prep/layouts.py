@@ -7,8 +7,8 @@ A layout is recognised by its folders, never guessed::
     ShanghaiTech  the same with testing/test_frame_mask/ or testing/test_pixel_mask/
     UCSD          Train/TrainNNN/<frame>.tif, Test/TestNNN/<frame>.tif
     Avenue        training_videos/NN.avi, testing_videos/NN.avi
-    plain         videos, or folders of frames, with nothing around them: training clips, but for
-                  those that labels.csv names
+    plain         videos, or folders of frames, with nothing around them:
+                  training clips, but for those that labels.csv names
 
 Masks and labels are looked for in the same places in every layout (`find_masks`, `find_labels`).
 """
@@ -329,9 +329,10 @@ def find_masks(
 
     ::
 
-        testing/masks/<clip>/<frame>.png               one image per frame, with the frame's name
-        testing/test_pixel_mask/<clip>.npy             N x H x W
-        ground_truth_demo/testing_label_mask/N_label.mat     beside the videos or one level up
+        testing/masks/<clip>/<frame>.png    one image per frame, with its name
+        testing/test_pixel_mask/<clip>.npy  N x H x W
+        ground_truth_demo/testing_label_mask/N_label.mat
+                                            beside the videos or one level up
         Test/TestNNN_gt/001.bmp or frame001.bmp
     """
     masks: dict[str, tuple[Path, ...]] = {}

@@ -48,9 +48,11 @@ class Alarms:
     ``ddllib.streaming.RunningMedian()``; ``drift`` may watch the scene, and marks events while it
     has changed; ``where`` gives the clip that a time lies in (``data_prep.sources``). ``tell`` is
     called with one line for each event and each drift, ``on_event`` with the number of each event
-    that has ended, its evidence left; its clip is whole a little later. An event that a stop cuts
-    short is told then, and again when it has ended, if the watch goes on. What begins while the
-    scene is changed has its row and its evidence, but one line says how many there were.
+    that has ended, its evidence left; its clip is whole a little later. Both hear of an event's end
+    at least once: where the process was killed meanwhile, the next one says it, perhaps again. An
+    event that a stop cuts short is told then, and again when it has ended, if the watch goes on.
+    What begins while the scene is changed has its row and its evidence, but one line says how many
+    there were.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Alarms:
         if self._known:
             self.detector.runs_until = self._known.end
             self._loud = None if self._known.drift else self._known.start
+            if not self._known.open:
+                self.catch_up()  # it had ended, and its end may not have been told
         self._blurred = self._delay
 
     def begin_anew(self) -> Path | None:
@@ -112,6 +116,7 @@ class Alarms:
             number, event, loud = left
             if loud or not event.drift:
                 self._tell_ended(number, event)
+            self.file.told()
 
     @property
     def resumes(self) -> bool:
@@ -223,6 +228,7 @@ class Alarms:
                 number = self.file.amend(self._known)
                 if not self._is_hushed(self._known):
                     self.on_event(number)
+                self.file.told()
 
     def _tell_at_once(self) -> None:
         """An alarm that is told when it is over comes too late, or never: a process is killed.
@@ -296,8 +302,9 @@ class Alarms:
             self._leave_evidence(number, event)
         if self._is_hushed(event):
             self._hushed += 1
-            return
-        self._tell_ended(number, event)
+        else:
+            self._tell_ended(number, event)
+        self.file.told()
 
     def _tell_ended(self, number: int, event: Event) -> None:
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""

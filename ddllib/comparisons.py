@@ -340,9 +340,9 @@ def scene_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
         found += [(auc, sigma)] if auc is not None else []
         cells = {"AUC": percent(auc, "no AUC"), "sigma": "–" if sigma is None else f"{sigma:.3f}"}
         rows.append({**row, **cells})
-    middle = {"AUC": "not run", "sigma": "not run"}
     if all(row["AUC"] == "not run" for row in rows):
         return pd.DataFrame()
+    middle = {"AUC": "not run", "sigma": "not run"}
     if found:
         middle["AUC"] = percent(float(np.median([auc for auc, _ in found])))
         sigmas = [sigma for _, sigma in found if sigma is not None]

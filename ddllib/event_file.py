@@ -32,8 +32,9 @@ class EventFile:
     Every line is on the disk before the next one is asked for. A folder that holds events of the
     same facts is gone on with, and a line that was cut off is taken away; events of other facts
     raise ``DDLError``. An event that was told to have begun (``begin``) when the process was killed
-    gets its line when the folder is gone on with, marked open; ``left`` then is its number, the
-    event, and whether it was loud.
+    gets its line when the folder is gone on with, marked open. Until ``told`` is called of an event
+    that has begun, whoever opens the folder next finds it in ``left``: its number, the event, and
+    whether it was loud.
     """
 
     def __init__(self, folder: Path | str, facts: Mapping):
@@ -59,8 +60,12 @@ class EventFile:
         row["loud"] = loud
         write_whole(self._begun, lambda file: file.write(json.dumps(row).encode()))
 
+    def told(self) -> None:
+        """All has been said of the event that began last."""
+        self._begun.unlink(missing_ok=True)
+
     def _take_up(self) -> None:
-        """Write the event during which an earlier process was killed, unless it still did so."""
+        """Find the event during which an earlier process was killed; write it, if that did not."""
         if not self._begun.is_file():
             return
         try:
@@ -71,9 +76,9 @@ class EventFile:
             return
         known = self.last()
         if not known or known.start_s != event.start_s:
-            event = replace(event, open=True)
-            self.left = self.append(event), event, bool(row.get("loud", True))
-        self._begun.unlink(missing_ok=True)
+            known = replace(event, open=True)
+            self.append(known)
+        self.left = self.count, known, bool(row.get("loud", True))
 
     def set_aside(self) -> Path | None:
         """Move all events, and what each has left, into a folder beside them; returns it.
@@ -98,7 +103,8 @@ class EventFile:
             described = self.path.with_suffix(".json").read_bytes()
             (place / "events.json").write_bytes(described)
             os.replace(self.path, place / self.path.name)
-        self.count = self._mended()
+        self.count, self.left = self._mended(), None
+        self.told()
         return place
 
     def append(self, event: Event) -> int:
@@ -108,7 +114,6 @@ class EventFile:
             file.flush()
             os.fsync(file.fileno())
         self.count += 1
-        self._begun.unlink(missing_ok=True)
         return self.count
 
     def last(self) -> Event | None:
@@ -123,7 +128,6 @@ class EventFile:
         csv.writer(text, lineterminator="\n").writerow(_row(self.count, event))
         content = b"".join([*rows, text.getvalue().encode()])
         write_whole(self.path, lambda file: file.write(content))
-        self._begun.unlink(missing_ok=True)
         return self.count
 
     def _mended(self) -> int:

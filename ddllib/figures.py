@@ -317,8 +317,8 @@ def speed_bars(rows: Sequence[Mapping]) -> Figure:
 def rank_scatter(pairs: pd.DataFrame, x: str, y: str, names: tuple[str, str]) -> Figure:
     """Ranks by columns ``x`` and ``y`` of a table against each other; a number for each variant.
 
-    The highest value has rank 1 and lies to the right and above; on the line both agree. Ranks
-    keep runs apart that lie close together beside one that lies far off.
+    The highest value has rank 1 and lies to the right and above, equal ones share a rank; on the
+    line both agree. Ranks keep runs apart that lie close together beside one that lies far off.
     """
     ranks = pairs.assign(**pairs[[x, y]].rank(ascending=False))
     variants = ranks.groupby("variant", sort=False)
@@ -330,7 +330,8 @@ def rank_scatter(pairs: pd.DataFrame, x: str, y: str, names: tuple[str, str]) ->
     for number, (variant, rows) in enumerate(variants, start=1):
         look |= {"marker": f"${number}$", "markersize": 6 if number < 10 else 9}
         axis.plot(rows[x], rows[y], label=variant, **look)
-    axis.set(xlim=ends[::-1], ylim=ends[::-1])
+    ticks = [1, *range(5, len(ranks) + 1, 5)]
+    axis.set(xlim=ends[::-1], ylim=ends[::-1], xticks=ticks, yticks=ticks)
     axis.set(xlabel=f"rank by {names[0]}", ylabel=f"rank by {names[1]}")
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
     return figure

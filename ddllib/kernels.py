@@ -1,17 +1,16 @@
 """The two sweeps over a map that a batch norm with a rectifier takes, forward and backward.
 
-Between two sweeps stands what sums make of a channel. It is compiled, too: of small maps the many
-short steps of Python and NumPy would take longer than the sweeps.
-
 Each sweep does in one pass over memory what PyTorch does in two or three; of maps with few
-channels, memory is what takes the time. Compiled by numba when they are first used (a second or
-two, kept on disk). They hold no lock of Python's, so that threads may run them side by side.
+channels, memory is what takes the time. Compiled by numba when they are first used (some seconds,
+kept on disk). They hold no lock of Python's, so that threads may run them side by side.
+What is made of the sums of each channel between two sweeps is compiled, too: of small maps many
+short steps of Python and NumPy would take longer than the sweeps.
 
 Maps are rows, R x L: the channels of one pixel, or of several neighbouring pixels, which fill a
 processor's vectors better. They are float32, or bfloat16 as uint16, what numba knows of it; the
-constants of the columns are float32, K x L, sums are float64, 2 x L, and what is known of the C
-channels float64, C. ``first`` is the column at which the rows of a wider map, of several heads,
-begin.
+constants of the columns are float32, K x L, and their sums float64, 2 x L. Weights and biases of
+the C channels are float32, C, and what is made of them, float64. ``first`` is the column at which
+the rows of a wider map, of several heads, begin.
 """
 
 from __future__ import annotations
@@ -82,13 +81,13 @@ def _like_of(value, number):
 def pivots(x, channels):
     """A value near each channel's mean, that of the first rows, for each column; float32, L."""
     rows, columns = x.shape
-    found = np.zeros(columns, np.float32)
-    rows = min(rows, CHUNK)
+    rows, total = min(rows, CHUNK), np.zeros(columns, np.float32)
     for i in range(rows):
         for j in range(columns):
-            found[j % channels] += _wide(x[i, j])
-    for j in range(columns - 1, -1, -1):  # the first ones, which the others repeat, at last
-        found[j] = found[j % channels] / np.float32(rows * (columns // channels))
+            total[j] += _wide(x[i, j])
+    found = np.empty(columns, np.float32)
+    for c in range(channels):
+        found[c::channels] = total[c::channels].sum() / np.float32(rows * (columns // channels))
     return found
 
 
@@ -110,13 +109,13 @@ def sums(x, pivot, out):
 
 
 @_compiled
-def moments(sums, pivot, count, eps, channels):
-    """Mean, variance and standard deviation of each channel from its ``sums`` over ``count``."""
+def moments(total, pivot, count, eps, channels):
+    """Mean, variance and deviation of each channel, C, from the sums over ``count`` pixels."""
     mean, variance = np.empty(channels), np.empty(channels)
     for c in range(channels):
-        shift = sums[0, c::channels].sum() / count
+        shift = total[0, c::channels].sum() / count
         mean[c] = pivot[c] + shift
-        variance[c] = max(sums[1, c::channels].sum() / count - shift * shift, 0)
+        variance[c] = max(total[1, c::channels].sum() / count - shift * shift, 0)
     return mean, variance, np.sqrt(variance + eps)
 
 
@@ -163,17 +162,17 @@ def gradient_sums(x, dy, first, constants, out):
 
 
 @_compiled
-def gradients(sums, deviation, weight, count, columns):
+def gradients(total, deviation, weight, count, columns):
     """The gradients of weight and bias, C, and slope and level of each column; float32, 2 x L."""
     out, channels = np.empty((2, columns), np.float32), len(deviation)
     d_weight, d_bias = np.empty(channels), np.empty(channels)
     for c in range(channels):
-        d_bias[c] = sums[0, c::channels].sum()
-        d_weight[c] = sums[1, c::channels].sum() / deviation[c]
+        d_bias[c] = total[0, c::channels].sum()
+        d_weight[c] = total[1, c::channels].sum() / deviation[c]
     for j in range(columns):
         c = j % channels
-        scale = -weight[c] / (deviation[c] * count)
-        out[0, j], out[1, j] = scale * d_weight[c] / deviation[c], scale * d_bias[c]
+        share = -weight[c] / (deviation[c] * count)
+        out[0, j], out[1, j] = share * d_weight[c] / deviation[c], share * d_bias[c]
     return d_weight, d_bias, out
 
 

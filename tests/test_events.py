@@ -161,14 +161,24 @@ def test_an_event_during_which_the_process_was_killed_has_a_line_after_all(tmp_p
     assert read_events(tmp_path)[0] == [EVENT, replace(late, open=True)]
 
 
-def test_an_event_that_ended_is_not_written_twice(tmp_path):
+def test_an_event_that_ended_is_written_once_and_left_until_it_is_told(tmp_path):
     file = EventFile(tmp_path, {})
     file.begin(EVENT)
-    begun = (tmp_path / "running.json").read_bytes()
     file.append(EVENT)
-    assert not (tmp_path / "running.json").exists()
-    (tmp_path / "running.json").write_bytes(begun)  # killed just before it was removed
-    assert EventFile(tmp_path, {}).count == 1 and not (tmp_path / "running.json").exists()
+    for _ in range(2):  # killed before it was told, twice
+        again = EventFile(tmp_path, {})
+        assert again.count == 1 and again.left == (1, EVENT, True)
+    again.told()
+    last = EventFile(tmp_path, {})
+    assert last.count == 1 and not last.left and not (tmp_path / "running.json").exists()
+
+
+def test_what_is_set_aside_is_not_left_to_be_told(tmp_path):
+    file = EventFile(tmp_path, {})
+    file.begin(EVENT)
+    again = EventFile(tmp_path, {})
+    assert again.left and again.set_aside() and not again.left
+    assert EventFile(tmp_path, {}).count == 0
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"start_s": "x"}', "[" * 100_000])

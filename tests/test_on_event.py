@@ -12,6 +12,7 @@ from ddllib import StreamScorer, on_event
 from ddllib.alarms import Alarms
 from ddllib.drift import Drift
 from ddllib.errors import DDLError
+from ddllib.event_file import read_events
 from ddllib.on_event import OnEvent
 from ddllib.watch import watch
 
@@ -80,6 +81,30 @@ def test_an_event_that_a_live_watch_was_killed_in_is_told_when_it_is_watched_aga
         again = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=said.append, on_event=ended.append)
         again.catch_up()
         assert ended == [1] and len(said) == 1 and said[0].startswith("event 1: ")
+
+
+class Killed(BaseException):
+    """The process is killed."""
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_event_at_whose_end_the_watch_was_killed_is_told_by_the_next(tmp_path, recorded):
+    def killed(number):
+        raise Killed
+
+    scores = QUIET + [0.9] * 30 + QUIET
+    with pytest.raises(Killed):
+        watched(tmp_path, scores, on_event=killed)
+    (event,) = read_events(tmp_path)[0]
+    assert not event.open
+    for expected in ([1], []):  # told once, and not once more
+        ended = []
+        if recorded:
+            heard_again(tmp_path, scores, event.end, on_event=ended.append)
+        else:
+            again = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=str, on_event=ended.append)
+            again.catch_up()
+        assert ended == expected and read_events(tmp_path)[0] == [event]
 
 
 @pytest.mark.parametrize(("mark", "told"), [(160, [1]), (0, [])], ids=["meanwhile", "before"])
