@@ -225,6 +225,7 @@ class Alarms:
         if known and known.open and index > known.end:
             if not (started and self._goes_on(started)):
                 self._known = replace(known, open=False)
+                self._owe(self._known)
                 number = self.file.amend(self._known)
                 if not self._is_hushed(self._known):
                     self.on_event(number)
@@ -293,8 +294,10 @@ class Alarms:
             clearer = self._known.box is None or whole.peak == event.peak
             filmed = clearer or not self._has_clip(self.file.count)
             event = self._known = whole
+            self._owe(event)
             number = self.file.amend(event)
         else:
+            self._owe(event)
             number = self.file.append(event)
         if self._clip and filmed:
             self._clip.number = number
@@ -305,6 +308,10 @@ class Alarms:
         else:
             self._tell_ended(number, event)
         self.file.told()
+
+    def _owe(self, event: Event) -> None:
+        """Until the file hears that its end was told, whoever opens it next has to tell it."""
+        self.file.begin(event, loud=not self._is_hushed(event))
 
     def _tell_ended(self, number: int, event: Event) -> None:
         suffix = f" (the scene has changed: {event.drift})" if event.drift else ""

@@ -55,7 +55,7 @@ class EventFile:
         self._take_up()
 
     def begin(self, event: Event, loud: bool = True) -> None:
-        """Remember an event that has begun and is not over; ``loud`` if a person was told."""
+        """Remember an event of which not all is told yet; ``loud`` if it is told at all."""
         row = dict(zip(COLUMNS, map(str, _row(self.count + 1, event)), strict=True))
         row["loud"] = loud
         write_whole(self._begun, lambda file: file.write(json.dumps(row).encode()))

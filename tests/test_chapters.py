@@ -13,7 +13,7 @@ from data_prep import demo
 from ddllib.records import DRAWN
 from ddllib.settings import ROOT, VOCABULARY
 
-CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+CHAPTERS, PAGES = (sorted((ROOT / "book").glob(f"*.{kind}")) for kind in ("ipynb", "md"))
 
 
 @pytest.fixture
@@ -36,13 +36,25 @@ def test_sources_are_without_outputs_and_read_as_chapters(path):
     assert words > sum(len("".join(cell["source"]).split()) for cell in code)
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def fenced(text):
+    """The lines of fenced code; a fence whose name is in braces holds prose."""
+    language = None
+    for line in text.splitlines():
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language is not None and not language.startswith("{"):
+            yield line
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *PAGES], ids=lambda path: path.stem)
 def test_code_is_no_wider_than_a_page(path):
-    """Fenced code, too; a directive (a fence that begins with a brace) holds prose."""
-    shown = ["".join(cell["source"]) for cell in cells(path, "code")]
-    for cell in cells(path, "markdown"):
-        shown += re.findall(r"^```\w*\n(.*?)^```", "".join(cell["source"]), flags=re.M | re.S)
-    assert [line for code in shown for line in code.splitlines() if len(line) > 79] == []
+    if path in PAGES:
+        code, prose = [], [path.read_text()]
+    else:
+        code, prose = (["".join(c["source"]) for c in cells(path, k)] for k in ("code", "markdown"))
+    code = [line for text in code for line in text.splitlines()]
+    code += [line for text in prose for line in fenced(text)]
+    assert [line for line in code if len(line) > 79] == []
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -89,9 +89,11 @@ def test_in_bfloat16_as_close_as_its_digits_allow(widths, swept):
     assert max(y, gradient) < 2**-8 and max(weight, bias) < 1e-5 and swept
 
 
-def test_maps_are_parted_among_threads(monkeypatch, swept):
-    parts, dy = [maps(3, 24, 16, 16)], maps(3, 24, 16, 16).flip(0)
-    norm, _ = both(24)
+@pytest.mark.parametrize("widths", [(24,), (16, 16, 16)], ids=str)
+def test_maps_are_parted_among_threads(monkeypatch, widths, swept):
+    parts = [maps(3, width, 16, 16) for width in widths]
+    dy = maps(3, sum(widths), 16, 16).flip(0)
+    norm, _ = both(sum(widths))
     whole = run(ours_of, copy.deepcopy(norm), parts, dy)
     jobs, submit = [], norms._threads().submit
     monkeypatch.setattr(norms, "ENOUGH", 2**10)
@@ -101,7 +103,7 @@ def test_maps_are_parted_among_threads(monkeypatch, swept):
     )
     for mine, one in zip(run(ours_of, norm, parts, dy), whole, strict=True):
         torch.testing.assert_close(mine, one, rtol=1e-5, atol=1e-5)
-    assert len(jobs) == 4 * 2
+    assert len(jobs) == 4 * 2 * len(widths)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 4, 4), (2, 16, 3, 3)], ids=str)
@@ -136,6 +138,14 @@ def test_gradients_of_a_channel_sum_to_nothing_also_in_bfloat16(offset):
     scale = true.square().mean().sqrt()
     assert (mine - true).square().mean().sqrt() < 0.004 * scale
     assert (mine - true).mean((0, 2, 3)).abs().max() < 0.002 * scale
+
+
+def test_a_beginning_unlike_the_rest_costs_no_digits():
+    x, dy = maps(3, 24, 16, 16), maps(3, 24, 16, 16).flip(0)
+    x[0, :, :8] = 20  # the first rows, near which the sums are taken
+    ours, theirs = both(24)
+    mine, true = run(ours_of, ours, [x], dy), run(plain, theirs, [x.double()], dy)
+    assert max(map(error, mine, true)) < 1e-5
 
 
 def test_a_large_mean_costs_no_digits():

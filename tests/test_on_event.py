@@ -87,12 +87,13 @@ class Killed(BaseException):
     """The process is killed."""
 
 
+@pytest.mark.parametrize("frames", [6, 30])  # hardly an event, and one that is told while it runs
 @pytest.mark.parametrize("recorded", [True, False])
-def test_an_event_at_whose_end_the_watch_was_killed_is_told_by_the_next(tmp_path, recorded):
+def test_an_event_at_whose_end_the_watch_was_killed_is_told_by_the_next(tmp_path, recorded, frames):
     def killed(number):
         raise Killed
 
-    scores = QUIET + [0.9] * 30 + QUIET
+    scores = QUIET + [0.9] * frames + QUIET
     with pytest.raises(Killed):
         watched(tmp_path, scores, on_event=killed)
     (event,) = read_events(tmp_path)[0]

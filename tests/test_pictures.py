@@ -66,5 +66,7 @@ def test_a_line_is_told_before_the_process_is_killed():
 
 
 def test_a_name_in_a_table_is_no_markup():
-    page = table(pd.DataFrame({"clip": ["<img src=x>.mp4"], "score": [0.5]})).to_html()
+    rows = {"clip": ["<img src=x>.mp4"], "score": [0.5], "frames": [15324], "whole": [True]}
+    page = table(pd.DataFrame(rows)).to_html()
+    assert ">15,324</td>" in page and ">True</td>" in page
     assert "<img" not in page and "&lt;img src=x&gt;.mp4" in page
