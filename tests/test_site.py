@@ -93,6 +93,8 @@ def test_the_front_page_shows_the_results_of_the_first_page(soups, site):
 
 def test_every_page_has_the_books_style(soups, site):
     for path, soup in soups.items():
+        if path == site / "index.html":  # leads to the first page and shows nothing
+            continue
         sheets = [link["href"].split("?")[0] for link in soup.find_all("link", rel="stylesheet")]
         (own,) = [sheet for sheet in sheets if sheet.endswith("book.css")]
         assert (path.parent / own).read_text() == (ROOT / "book/style/book.css").read_text()
