@@ -287,18 +287,16 @@ class Alarms:
         if event is None:
             return
         event, clearer, filmed = self._placed(event), True, True
-        if self._goes_on(event):
+        goes_on = self._goes_on(event)
+        if goes_on:
             if event.end <= self._known.end:
                 return  # heard again, no more
             whole = joined(self._known, event)
             clearer = self._known.box is None or whole.peak == event.peak
             filmed = clearer or not self._has_clip(self.file.count)
             event = self._known = whole
-            self._owe(event)
-            number = self.file.amend(event)
-        else:
-            self._owe(event)
-            number = self.file.append(event)
+        self._owe(event)
+        number = self.file.amend(event) if goes_on else self.file.append(event)
         if self._clip and filmed:
             self._clip.number = number
         if self._peak is not None and clearer:
