@@ -53,7 +53,8 @@ BOX = (0.3, 0.4, 0.45, 0.8)  # where a pseudo-anomaly lies, relative to the fram
 TEXTBOOK = "textbook"
 COMPILED = "compiled"
 TF32 = "TF32"
-TURN = 2.0  # seconds that a way works in its turn, at least, after its first time
+TURN = 2.0  # seconds that a way works in its turn, at least, once it is warm
+WARM = 2  # times that a way works before that: then freed memory is kept, and lies in large pages
 
 
 @dataclass(frozen=True)
@@ -149,21 +150,21 @@ def matrix_product(device: torch.device, precision: str) -> float:
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each way; all take their turn in every round.
 
-    In its turn a way works twice, or for ``TURN`` seconds if it is that quick. The first time does
-    not count, and the others are as in the middle of a training.
+    In its turn a way works once, or for ``TURN`` seconds if it is that quick, after ``WARM`` times
+    that do not count: as in the middle of a training.
     """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             with _surroundings(name):
-                took[name] += _turn(way, device)[1:]
+                took[name] += _turn(way, device)[WARM:]
     return {name: statistics.median(seconds) for name, seconds in took.items()}
 
 
 def _turn(way: Callable, device: torch.device) -> list[float]:
-    """Seconds of each time that a way works in its turn, the first included."""
+    """Seconds of each time that a way works in its turn, the first ``WARM`` included."""
     took: list[float] = []
-    while len(took) < 2 or sum(took[1:]) < TURN:
+    while len(took) <= WARM or sum(took[WARM:]) < TURN:
         started = time.perf_counter()
         way()
         if device.type == "cuda":

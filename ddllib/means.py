@@ -14,15 +14,16 @@ from ddllib import models, norms, training
 from ddllib.convolution import conv2d
 from ddllib.devices import autocast, searched_kernels
 from ddllib.models import ConvBlock, FirstBlock, UNet, for_scoring
+from ddllib.passes import in_turn
 from ddllib.settings import Settings
 from ddllib.training import new_optimiser, new_run, train_step
 
 WITH_ALL = "with all"
-ONCE, FOLDED, SWEPT, BESIDE, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT = (
+ONCE, FOLDED, SWEPT, BOTH, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT = (
     "frames encoded once",
     "norms folded",
     "norm and rectifier in one",
-    "passes side by side",
+    "both passes at once",
     "first block at half size",
     "channels-last maps",
     "one strided convolution",
@@ -32,7 +33,7 @@ ONCE, FOLDED, SWEPT, BESIDE, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT = (
 )
 MEANS = {
     "scoring": (WITH_ALL, ONCE, FOLDED, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT),
-    "training": (WITH_ALL, SWEPT, BESIDE, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT),
+    "training": (WITH_ALL, SWEPT, BOTH, FIRST, LAST, STRIDED, SPREAD, KEPT, BFLOAT),
 }
 
 
@@ -89,7 +90,7 @@ def left_out(*names: str):
     """
     without = {
         SWEPT: (norms, "_swept", lambda x: False),
-        BESIDE: (training, "SMALL", 0),
+        BOTH: (training, "_way", lambda run: in_turn),
         LAST: (models, "unshuffled", _as_it_comes),
         FIRST: (FirstBlock, "forward", ConvBlock.forward),
         STRIDED: (ConvBlock, "gathered", _two_steps),

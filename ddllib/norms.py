@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 COLUMNS = 96  # about so many numbers make a row, for a processor's vectors
 LANES = 16  # numbers that a vector holds: heads of fewer channels are put together first
 ENOUGH = 2**19  # numbers of a map that are worth a thread
-_later = threading.local()
+_here = threading.local()  # what holds for norms that a thread computes now
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -48,19 +48,24 @@ class BatchNorm2d(nn.BatchNorm2d):
         In training on a processor, maps of float32 or bfloat16 with channels last go through
         kernels of our own (``ddllib.kernels``): every part twice forward, and twice backward,
         where PyTorch takes twice as many passes, and more where channels do not fill its vectors.
-        Elsewhere PyTorch does it. There is no second derivative.
+        Elsewhere PyTorch does it. There is no second derivative. Within ``statistics_apart`` the
+        batch has a mean and a variance for each of its pieces.
         """
         parts = parts if _in_vectors(parts) else [torch.cat(parts, dim=1)]
-        if not all(self._sweeps(part) for part in parts):
+        pieces = getattr(_here, "pieces", 1) if self.training else 1
+        if not all(self._sweeps(part, pieces) for part in parts):
             x = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
-            return F.relu(self(x, offset), inplace=True)
-        y, mean, variance = _Rectified.apply(self.weight, self.bias, self.eps, *parts)
-        self._take(mean, variance, _count(parts[0]), offset)
+            found = [self(piece, offset) for piece in x.chunk(pieces)]
+            return F.relu(found[0] if pieces == 1 else torch.cat(found), inplace=True)
+        y, *found = _Rectified.apply(self.weight, self.bias, self.eps, pieces, *parts)
+        for mean, variance in zip(*found, strict=True):
+            self._take(mean, variance, _count(parts[0]) // pieces, offset)
         return y
 
-    def _sweeps(self, x: Tensor) -> bool:
+    def _sweeps(self, x: Tensor, pieces: int) -> bool:
         """Whether our kernels, whose constants are float32, go through ``x``."""
-        return self._own(x) and self.weight.dtype == torch.float32 and _swept(x)
+        enough = self._own(x) and _count(x) > pieces
+        return enough and self.weight.dtype == torch.float32 and _swept(x)
 
     def _own(self, x: Tensor) -> bool:
         """Whether the batch's statistics are taken here, and not by PyTorch."""
@@ -76,7 +81,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_mean.lerp_(mean if offset is None else mean + offset, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
 
-        waiting = getattr(_later, "waiting", None)
+        waiting = getattr(_here, "waiting", None)
         follow() if waiting is None else waiting.append(follow)
 
 
@@ -86,11 +91,25 @@ def statistics_later() -> Iterator[list[Callable[[], None]]]:
 
     So two passes may run side by side, and statistics take them one after the other.
     """
-    _later.waiting = []
+    _here.waiting = []
     try:
-        yield _later.waiting
+        yield _here.waiting
     finally:
-        _later.waiting = None
+        _here.waiting = None
+
+
+@contextlib.contextmanager
+def statistics_apart(pieces: int) -> Iterator[None]:
+    """Within it, in this thread, a batch holds so many of one size, one after the other.
+
+    Every rectified norm of training takes each by its own mean and variance, and running
+    statistics follow them in their order, as if the model had seen one after the other.
+    """
+    _here.pieces = pieces
+    try:
+        yield
+    finally:
+        _here.pieces = 1
 
 
 def _count(x: Tensor) -> int:
@@ -119,49 +138,56 @@ def _kernels() -> ModuleType | None:
 
 
 class _Rectified(torch.autograd.Function):
-    """Norm and rectifier of training, of parts side by side in channels; ``x``, ``y`` are rows."""
+    """Norm and rectifier of training, of parts side by side in channels; ``x``, ``y`` are rows.
+
+    The batch is of ``pieces`` of one size, each with a mean and a variance of its own: pieces x C.
+    """
 
     @staticmethod
-    def forward(ctx, weight: Tensor, bias: Tensor, eps: float, *parts: Tensor):
-        kernels, count, (b, _, h, w) = _kernels(), _count(parts[0]), parts[0].shape
+    def forward(ctx, weight: Tensor, bias: Tensor, eps: float, pieces: int, *parts: Tensor):
+        kernels, count, (b, _, h, w) = _kernels(), _count(parts[0]) // pieces, parts[0].shape
         widths = [part.shape[1] for part in parts]
         together = parts[0].new_empty((b, h, w, sum(widths))).permute(0, 3, 1, 2)
         weights, biases = weight.detach().numpy().copy(), bias.detach().numpy()
-        pixels = _row_pixels(parts)
-        y, ctx.parts, found = _rows(together, pixels), [], []
+        pixels = _row_pixels(parts, pieces)
+        ys, found = _rows(together, pixels, pieces), np.empty((2, pieces, sum(widths)), np.float32)
+        ctx.pieces, ctx.weights, ctx.known = pieces, weights, []
         for part, own in zip(parts, _ranges(widths), strict=True):
-            x, width = _rows(part, _pixels(part)), part.shape[1]
-            pivot = kernels.pivots(x, width)
-            total = _sums(kernels.sums, (x,), pivot)
-            mean, variance, deviation = kernels.moments(total, pivot, count, eps, width)
-            x = _rows(part, pixels)
-            given = mean, deviation, weights[own], biases[own], x.shape[1]
-            constants, first = kernels.constants(*given), own.start
-            _spread(lambda k: kernels.normalise(x[k], constants, y[k], first), x)  # noqa: B023
-            ctx.parts.append((own, weights[own], deviation, constants))
-            found.append((mean, variance))
+            known, first, summed = [], own.start, _rows(part, _pixels(part, pieces), pieces)
+            for k, (x, y) in enumerate(zip(_rows(part, pixels, pieces), ys, strict=True)):
+                mean, variance, deviation = _moments(summed[k], part.shape[1], count, eps)
+                given = mean, deviation, weights[own], biases[own], x.shape[1]
+                constants = kernels.constants(*given)
+                _spread(lambda r: kernels.normalise(x[r], constants, y[r], first), x)  # noqa: B023
+                known.append((deviation, constants))
+                found[:, k, own] = mean, variance
+            ctx.known.append((own, known))
         ctx.save_for_backward(*parts)
-        mean, variance = (_tensor(values) for values in zip(*found, strict=True))
-        ctx.mark_non_differentiable(mean, variance)
-        return together, mean, variance
+        means, variances = map(torch.from_numpy, found)
+        ctx.mark_non_differentiable(means, variances)
+        return together, means, variances
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_together: Tensor, *_):
-        kernels, count, parts = _kernels(), _count(d_together), ctx.saved_tensors
+        kernels, parts, pieces = _kernels(), ctx.saved_tensors, ctx.pieces
+        count = _count(d_together) // pieces
         d_together = d_together.contiguous(memory_format=torch.channels_last)
-        pixels = _row_pixels(parts)
-        dy, d_parts, found = _rows(d_together, pixels), [], []
-        for part, (own, weight, deviation, constants) in zip(parts, ctx.parts, strict=True):
+        pixels = _row_pixels(parts, pieces)
+        dys, d_parts = _rows(d_together, pixels, pieces), []
+        d_weight, d_bias = np.zeros((2, len(ctx.weights)), np.float32)
+        for part, (own, known) in zip(parts, ctx.known, strict=True):
             d_parts.append(torch.empty_like(part))
-            x, dx = _rows(part, pixels), _rows(d_parts[-1], pixels)
-            given = own.start, constants
-            total = _sums(kernels.gradient_sums, (x, dy), *given)
-            *known, slopes = kernels.gradients(total, deviation, weight, count, x.shape[1])
-            found.append(known)
-            _spread(lambda k: kernels.gradient(x[k], dy[k], *given, slopes, dx[k]), x)  # noqa: B023
-        d_weight, d_bias = (_tensor(values) for values in zip(*found, strict=True))
-        return d_weight, d_bias, None, *d_parts
+            xs, dxs = _rows(part, pixels, pieces), _rows(d_parts[-1], pixels, pieces)
+            for (deviation, constants), x, dy, dx in zip(known, xs, dys, dxs, strict=True):
+                given = own.start, constants
+                total = _sums(kernels.gradient_sums, (x, dy), *given)
+                weight = ctx.weights[own]
+                *found, slopes = kernels.gradients(total, deviation, weight, count, x.shape[1])
+                d_weight[own] += found[0]
+                d_bias[own] += found[1]
+                _spread(lambda r: kernels.gradient(x[r], dy[r], *given, slopes, dx[r]), x)  # noqa: B023
+        return torch.from_numpy(d_weight), torch.from_numpy(d_bias), None, None, *d_parts
 
 
 def _ranges(widths: Sequence[int]) -> list[slice]:
@@ -169,25 +195,29 @@ def _ranges(widths: Sequence[int]) -> list[slice]:
     return [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
 
 
-def _pixels(x: Tensor) -> int:
-    """How many neighbouring pixels make a row of about ``COLUMNS`` numbers."""
+def _pixels(x: Tensor, pieces: int) -> int:
+    """How many neighbouring pixels of a piece make a row of about ``COLUMNS`` numbers."""
     fitting = range(max(COLUMNS // x.shape[1], 1), 0, -1)
-    return next(pixels for pixels in fitting if _count(x) % pixels == 0)
+    return next(pixels for pixels in fitting if _count(x) // pieces % pixels == 0)
 
 
-def _row_pixels(parts: Sequence[Tensor]) -> int:
+def _row_pixels(parts: Sequence[Tensor], pieces: int) -> int:
     """How many pixels make a row where parts lie in one map: of several parts, one."""
-    return _pixels(parts[0]) if len(parts) == 1 else 1
+    return _pixels(parts[0], pieces) if len(parts) == 1 else 1
 
 
-def _rows(x: Tensor, pixels: int) -> np.ndarray:
-    """Channels-last maps as rows of ``pixels`` pixels each, in the same memory."""
-    rows = x.detach().permute(0, 2, 3, 1).view(-1, pixels * x.shape[1])
+def _rows(x: Tensor, pixels: int, pieces: int) -> np.ndarray:
+    """Channels-last maps as rows of ``pixels`` pixels each, by piece, in the same memory."""
+    rows = x.detach().permute(0, 2, 3, 1).view(pieces, -1, pixels * x.shape[1])
     return (rows.view(torch.uint16) if x.dtype == torch.bfloat16 else rows).numpy()
 
 
-def _tensor(values: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate(values).astype(np.float32))
+def _moments(x: np.ndarray, channels: int, count: int, eps: float) -> tuple[np.ndarray, ...]:
+    """Mean, variance and deviation of each channel, C, over the ``count`` pixels of rows."""
+    kernels = _kernels()
+    pivot = kernels.pivots(x, channels)
+    total = _sums(kernels.sums, (x,), pivot)
+    return kernels.moments(total, pivot, count, eps, channels)
 
 
 def _sums(kernel: Callable, rows: Sequence[np.ndarray], *constants) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""Passes through a model side by side, each on its share of a processor's threads.
+"""Several inputs through a model in training, each as a batch of its own.
 
-Many operations of a small model are too small for all threads of a processor, and every one of
-them ends with a wait for the slowest. Two passes that know nothing of one another wait less.
+Batch norm must not mix them. In one batch, large convolutions are quickest: weights are read, and
+their gradients written, once for all. Many operations of a small model are too small for all
+threads of a processor, and every one of them ends with a wait for the slowest; inputs that go side
+by side wait less.
 """
 
 from __future__ import annotations
@@ -15,37 +17,48 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ddllib.norms import statistics_later
+from ddllib.norms import statistics_apart, statistics_later
 
-Work = Callable[[], tuple[Tensor, ...]]
-
-
-def in_turn(*works: Work) -> list[tuple[Tensor, ...]]:
-    """What each piece of work gives, one after the other."""
-    return [work() for work in works]
+Model = Callable[[Tensor], Tensor]
+Make = Callable[[], Tensor]  # gives an input
+Pairs = list[tuple[Tensor, Tensor]]  # each input, and what the model makes of it
 
 
-def side_by_side(*works: Work) -> list[tuple[Tensor, ...]]:
-    """The same, each in a thread of its own, and so their gradients later.
+def in_turn(model: Model, *inputs: Make) -> Pairs:
+    """One after the other."""
+    return [(x := make(), model(x)) for make in inputs]
 
-    What comes back is of one graph: its backward pass goes through those of all works at the same
-    time. Running statistics follow the works in their order. Contexts of the calling thread,
-    such as autocast, do not reach into a work. What one raises is raised here.
+
+def as_one(model: Model, *inputs: Make) -> Pairs:
+    """All in one batch; inputs are of one shape. Rectified norms keep them apart."""
+    xs = [make() for make in inputs]
+    with statistics_apart(len(xs)):
+        ys = model(torch.cat(xs)).chunk(len(xs))
+    return list(zip(xs, ys, strict=True))
+
+
+def side_by_side(model: Model, *inputs: Make) -> Pairs:
+    """Each in a thread of its own, and so their gradients later.
+
+    What comes back is of one graph: its backward pass goes through those of all inputs at the same
+    time. Running statistics follow the inputs in their order. Contexts of the calling thread, such
+    as autocast, do not reach into the model. What one raises is raised here.
     """
-    pool = _threads(len(works), torch.get_num_threads())
-    given = list(pool.map(_with_statistics, works))
+    pool = _threads(len(inputs), torch.get_num_threads())
+    given = list(pool.map(functools.partial(_with_statistics, model), inputs))
     for _, later in given:
         for follow in later:
             follow()
-    graphs = [values for values, _ in given]
+    graphs = [pair for pair, _ in given]
     start = torch.zeros((), requires_grad=torch.is_grad_enabled())
     joined = iter(_Joined.apply(start, pool, graphs))
-    return [tuple(next(joined) for _ in values) for values in graphs]
+    return list(zip(joined, joined, strict=True))
 
 
-def _with_statistics(work: Work):
+def _with_statistics(model: Model, make: Make):
     with statistics_later() as later:
-        return work(), later
+        x = make()
+        return (x, model(x)), later
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
 from ddllib.memory import keep_freed_memory, use_large_pages
 from ddllib.models import UNet, build_model, for_scoring
-from ddllib.passes import in_turn, side_by_side
+from ddllib.passes import Pairs, as_one, in_turn, side_by_side
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import VOCABULARY, Settings, recorded
 from ddllib.stopping import Stop, stop_between_steps
@@ -39,7 +40,7 @@ HISTORY = (
 KEEP_SECONDS = 600  # at most so much training is lost to a power cut
 SLOW = 1.0  # seconds: a checkpoint that takes longer is not left after every epoch,
 SPARING = 20  # but after so many times what the last one took
-SMALL = 128  # latent_dim up to which a step's two passes are quicker side by side
+SMALL = 64  # latent_dim up to which a step's two passes are quicker side by side than as one
 
 
 @dataclass
@@ -320,39 +321,36 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
     """
     settings, middle = run.settings, run.model.temporal // 2
 
-    def normal() -> tuple[Tensor, ...]:
+    def rebuilt(given: Tensor) -> Tensor:
         with autocast(x.device, run.precision):
-            return (run.model(x)[:, :, 0],)
+            return run.model(given)[:, :, 0]
 
     if settings.mode == "none":
-        loss = reconstruction_loss(x[:, :, middle], *normal())
+        loss = reconstruction_loss(x[:, :, middle], rebuilt(x))
         nan = loss.new_full((), math.nan)
         return LossTerms(loss, loss, nan, nan, nan)
 
-    def pseudo_anomalous() -> tuple[Tensor, ...]:
+    def pseudo_anomalies() -> Tensor:
         channels = 1 if settings.noise == "shared" else x.shape[1]
         noise = torch.rand(len(x), channels, *x.shape[2:], generator=rng, device=x.device)
-        with autocast(x.device, run.precision):
-            x_a = run.creator(x, mask, noise)
-            return x_a[:, :, middle], run.model(x_a)[:, :, 0]
+        return run.creator(x, mask, noise)
 
-    together = side_by_side if _parts_well(run) else in_turn
     with autocast(x.device, run.precision):  # around both: in turn, weights are converted once
-        (y,), (x_a, y_a) = together(normal, pseudo_anomalous)
+        (_, y), (x_a, y_a) = _way(run)(rebuilt, lambda: x, pseudo_anomalies)
     loss = DDLLoss(settings.distinction_weight, settings.distinction_form)
-    return loss(x[:, :, middle], y, x_a, y_a, mask[:, :, middle])
+    return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
 
 
-def _parts_well(run: Run) -> bool:
-    """Whether both passes are quicker side by side: on a processor, if the model is small.
+def _way(run: Run) -> Callable[..., Pairs]:
+    """The quickest way for both passes (``ddllib.passes``); each trains alike.
 
-    Large convolutions keep all threads busy as it is. ``torch.compile`` knows one thread alone.
+    ``torch.compile`` knows one thread alone, and our norms, which keep passes apart at no cost,
+    are a processor's.
     """
-    settings = run.settings
-    small = settings.latent_dim <= SMALL and not settings.compile
-    if run.creator.l.device.type != "cpu" or not torch.is_grad_enabled():
-        return False
-    return small and torch.get_num_threads() > 1
+    if run.creator.l.device.type != "cpu" or run.settings.compile:
+        return in_turn
+    parted = torch.is_grad_enabled() and torch.get_num_threads() > 1
+    return side_by_side if parted and run.settings.latent_dim <= SMALL else as_one
 
 
 def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:

@@ -57,7 +57,7 @@ def swept(monkeypatch):
     """Counts the maps that went through our kernels."""
     seen, apply = [], norms._Rectified.apply
     monkeypatch.setattr(
-        norms._Rectified, "apply", lambda *given: (seen.append(len(given) - 3), apply(*given))[1]
+        norms._Rectified, "apply", lambda *given: (seen.append(len(given) - 4), apply(*given))[1]
     )
     return seen
 
@@ -104,6 +104,50 @@ def test_maps_are_parted_among_threads(monkeypatch, widths, swept):
     for mine, one in zip(run(ours_of, norm, parts, dy), whole, strict=True):
         torch.testing.assert_close(mine, one, rtol=1e-5, atol=1e-5)
     assert len(jobs) == 4 * 2 * len(widths)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("widths", [(24,), (16, 16, 16)], ids=str)
+def test_pieces_kept_apart_are_those_that_come_in_turn(widths, fast, swept, monkeypatch):
+    if not fast:
+        monkeypatch.setattr(norms, "_swept", lambda x: False)
+    one = [[k * maps(2 + k, width, 8, 6)[:2] + k for width in widths] for k in (1, 2, 3)]
+    joined = [torch.cat(same) for same in zip(*one, strict=True)]
+    dy = maps(6, sum(widths), 8, 6)
+    ours, theirs = both(sum(widths))
+    with norms.statistics_apart(3):
+        mine = run(ours_of, ours, joined, dy)
+    assert swept == ([len(widths)] if fast else [])
+    true = zip(
+        *(
+            run(plain, theirs, [part.double() for part in parts], given)
+            for parts, given in zip(one, dy.chunk(3), strict=True)
+        ),
+        strict=True,
+    )
+    y, gradient, weight, bias = true
+    true = torch.cat(y), torch.cat(gradient), sum(weight), sum(bias)
+    assert max(map(error, mine, true)) < 1e-5
+    for name, value in theirs.state_dict().items():
+        found = ours.state_dict()[name].double()
+        torch.testing.assert_close(found, value.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_piece_of_one_number_has_no_deviation():
+    norm, _ = both(8)
+    with norms.statistics_apart(2), pytest.raises(ValueError, match="more than 1 value"):
+        norm.rectified([maps(2, 8, 1, 1)])
+
+
+def test_pieces_are_kept_apart_in_training_and_within_the_block_alone():
+    norm, _ = both(8)
+    x = torch.cat([maps(1, 8, 4, 4), 9 + maps(1, 8, 4, 4)])
+    with norms.statistics_apart(2):
+        apart = norm.rectified([x])
+        norm.eval()
+        evaluated = norm.rectified([x])
+    assert torch.equal(norm.rectified([x]), evaluated)
+    assert not torch.allclose(norm.train().rectified([x]), apart)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 4, 4), (2, 16, 3, 3)], ids=str)

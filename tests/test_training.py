@@ -221,7 +221,7 @@ def test_both_passes_run_in_training_mode(small_settings, small_data):
     windows = Windows(small_data.training, small_data.tracks.query("split == 'training'"), 3)
     rng = torch.Generator().manual_seed(0)
     batch_loss(run, *windows.gather(torch.arange(4), rng), rng)
-    assert seen == [True, True] and int(norm.num_batches_tracked) == 2
+    assert seen and all(seen) and int(norm.num_batches_tracked) == 2
 
 
 def test_footage_without_tracks_is_refused_but_for_plain_reconstruction(small_settings, small_data):
