@@ -54,7 +54,7 @@ TEXTBOOK = "textbook"
 COMPILED = "compiled"
 TF32 = "TF32"
 TURN = 2.0  # seconds that a way works in its turn, at least, once it is warm
-WARM = 2  # times that a way works before that: then freed memory is kept, and lies in large pages
+FIRST_TIMES = 2  # that do not count: memory that is kept from then on has yet to be found
 
 
 @dataclass(frozen=True)
@@ -150,21 +150,21 @@ def matrix_product(device: torch.device, precision: str) -> float:
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each way; all take their turn in every round.
 
-    In its turn a way works once, or for ``TURN`` seconds if it is that quick, after ``WARM`` times
+    In its turn a way works once, or for ``TURN`` seconds if it is that quick, after ``FIRST_TIMES``
     that do not count: as in the middle of a training.
     """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             with _surroundings(name):
-                took[name] += _turn(way, device)[WARM:]
+                took[name] += _turn(way, device)[FIRST_TIMES:]
     return {name: statistics.median(seconds) for name, seconds in took.items()}
 
 
 def _turn(way: Callable, device: torch.device) -> list[float]:
-    """Seconds of each time that a way works in its turn, the first ``WARM`` included."""
+    """Seconds of each time that a way works in its turn, the first ``FIRST_TIMES`` included."""
     took: list[float] = []
-    while len(took) <= WARM or sum(took[WARM:]) < TURN:
+    while len(took) <= FIRST_TIMES or sum(took[FIRST_TIMES:]) < TURN:
         started = time.perf_counter()
         way()
         if device.type == "cuda":

@@ -130,7 +130,7 @@ def constants(mean, deviation, weight, bias, columns):
 
 
 @_compiled
-def normalise(x, constants, y, first):
+def normalise(x, y, first, constants):
     """y = max(0, scale (x - mean) + bias), in columns ``first`` and following of ``y``."""
     rows, columns = x.shape
     mean, scale, bias = constants[0], constants[1], constants[2]
@@ -177,7 +177,7 @@ def gradients(total, deviation, weight, count, columns):
 
 
 @_compiled
-def gradient(x, dy, first, constants, slopes, dx):
+def gradient(x, dy, dx, first, constants, slopes):
     """dx = scale dy + slope (x - mean) + level, with dy taken for 0 where y is."""
     rows, columns = x.shape
     mean, scale, bias = constants[0], constants[1], constants[2]

@@ -89,7 +89,7 @@ def left_out(*names: str):
     ``KEPT`` is left out by who times it: it must last from one step to the next.
     """
     without = {
-        SWEPT: (norms, "_swept", lambda x: False),
+        SWEPT: (norms, "_kernels", lambda: None),
         BOTH: (training, "_way", lambda run: in_turn),
         LAST: (models, "unshuffled", _as_it_comes),
         FIRST: (FirstBlock, "forward", ConvBlock.forward),

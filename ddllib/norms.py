@@ -53,10 +53,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         """
         parts = parts if _in_vectors(parts) else [torch.cat(parts, dim=1)]
         pieces = getattr(_here, "pieces", 1) if self.training else 1
+        if len(parts[0]) % pieces:
+            raise ValueError(f"a batch of {len(parts[0])} is not of {pieces} pieces of one size")
         if not all(self._sweeps(part, pieces) for part in parts):
             x = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
-            found = [self(piece, offset) for piece in x.chunk(pieces)]
-            return F.relu(found[0] if pieces == 1 else torch.cat(found), inplace=True)
+            if pieces == 1:
+                return F.relu(self(x, offset), inplace=True)
+            return F.relu(torch.cat([self(piece, offset) for piece in x.chunk(pieces)]), True)
         y, *found = _Rectified.apply(self.weight, self.bias, self.eps, pieces, *parts)
         for mean, variance in zip(*found, strict=True):
             self._take(mean, variance, _count(parts[0]) // pieces, offset)
@@ -91,25 +94,25 @@ def statistics_later() -> Iterator[list[Callable[[], None]]]:
 
     So two passes may run side by side, and statistics take them one after the other.
     """
-    _here.waiting = []
+    before, _here.waiting = getattr(_here, "waiting", None), []
     try:
         yield _here.waiting
     finally:
-        _here.waiting = None
+        _here.waiting = before
 
 
 @contextlib.contextmanager
 def statistics_apart(pieces: int) -> Iterator[None]:
-    """Within it, in this thread, a batch holds so many of one size, one after the other.
+    """Within it, in this thread, a batch holds so many pieces of one size, one after the other.
 
-    Every rectified norm of training takes each by its own mean and variance, and running
-    statistics follow them in their order, as if the model had seen one after the other.
+    In training ``BatchNorm2d.rectified`` takes each piece by a mean and a variance of its own, and
+    running statistics follow them in their order, as if the model had seen one after the other.
     """
-    _here.pieces = pieces
+    before, _here.pieces = getattr(_here, "pieces", 1), pieces
     try:
         yield
     finally:
-        _here.pieces = 1
+        _here.pieces = before
 
 
 def _count(x: Tensor) -> int:
@@ -125,7 +128,12 @@ def _swept(x: Tensor) -> bool:
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return False
     known = x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
-    return known and x.is_contiguous(memory_format=torch.channels_last) and bool(_kernels())
+    return known and x.is_contiguous(memory_format=torch.channels_last) and has_kernels()
+
+
+def has_kernels() -> bool:
+    """Whether this machine has kernels of our own for maps in its memory."""
+    return bool(_kernels())
 
 
 @functools.cache
@@ -153,12 +161,12 @@ class _Rectified(torch.autograd.Function):
         ys, found = _rows(together, pixels, pieces), np.empty((2, pieces, sum(widths)), np.float32)
         ctx.pieces, ctx.weights, ctx.known = pieces, weights, []
         for part, own in zip(parts, _ranges(widths), strict=True):
-            known, first, summed = [], own.start, _rows(part, _pixels(part, pieces), pieces)
+            known, summed = [], _rows(part, _pixels(part, pieces), pieces)
             for k, (x, y) in enumerate(zip(_rows(part, pixels, pieces), ys, strict=True)):
                 mean, variance, deviation = _moments(summed[k], part.shape[1], count, eps)
                 given = mean, deviation, weights[own], biases[own], x.shape[1]
                 constants = kernels.constants(*given)
-                _spread(lambda r: kernels.normalise(x[r], constants, y[r], first), x)  # noqa: B023
+                _sweep(kernels.normalise, (x, y), own.start, constants)
                 known.append((deviation, constants))
                 found[:, k, own] = mean, variance
             ctx.known.append((own, known))
@@ -186,7 +194,7 @@ class _Rectified(torch.autograd.Function):
                 *found, slopes = kernels.gradients(total, deviation, weight, count, x.shape[1])
                 d_weight[own] += found[0]
                 d_bias[own] += found[1]
-                _spread(lambda r: kernels.gradient(x[r], dy[r], *given, slopes, dx[r]), x)  # noqa: B023
+                _sweep(kernels.gradient, (x, dy, dx), *given, slopes)
         return torch.from_numpy(d_weight), torch.from_numpy(d_bias), None, None, *d_parts
 
 
@@ -218,6 +226,11 @@ def _moments(x: np.ndarray, channels: int, count: int, eps: float) -> tuple[np.n
     pivot = kernels.pivots(x, channels)
     total = _sums(kernels.sums, (x,), pivot)
     return kernels.moments(total, pivot, count, eps, channels)
+
+
+def _sweep(kernel: Callable, rows: Sequence[np.ndarray], *constants) -> None:
+    """Have a kernel go through all rows of one or several maps."""
+    _spread(lambda k: kernel(*(array[k] for array in rows), *constants), rows[0])
 
 
 def _sums(kernel: Callable, rows: Sequence[np.ndarray], *constants) -> np.ndarray:

@@ -30,10 +30,17 @@ def in_turn(model: Model, *inputs: Make) -> Pairs:
 
 
 def as_one(model: Model, *inputs: Make) -> Pairs:
-    """All in one batch; inputs are of one shape. Rectified norms keep them apart."""
+    """All in one batch, kept apart by ``BatchNorm2d.rectified``; inputs are of one shape.
+
+    Where one input alone has a gradient, all have theirs computed, by the first convolution.
+    """
     xs = [make() for make in inputs]
-    with statistics_apart(len(xs)):
+    if len({x.shape for x in xs}) > 1:
+        raise ValueError(f"inputs are of shapes {[tuple(x.shape) for x in xs]}; expected one shape")
+    with statistics_later() as later, statistics_apart(len(xs)):
         ys = model(torch.cat(xs)).chunk(len(xs))
+    for follow in later:
+        follow()
     return list(zip(xs, ys, strict=True))
 
 
@@ -83,6 +90,7 @@ class _Joined(torch.autograd.Function):
     @staticmethod
     def forward(ctx, start: Tensor, pool: ThreadPoolExecutor, graphs: Sequence[Sequence[Tensor]]):
         ctx.pool, ctx.graphs = pool, graphs
+        ctx.set_materialize_grads(False)
         return tuple(value.detach() for values in graphs for value in values)
 
     @staticmethod
@@ -90,7 +98,8 @@ class _Joined(torch.autograd.Function):
     def backward(ctx, *gradients: Tensor):
         rest, jobs = iter(gradients), []
         for values in ctx.graphs:
-            pairs = [pair for pair in zip(values, rest) if pair[0].requires_grad]  # noqa: B905
+            given = [(value, next(rest)) for value in values]
+            pairs = [(v, dv) for v, dv in given if v.requires_grad and dv is not None]
             jobs.append(ctx.pool.submit(torch.autograd.backward, *zip(*pairs, strict=True)))
         for job in jobs:
             job.result()

@@ -28,6 +28,7 @@ from ddllib.heldout import split, threshold_parts
 from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
 from ddllib.memory import keep_freed_memory, use_large_pages
 from ddllib.models import UNet, build_model, for_scoring
+from ddllib.norms import has_kernels
 from ddllib.passes import Pairs, as_one, in_turn, side_by_side
 from ddllib.pseudo import PseudoAnomalyCreator
 from ddllib.settings import VOCABULARY, Settings, recorded
@@ -342,15 +343,17 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
 
 
 def _way(run: Run) -> Callable[..., Pairs]:
-    """The quickest way for both passes (``ddllib.passes``); each trains alike.
+    """The quickest way for both passes (``ddllib.passes``); by each the same is learnt.
 
-    ``torch.compile`` knows one thread alone, and our norms, which keep passes apart at no cost,
-    are a processor's.
+    ``torch.compile`` knows one thread alone, and only kernels of our own keep passes apart in one
+    batch at no cost.
     """
     if run.creator.l.device.type != "cpu" or run.settings.compile:
         return in_turn
-    parted = torch.is_grad_enabled() and torch.get_num_threads() > 1
-    return side_by_side if parted and run.settings.latent_dim <= SMALL else as_one
+    small = run.settings.latent_dim <= SMALL
+    if small and torch.get_num_threads() > 1 and torch.is_grad_enabled():
+        return side_by_side
+    return as_one if has_kernels() else in_turn
 
 
 def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:

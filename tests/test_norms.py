@@ -106,48 +106,56 @@ def test_maps_are_parted_among_threads(monkeypatch, widths, swept):
     assert len(jobs) == 4 * 2 * len(widths)
 
 
+@pytest.mark.parametrize("dtype, near", [(torch.float32, 1e-5), (torch.bfloat16, 2**-8)], ids=str)
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("widths", [(24,), (16, 16, 16)], ids=str)
-def test_pieces_kept_apart_are_those_that_come_in_turn(widths, fast, swept, monkeypatch):
+def test_pieces_kept_apart_are_those_that_come_in_turn(
+    widths, fast, dtype, near, swept, monkeypatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(norms, "ENOUGH", 2**8)
     if not fast:
-        monkeypatch.setattr(norms, "_swept", lambda x: False)
-    one = [[k * maps(2 + k, width, 8, 6)[:2] + k for width in widths] for k in (1, 2, 3)]
-    joined = [torch.cat(same) for same in zip(*one, strict=True)]
-    dy = maps(6, sum(widths), 8, 6)
+        monkeypatch.setattr(norms, "_kernels", lambda: None)
+    alone = [[(k * maps(2 + k, w, 8, 6)[:2] + k).to(dtype) for w in widths] for k in (1, 2, 3)]
+    joined = [torch.cat(same) for same in zip(*alone, strict=True)]
+    dy, offset = maps(6, sum(widths), 8, 6).to(dtype), torch.linspace(-2, 2, sum(widths))
     ours, theirs = both(sum(widths))
     with norms.statistics_apart(3):
-        mine = run(ours_of, ours, joined, dy)
+        mine = run(lambda norm, parts: norm.rectified(parts, offset), ours, joined, dy)
     assert swept == ([len(widths)] if fast else [])
-    true = zip(
-        *(
-            run(plain, theirs, [part.double() for part in parts], given)
-            for parts, given in zip(one, dy.chunk(3), strict=True)
-        ),
-        strict=True,
-    )
-    y, gradient, weight, bias = true
-    true = torch.cat(y), torch.cat(gradient), sum(weight), sum(bias)
-    assert max(map(error, mine, true)) < 1e-5
-    for name, value in theirs.state_dict().items():
+    expected = [
+        run(plain, theirs, [part.double() for part in parts], given)
+        for parts, given in zip(alone, dy.chunk(3), strict=True)
+    ]
+    y, gradient, weight, bias = zip(*expected, strict=True)
+    expected = torch.cat(y), torch.cat(gradient), sum(weight), sum(bias)
+    assert max(map(error, mine, expected)) < near
+    known = theirs.state_dict()
+    known["running_mean"] += (1 - 0.9**3) * offset.double()
+    for name, value in known.items():
         found = ours.state_dict()[name].double()
-        torch.testing.assert_close(found, value.double(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found, value.double(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_piece_of_one_number_has_no_deviation():
+def test_a_piece_of_one_number_has_no_deviation_and_pieces_are_of_one_size():
     norm, _ = both(8)
     with norms.statistics_apart(2), pytest.raises(ValueError, match="more than 1 value"):
         norm.rectified([maps(2, 8, 1, 1)])
+    with norms.statistics_apart(2), pytest.raises(ValueError, match="a batch of 3 is not of 2"):
+        norm.rectified([maps(3, 8, 4, 4)])
 
 
-def test_pieces_are_kept_apart_in_training_and_within_the_block_alone():
+def test_pieces_are_kept_apart_within_the_block_alone():
     norm, _ = both(8)
     x = torch.cat([maps(1, 8, 4, 4), 9 + maps(1, 8, 4, 4)])
+    whole = norm.rectified([x])
     with norms.statistics_apart(2):
         apart = norm.rectified([x])
-        norm.eval()
-        evaluated = norm.rectified([x])
-    assert torch.equal(norm.rectified([x]), evaluated)
-    assert not torch.allclose(norm.train().rectified([x]), apart)
+        with pytest.raises(RuntimeError), norms.statistics_apart(1):
+            assert torch.equal(norm.rectified([x]), whole)
+            raise RuntimeError
+        assert torch.equal(norm.rectified([x]), apart)
+    assert torch.equal(norm.rectified([x]), whole) and not torch.allclose(whole, apart)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 4, 4), (2, 16, 3, 3)], ids=str)

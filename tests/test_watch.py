@@ -446,13 +446,14 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
                     source.stop()
 
         report = watched(taken(), tmp_path, run.model)
-    # On a busy machine frames may be dropped, which begins further pieces.
+    assert report.scored and source.reconnections and any("no frame for" in s for s in seen)
+    # On a busy machine frames may be dropped, too, which begins further pieces.
     begins = [t for t, (gap, _) in enumerate(images) if gap]
     parts = [np.stack([i for _, i in images[a:b]]) for a, b in pairwise([*begins, len(images)])]
     whole = [part for part in parts if len(part) >= run.model.temporal]
     expected = np.concatenate([score_clip(run.model, part, PATCH) for part in whole])
     assert np.allclose(read_scores(tmp_path)["score"], expected, atol=1e-5)
-    assert begins[0] == 0 and report.segments == len(parts) >= 2 and "no frame for" in seen[0]
+    assert begins[0] == 0 and report.segments == len(parts) >= 2
 
 
 def test_rows_that_no_table_of_numbers_holds_are_left_out(tmp_path):
