@@ -139,9 +139,10 @@ def choose_threshold(
     ``scores`` are N for each clip of normal footage that was not trained on, filtered as they will
     be when watching. ``rate`` is alarms per hour, each at least ``least_s`` seconds long, or a
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
-    much as was given; it holds ``rate`` itself and no more than there is room for. ``method`` None
-    counts, and extrapolates only where there are too few alarms to count. Raises ``DDLError`` for
-    scores that are not finite, a clip without frames and a rate that cannot be meant.
+    much as was given. ``method`` None counts, and extrapolates only where there are too few alarms
+    to count; then the interval holds ``rate`` itself and no more alarms than an hour has room for.
+    Raises ``DDLError`` for scores that are not finite, a clip without frames
+    and a rate that cannot be meant.
     """
     if method is not None and method not in get_args(Method):
         raise DDLError(f"method is {method!r}; expected one of {', '.join(get_args(Method))}")
@@ -162,14 +163,15 @@ def choose_threshold(
     else:
         value, peaks = extrapolate(parts, quiet, rate, unit, frame_rate, least_s)
         low, high = tail_interval(counts, rate, future, peaks)
-    most = 1.0 if unit == "share of frames" else _most(least_s, frame_rate)
+        if unit == "alarms per hour":
+            low, high = min(low, rate), max(rate, min(high, _most(least_s, frame_rate)))
     return Threshold(
         value,
         release_of(value, quiet),
         rate,
         unit,
-        min(low, rate),
-        max(rate, min(high, most)),
+        low,
+        high if unit == "alarms per hour" else min(high, 1.0),
         method,
         _warning(held, seconds, len(parts), method),
         quiet,
@@ -288,7 +290,7 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
     cluster = counts.spread(rate) * (stats.t.ppf(edge, few) / stats.norm.ppf(edge)) ** 2
     allowed = (rate * counts.total + (cluster + 1) / 2) / cluster
     passing = stats.nbinom(allowed, counts.total / (counts.total + future))
-    return _ends(passing.cdf, cluster, future)
+    return _ends(passing.ppf, cluster, future)
 
 
 def tail_interval(counts: Counts, rate: float, future: float, peaks: int) -> tuple[float, float]:
@@ -305,37 +307,24 @@ def tail_interval(counts: Counts, rate: float, future: float, peaks: int) -> tup
     error = ((1 + rarer**2) / (max(peaks, 1) / cluster)) ** 0.5
     expected = rate * future / cluster * np.exp(error * _NORMAL)
 
-    def at_most(count: int) -> float:
-        return stats.poisson.cdf(count, expected).mean()
+    def quantile(share: float) -> int:
+        return bisect_left(
+            range(1 << 40), share, key=lambda k: stats.poisson.cdf(k, expected).mean()
+        )
 
-    return _ends(at_most, cluster, future)
+    return _ends(quantile, cluster, future)
 
 
-def _ends(at_most: Callable[[int], float], cluster: float, future: float) -> tuple[float, float]:
+def _ends(quantile: Callable, cluster: float, future: float) -> tuple[float, float]:
     """The rates that a distribution of clusters on ``future`` other hours, or frames, lies within.
 
-    ``at_most`` is its distribution function. On average five cases in 100 lie beyond either end;
-    where the lower end is nought no rate can fall below it, and all ten lie above the upper one.
-    Counts are whole numbers: no end parts off five cases exactly, and ends that never part off
-    more hold too often. So a count is taken for half below and half above itself, and quantiles lie
-    between counts accordingly (mid-distribution; Ma, Genton and Parzen, 2011). The ends are the
-    first and the last whole alarm, or frame, between those quantiles.
+    Five cases in 100 lie beyond either end. Where the lower end is nought no rate can fall below
+    it, and all ten lie above the upper end.
     """
-
-    def middle(count: int) -> float:
-        return (at_most(count - 1) + at_most(count)) / 2
-
-    def quantile(share: float) -> float:
-        above = bisect_left(range(1 << 40), share, key=middle)
-        if above == 0:
-            return 0.0
-        below = middle(above - 1)
-        return above - 1 + (share - below) / (middle(above) - below)
-
     edge = (1 + CONFIDENCE) / 2
-    low = quantile(1 - edge)
-    high = quantile(edge if low else CONFIDENCE)
-    return float(np.ceil(low * cluster) / future), float(np.floor(high * cluster) / future)
+    least = quantile(1 - edge)
+    most = quantile(edge if least else CONFIDENCE)
+    return float(np.floor(least * cluster) / future), float(np.ceil(most * cluster) / future)
 
 
 def extrapolate(

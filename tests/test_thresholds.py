@@ -5,14 +5,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from ddllib import threshold_study, thresholds
+from ddllib import threshold_study
 from ddllib.errors import DDLError
 from ddllib.thresholds import (
     Counts,
     Unit,
-    _ends,
     choose_threshold,
     interval,
     stretches,
@@ -152,37 +150,6 @@ def test_the_interval_is_that_of_exceedances():
     others = third.argmax(1) - 2  # alarms of the other footage above the third of this
     assert low == 0 and np.quantile(others, 0.9) <= 2 * high <= np.quantile(others, 0.93)
     assert interval(counts, 1.0, 2e4)[0] > 0
-
-
-def held(expected, cluster=1.0):
-    """How often the ends of that many expected clusters hold of a Poisson distribution."""
-    low, high = _ends(stats.poisson(expected).cdf, cluster, 1.0)
-    counts = np.arange(1000)
-    within = (low <= counts * cluster) & (counts * cluster <= high)
-    assert low == round(low) <= round(high) == high
-    return float(stats.poisson.pmf(counts, expected)[within].sum())
-
-
-def test_the_ends_hold_as_often_as_they_should_on_average():
-    few = [held(expected) for expected in np.arange(0.3, 20, 0.05)]
-    assert 0.895 < np.mean(few) < 0.905 and 0.8 < min(few) and max(few) < 0.98
-    for cluster in (1.0, 2.5, 40.0):
-        assert held(400.0, cluster) == pytest.approx(0.9, abs=0.015)
-
-
-@pytest.mark.parametrize("expected, ends", [(2.2, (0, 4)), (2.4, (1, 5)), (0.05, (0, 0))])
-def test_a_count_is_within_the_ends_if_half_of_it_is(expected, ends):
-    """Below 2.3 expected, none at all is no rarity, and the upper end parts off ten in 100."""
-    assert _ends(stats.poisson(expected).cdf, 1.0, 1.0) == ends
-    low, high = _ends(stats.poisson(expected).cdf, 30.0, 1.0)
-    assert 30 * (ends[0] - 1) < low <= 30 * ends[0] and 30 * ends[1] <= high < 30 * (ends[1] + 1)
-
-
-@pytest.mark.parametrize("rate, ends", [(70.0, (70, 90)), (80.0, (75, 90)), (95.0, (75, 95))])
-def test_the_interval_holds_the_rate_that_was_asked_for(rate, ends, monkeypatch):
-    monkeypatch.setattr(thresholds, "interval", lambda *_: (75.0, 90.0))
-    chosen = choose_threshold(footage(5), rate, frame_rate=RATE)
-    assert chosen.method == "counted" and (chosen.low, chosen.high) == ends
 
 
 @pytest.mark.parametrize("power", [1.0, 1.6])  # exponential peaks, and a heavier tail
