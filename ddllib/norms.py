@@ -49,7 +49,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         kernels of our own (``ddllib.kernels``): every part twice forward, and twice backward,
         where PyTorch takes twice as many passes, and more where channels do not fill its vectors.
         Elsewhere PyTorch does it. There is no second derivative. Within ``statistics_apart`` the
-        batch has a mean and a variance for each of its pieces.
+        batch has a mean and a variance for each of its pieces; one that does not part into so many
+        raises ``ValueError``.
         """
         parts = parts if _in_vectors(parts) else [torch.cat(parts, dim=1)]
         pieces = getattr(_here, "pieces", 1) if self.training else 1
@@ -59,7 +60,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             x = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
             if pieces == 1:
                 return F.relu(self(x, offset), inplace=True)
-            return F.relu(torch.cat([self(piece, offset) for piece in x.chunk(pieces)]), True)
+            y = torch.cat([self(piece, offset) for piece in x.chunk(pieces)])
+            return F.relu(y, inplace=True)
         y, *found = _Rectified.apply(self.weight, self.bias, self.eps, pieces, *parts)
         for mean, variance in zip(*found, strict=True):
             self._take(mean, variance, _count(parts[0]) // pieces, offset)
@@ -148,7 +150,8 @@ def _kernels() -> ModuleType | None:
 class _Rectified(torch.autograd.Function):
     """Norm and rectifier of training, of parts side by side in channels; ``x``, ``y`` are rows.
 
-    The batch is of ``pieces`` of one size, each with a mean and a variance of its own: pieces x C.
+    The batch is of ``pieces`` of one size, each with a mean and a variance of its own. Gives y and
+    both of them, pieces x C float32.
     """
 
     @staticmethod

@@ -4,6 +4,9 @@ Batch norm must not mix them. In one batch, large convolutions are quickest: wei
 their gradients written, once for all. Many operations of a small model are too small for all
 threads of a processor, and every one of them ends with a wait for the slowest; inputs that go side
 by side wait less.
+
+Inputs come from functions without arguments and may have any shape that the model takes, B x ....
+What comes back is each with the model's output, in their order.
 """
 
 from __future__ import annotations
@@ -30,9 +33,10 @@ def in_turn(model: Model, *inputs: Make) -> Pairs:
 
 
 def as_one(model: Model, *inputs: Make) -> Pairs:
-    """All in one batch, kept apart by ``BatchNorm2d.rectified``; inputs are of one shape.
+    """All in one batch, kept apart by ``BatchNorm2d.rectified``.
 
     Where one input alone has a gradient, all have theirs computed, by the first convolution.
+    Raises ``ValueError`` for inputs of several shapes.
     """
     xs = [make() for make in inputs]
     if len({x.shape for x in xs}) > 1:
@@ -100,7 +104,8 @@ class _Joined(torch.autograd.Function):
         for values in ctx.graphs:
             given = [(value, next(rest)) for value in values]
             pairs = [(v, dv) for v, dv in given if v.requires_grad and dv is not None]
-            jobs.append(ctx.pool.submit(torch.autograd.backward, *zip(*pairs, strict=True)))
+            if pairs:
+                jobs.append(ctx.pool.submit(torch.autograd.backward, *zip(*pairs, strict=True)))
         for job in jobs:
             job.result()
         return None, None, None
