@@ -1,7 +1,7 @@
 """How often the interval that comes with a threshold holds, on real and on generated footage.
 
     python -m ddllib.threshold_study [--minutes 60] [--splits 200] [--to FOLDER]
-    python -m ddllib.threshold_study --footage generated --first 240 --minutes 120
+    python -m ddllib.threshold_study --footage generated --first 360 --minutes 120
 
 Normal footage is split at random, whole clips together, into two halves. A threshold is chosen by
 one half, and the rate measured on the other is compared with the interval that was stated. Beside

@@ -8,7 +8,7 @@ stretches are unlike one another. ``ddllib.threshold_study`` measures how often 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
@@ -290,7 +290,7 @@ def interval(counts: Counts, rate: float, future: float) -> tuple[float, float]:
     cluster = counts.spread(rate) * (stats.t.ppf(edge, few) / stats.norm.ppf(edge)) ** 2
     allowed = (rate * counts.total + (cluster + 1) / 2) / cluster
     passing = stats.nbinom(allowed, counts.total / (counts.total + future))
-    return _ends(passing.ppf, cluster, future)
+    return _ends(passing.cdf, cluster, future)
 
 
 def tail_interval(counts: Counts, rate: float, future: float, peaks: int) -> tuple[float, float]:
@@ -307,23 +307,29 @@ def tail_interval(counts: Counts, rate: float, future: float, peaks: int) -> tup
     error = ((1 + rarer**2) / (max(peaks, 1) / cluster)) ** 0.5
     expected = rate * future / cluster * np.exp(error * _NORMAL)
 
-    def quantile(share: float) -> int:
-        return bisect_left(
-            range(1 << 40), share, key=lambda k: stats.poisson.cdf(k, expected).mean()
-        )
+    def at_most(count: int) -> float:
+        return stats.poisson.cdf(count, expected).mean()
 
-    return _ends(quantile, cluster, future)
+    return _ends(at_most, cluster, future)
 
 
-def _ends(quantile: Callable, cluster: float, future: float) -> tuple[float, float]:
+def _ends(at_most: Callable[[int], float], cluster: float, future: float) -> tuple[float, float]:
     """The rates that a distribution of clusters on ``future`` other hours, or frames, lies within.
 
-    Five cases in 100 lie beyond either end. Where the lower end is nought no rate can fall below
-    it, and all ten lie above the upper end.
+    ``at_most`` is its distribution function. Five cases in 100 lie beyond either end; where the
+    lower end is nought no rate can fall below it, and all ten lie above the upper one. Counts are
+    whole numbers and part off no share exactly: ends that never part off more than five hold too
+    often. Of a count's own probability half is taken to lie below it ("mid-P"; Lancaster, 1961),
+    so that on average over rates five it is.
     """
+
+    def below(count: int) -> float:
+        return (at_most(count - 1) + at_most(count)) / 2
+
     edge = (1 + CONFIDENCE) / 2
-    least = quantile(1 - edge)
-    most = quantile(edge if least else CONFIDENCE)
+    counts = range(1 << 40)
+    least = bisect_left(counts, 1 - edge, key=below)
+    most = bisect_right(counts, edge if least else CONFIDENCE, key=below) - 1
     return float(np.floor(least * cluster) / future), float(np.ceil(most * cluster) / future)
 
 

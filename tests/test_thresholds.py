@@ -5,12 +5,14 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ddllib import threshold_study
 from ddllib.errors import DDLError
 from ddllib.thresholds import (
     Counts,
     Unit,
+    _ends,
     choose_threshold,
     interval,
     stretches,
@@ -150,6 +152,25 @@ def test_the_interval_is_that_of_exceedances():
     others = third.argmax(1) - 2  # alarms of the other footage above the third of this
     assert low == 0 and np.quantile(others, 0.9) <= 2 * high <= np.quantile(others, 0.93)
     assert interval(counts, 1.0, 2e4)[0] > 0
+
+
+def held(expected):
+    """How often the ends for a Poisson distribution of so many hold."""
+    low, high = _ends(stats.poisson(expected).cdf, 1.0, 1.0)
+    return stats.poisson.cdf(high, expected) - stats.poisson.cdf(low - 1, expected)
+
+
+def test_the_ends_hold_in_ninety_of_a_hundred_cases_on_average():
+    few = [held(expected) for expected in np.arange(0.3, 20, 0.05)]
+    assert 0.89 < np.mean(few) < 0.91 and 0.8 < min(few) and max(few) < 0.98
+    assert held(400.0) == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize("expected, ends", [(2.2, (0, 4)), (2.4, (1, 5)), (0.05, (0, 0))])
+def test_a_count_is_within_the_ends_if_half_of_it_is(expected, ends):
+    """Below 2.3 expected, none at all is no rarity, and the upper end parts off ten in 100."""
+    assert _ends(stats.poisson(expected).cdf, 1.0, 1.0) == ends
+    assert _ends(stats.poisson(expected).cdf, 30.0, 1.0) == (30.0 * ends[0], 30.0 * ends[1])
 
 
 @pytest.mark.parametrize("power", [1.0, 1.6])  # exponential peaks, and a heavier tail
