@@ -55,6 +55,7 @@ COMPILED = "compiled"
 TF32 = "TF32"
 TURN = 2.0  # seconds that a way works in its turn, at least, once it is warm
 FIRST_TIMES = 2  # that do not count: memory that is kept from then on has yet to be found
+TIMES = 3  # that count, at least: single ones of some seconds differ by a quarter
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def matrix_product(device: torch.device, precision: str) -> float:
 def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each way; all take their turn in every round.
 
-    In its turn a way works once, or for ``TURN`` seconds if it is that quick, after ``FIRST_TIMES``
-    that do not count: as in the middle of a training.
+    In its turn a way works ``TIMES`` times, or for ``TURN`` seconds if it is quick, after
+    ``FIRST_TIMES`` that do not count: as in the middle of a training.
     """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -164,7 +165,7 @@ def alternate(ways: Mapping[str, Callable], rounds: int, device: torch.device) -
 def _turn(way: Callable, device: torch.device) -> list[float]:
     """Seconds of each time that a way works in its turn, the first ``FIRST_TIMES`` included."""
     took: list[float] = []
-    while len(took) <= FIRST_TIMES or sum(took[FIRST_TIMES:]) < TURN:
+    while len(took) < FIRST_TIMES + TIMES or sum(took[FIRST_TIMES:]) < TURN:
         started = time.perf_counter()
         way()
         if device.type == "cuda":

@@ -107,9 +107,9 @@ def test_in_its_turn_what_is_quick_works_more_often(monkeypatch):
     clock = iter([0, 9, 9, 12, 12, 13, 13, 13.5, 13.5, 15])  # slow at first, which does not count
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
     assert benchmark._turn(lambda: None, CPU) == [9, 3, 1, 0.5, 1.5]
-    clock = iter([0, 3, 3, 6, 6, 9])
-    assert benchmark._turn(lambda: None, CPU) == [3, 3, 3]
-    clock = iter([0, 9, 9, 13, 13, 16] * 2)
+    clock = iter([0, 3, 3, 6, 6, 9, 9, 12, 12, 15])
+    assert benchmark._turn(lambda: None, CPU) == [3, 3, 3, 3, 3]
+    clock = iter([0, 9, 9, 13, 13, 16, 16, 19, 19, 21] * 2)
     assert benchmark.alternate({"way": lambda: None}, 2, CPU) == {"way": 3}
 
 

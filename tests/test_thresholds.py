@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ddllib import threshold_study
+from ddllib import little_study, threshold_study
 from ddllib.errors import DDLError
 from ddllib.thresholds import (
     Counts,
@@ -276,3 +276,31 @@ def test_how_often_the_interval_held_is_said():
         "held in 85 to 95 % of the splits in 2 of 4 cases, in more in 1, in fewer in 1; by the "
         "number of splits alone a share is known to 2 points, and other footage may differ by more"
     )
+
+
+def test_sets_are_as_little_as_other_footage_is():
+    ped2 = {"clips": 12, "frames": 960, "frame_rate": 10.0, "autocorrelation_s": 16.0}
+    generated = {"clips": 90, "frames": 9000, "frame_rate": 12.5, "autocorrelation_s": 20.0}
+    assert little_study.like(ped2, generated) == (12, 125)  # each clip half a memory long
+    clips = footage(8, clips=20, frames=200)
+    drawn = list(little_study.draw_sets(clips, 6, 150, 50))
+    assert all(len(own) == 6 for own in drawn)
+    assert {len(part) for own in drawn for part in own.values()} == {150}
+    assert all(clips[name].tobytes().find(part.tobytes()) >= 0 for name, part in drawn[0].items())
+    assert len({tuple(sorted(own)) for own in drawn}) > 40
+    for count, frames in ((21, 150), (6, 201)):
+        with pytest.raises(DDLError, match="give more minutes"):
+            next(little_study.draw_sets(clips, count, frames, 1))
+
+
+def test_how_often_intervals_hold_over_sets_and_of_one_is_told():
+    clips, few = footage(8, clips=40, frames=300), footage(9, clips=12, frames=40)
+    report = little_study.measure(few, clips, [0.05], RATE, sets=12, splits=10)
+    (row,) = report["rows"]
+    low, high = row["single sets"]
+    assert low <= row["covered"] <= high and row["covered"] > 0.6 and report["clips"] == 12
+    again = little_study.measure(few, clips, [0.05], RATE, sets=12, splits=10)
+    assert report == again
+    row["covered"], row["single sets"] = 0.9, [0.7, 1.0]
+    (line,) = little_study.lines(report)
+    assert "5 % of frames asked for: held in 90 % of all splits, and in 70 to 100 % of" in line
