@@ -133,7 +133,11 @@ def measured_rate(clip: Clip) -> float | None:
 
 def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
     if rate is None:
-        reason = "images in folders, and videos of one frame, tell no time; all are kept."
+        reason = (
+            "images in folders, and videos of one frame, tell no time: all are kept, as "
+            f"{RATE:g} a second. Alarms an hour are counted by it: set what they were taken at."
+        )
+        wanted = RATE
     elif wanted is None:
         reason = f"all of the {rate:.3g} frames per second are kept, few enough to show motion."
         wanted = max(tidy_rate(rate), LEAST)  # named, for the profile's own would drop some

@@ -254,8 +254,9 @@ class _Playout:
 class Stream:
     """The frames of a webcam or an address, read by a thread of its own.
 
-    `dropped` and `reconnections` count what has happened so far. Nobody can watch it again: it has
-    no `identity`, and no clips to tell `where` an event lies.
+    `dropped` and `reconnections` count what has happened so far; `gave_up` says that it has ended
+    because no frame came any more. Nobody can watch it again: it has no `identity`, and no clips to
+    tell `where` an event lies.
     """
 
     identity = None
@@ -272,6 +273,7 @@ class Stream:
         self._stopped = threading.Event()
         self._ended = False
         self._fault: Exception | None = None
+        self.gave_up = False
         self._read = 0  # frames read so far, dropped ones too
         self._piece = 0
 
@@ -362,6 +364,7 @@ class Stream:
         limit = f"no frame for {self.wish.give_up:g} s"
         if not self._read:
             raise DDLError(f"{self.name}: {why}, {limit}; check the address and the camera")
+        self.gave_up = True
         self.wish.tell(f"{self.name}: {why}, {limit}; this is taken as its end")
 
     def _open(self) -> cv2.VideoCapture | None:

@@ -1,7 +1,8 @@
 """From a watched stream to what a person gets: a row, a picture and a short clip of each event.
 
 ``Alarms`` listens to the watch. Its memory does not grow: a few seconds of frames for the clip,
-patch means of the last half minute to show how the score of the strange place came about.
+patch means from half a minute before an event on to show how the score of the strange place came
+about.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from ddllib.events import (
     region,
     when,
 )
-from ddllib.evidence import Evidence
+from ddllib.evidence import Evidence, Trace
 from ddllib.pictures import CLIPS, enlarged, open_video, picture
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
 LONGEST_S = 60.0  # a clip is no longer, whatever the event
 KEEP_S = 1.0  # seconds of a running event that a killed process may lose
-TRACE_S = 30.0  # seconds of which patch means are kept
+TRACE_S = 30.0  # seconds before an event of which patch means are kept
+CHANGES = 20  # lines told of the scene that are remembered
 
 
 class Alarms:
@@ -52,7 +54,7 @@ class Alarms:
     at least once: where the process was killed meanwhile, the next one says it, perhaps again. An
     event that a stop cuts short is told then, and again when it has ended, if the watch goes on.
     What begins while the scene is changed has its row and its evidence, but one line says how many
-    there were.
+    there were. ``changes`` keeps the newest lines told of the scene.
     """
 
     def __init__(
@@ -82,12 +84,13 @@ class Alarms:
         self.file = EventFile(self.folder, {**(facts or {}), **described})
         self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
-        self._trace: deque = deque(maxlen=max(int(TRACE_S * frame_rate), 1))
+        self._trace = Trace(max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
         self._scene: str | None = None  # the clip of which the drift is
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
         self._loud: int | None = None  # the same, if a person was told
+        self.changes: deque[str] = deque(maxlen=CHANGES)
         self._hushed = 0  # events that a changed scene has set off and nobody was told of
         self._kept = 0.0  # seconds up to which it is on the disk
         self._shown: int | None = None  # the peak of which there is evidence
@@ -117,6 +120,11 @@ class Alarms:
             if loud or not event.drift:
                 self._tell_ended(number, event)
             self.file.told()
+
+    @property
+    def filming(self) -> bool:
+        """Whether an event has ended and its clip has not yet."""
+        return bool(self._clip and self._clip.number)
 
     @property
     def resumes(self) -> bool:
@@ -190,7 +198,7 @@ class Alarms:
                 self.drift.reset()
         begun = self.drift.push(scored.frame, scored.score)
         if begun:
-            self.tell(
+            self._tell_of_scene(
                 f"the scene has changed at frame {scored.index}: {begun.sentence}; until it is as "
                 "before, events are kept but not told"
             )
@@ -201,13 +209,17 @@ class Alarms:
     def _tell_hushed(self) -> None:
         """One line for all that a changed scene has set off."""
         if self._hushed:
-            name = self.file.path.name
-            self.tell(f"events that began in the changed scene: {self._hushed}, marked in {name}")
+            name, many = self.file.path.name, self._hushed
+            self._tell_of_scene(f"events that began in the changed scene: {many}, marked in {name}")
         self._hushed = 0
+
+    def _tell_of_scene(self, line: str) -> None:
+        self.changes.append(line)
+        self.tell(line)
 
     def _judge(self, scored, seconds: float, mark: str, value: float) -> None:
         grids = [grid.astype(np.float16) for grid in patch_means(scored.map, self.patch)]
-        self._trace.append((seconds, value, grids))
+        self._trace.push((seconds, value, grids), running=bool(self.detector.started))
         self._frames.append(scored.frame)
         ended = self.detector.push(scored.index, seconds, value, scored.map, mark)
         if ended:
@@ -344,9 +356,9 @@ class Alarms:
             map=np.asarray(peak.map, np.float32),
             place=np.array(place),
             patch=np.array(self.patch),
-            seconds=np.array([seconds for seconds, _, _ in self._trace]),
-            scores=np.array([value for _, value, _ in self._trace]),
-            region=np.array([float(g[grid][row, column]) for _, _, g in self._trace]),
+            seconds=np.array([seconds for seconds, _, _ in self._trace.seen]),
+            scores=np.array([value for _, value, _ in self._trace.seen]),
+            region=np.array([float(g[grid][row, column]) for _, _, g in self._trace.seen]),
         )
         evidence.leave(self.folder, number, event.box, self.detector.threshold)
 

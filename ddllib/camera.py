@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,12 +16,12 @@ from tqdm import tqdm
 from ddllib import road
 from ddllib.alarms import Alarms
 from ddllib.data import Prepared, kept_rate, read_manifest
-from ddllib.drift import DriftMonitor, background
+from ddllib.drift import DriftMonitor, backgrounds
 from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol
 from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
-from ddllib.reading import read_array
+from ddllib.reading import read_array, read_arrays
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings, find_path
 from ddllib.streaming import RunningMedian, StreamScorer
@@ -29,7 +31,7 @@ from ddllib.training import Run
 LEAST_S = 0.5  # seconds that an event lasts at least
 MINUTE = 750  # frames of the generated walkway
 MINUTES = 4  # of it that a threshold is chosen by
-BACKGROUND = 60  # frames, drawn evenly from all clips
+BACKGROUND = 120  # frames, drawn evenly from all clips
 LIVE_MINUTES = 10.0  # of a live source in a chapter, which is to be a page some time
 NEAR = 0.02  # of a rate: footage so near it has it
 PROTOCOLS = ("raw", "median")  # what can be done to scores while they come
@@ -56,11 +58,31 @@ def normal_scores(settings: Settings, data: Prepared, run: Run) -> dict[str, np.
     """Raw scores, by clip, of normal footage that the run was not trained on; float32 N.
 
     The ends of the training clips (``threshold_share``); of a generated scene, which has no end,
-    more of it. Raises ``DDLError`` where neither is there.
+    more of it. Raises ``DDLError`` where neither is there. They are kept in ``normal`` of the run's
+    folder, so that a watch that is started again begins at once, by the same threshold.
     """
     if settings.data in road.SCENES and not settings.threshold_share:
         return generated_scores(settings, data, run, MINUTES)
-    return road.score_normal(settings, data, run)
+    if run.folder is None:
+        return road.score_normal(settings, data, run)
+    who = f"{scorer(settings, data, run).identity} {data.digest} {settings.threshold_share}"
+    path = run.folder / "normal" / f"{hashlib.sha256(who.encode()).hexdigest()[:16]}.npz"
+    kept = _kept_scores(path)
+    if kept is None:
+        kept = road.score_normal(settings, data, run)
+        parts = {f"{k}": scores for k, scores in enumerate(kept.values())}
+        with contextlib.suppress(OSError):  # a disk that is full or cannot be written to
+            write_whole(path, partial(np.savez, names=np.array(list(kept)), **parts))
+    return kept
+
+
+def _kept_scores(path: Path) -> dict[str, np.ndarray] | None:
+    """Scores by clip as they were kept; None where none are, or the file is damaged."""
+    try:
+        arrays = read_arrays(path, "scores of normal footage", "remove it")
+        return {str(name): arrays[f"{k}"] for k, name in enumerate(arrays["names"])}
+    except (DDLError, KeyError, TypeError):
+        return None
 
 
 def generated_scores(
@@ -105,10 +127,9 @@ def threshold(settings: Settings, data: Prepared, run: Run) -> Threshold:
         )
     scores = normal_scores(settings, data, run)
     filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
-    rate = frame_rate(settings, data)
-    return choose_threshold(
-        filtered, settings.alarms_per_hour, frame_rate=rate, least_s=LEAST_S, over=1.0
-    )
+    options = {"frame_rate": frame_rate(settings, data), "share": settings.threshold_share or 1.0}
+    asked = settings.alarms_per_hour
+    return choose_threshold(filtered, asked, least_s=LEAST_S, over=1.0, **options)
 
 
 def scorer(settings: Settings, data: Prepared, run: Run) -> StreamScorer:
@@ -132,7 +153,7 @@ def alarms(
     ``where`` is the source's, to tell in which of several clips an event lies; ``on_event`` is
     called with the number of each that has ended. ``rate`` is the watch's, in frames per second,
     where it is not the footage's.
-    A change of the scene is judged by the background of the training footage.
+    A change of the scene is judged by the backgrounds of the training footage.
     """
     from data_prep.sources import shown
 
@@ -142,7 +163,7 @@ def alarms(
     frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
     smooth = RunningMedian() if settings.protocol == "median" else None
     ignore = load_ignore(settings.ignore, data.size)
-    drift = DriftMonitor(rate, background(frames), chosen.release, ignore)
+    drift = DriftMonitor(rate, backgrounds(frames), chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
     options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event}

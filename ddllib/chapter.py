@@ -16,7 +16,7 @@ from pandas.io.formats.style import Styler
 
 from ddllib.data import Prepared
 from ddllib.errors import DDLError
-from ddllib.events import Event
+from ddllib.events import EPOCH, Event, clock
 from ddllib.reading import read_json, read_yaml
 from ddllib.records import Record, highest_clips
 from ddllib.settings import RESULTS
@@ -183,20 +183,25 @@ def read_report(path: Path) -> dict | None:
 
 
 def event_table(events: Sequence[Event]) -> pd.DataFrame:
-    """One row per event of a watch, times in seconds."""
+    """One row per event of a watch; times in seconds of a recording, as dates of a live source."""
     rows = [
         {
             "event": number,
             **({"clip": event.clip, "in it, s": f"{event.clip_s:.1f}"} if event.clip else {}),
-            "start, s": f"{event.start_s:.1f}",
-            "end, s": f"{event.end_s:.1f}",
-            "peak, s": f"{event.peak_s:.1f}",
+            **_times(event),
             "score": f"{event.score:.4f}",
             "scene": f"changed: {event.drift}" if event.drift else "as it was",
         }
         for number, event in enumerate(events, start=1)
     ]
     return pd.DataFrame(rows)
+
+
+def _times(event: Event) -> dict[str, str]:
+    times = {"start": event.start_s, "end": event.end_s, "peak": event.peak_s}
+    if event.start_s > EPOCH:
+        return {name: clock(seconds) for name, seconds in times.items()}
+    return {f"{name}, s": f"{seconds:.1f}" for name, seconds in times.items()}
 
 
 def drift_table(report: Mapping) -> pd.DataFrame:

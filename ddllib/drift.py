@@ -9,7 +9,7 @@ line (``ddllib.alarms``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +26,7 @@ LIGHT = 1.2  # times brighter, or darker
 DIFFERENT = 30  # grey levels by which a pixel of the background is another, light set aside
 REPLACED = 0.1  # share of such pixels
 GRADUAL_S = 20  # seconds from half the limit to the limit, from which on light changes gradually
+FEW = 8  # frames that show no background: passers-by may stand in half of them
 FADE = 9  # pixels over which the picture fades beside what is ignored
 BACK = 0.7  # of a limit: below it a drift is over
 
@@ -50,11 +51,30 @@ def background(frames: Iterable[np.ndarray]) -> np.ndarray:
     return np.median([_grey(frame) for frame in frames], axis=0).astype(np.float32)
 
 
+def backgrounds(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """The ``background`` of footage in every light that it was taken in, K x H x W.
+
+    A camera that is watched day and night has two, or more. Frames, N of C x H x W, are put
+    together from the darkest on as long as they differ by less than what would be told as a change
+    of light; those of a light that is hardly there, fewer than ``FEW``, are left out.
+    """
+    pictures = np.stack([_grey(frame) for frame in frames])
+    gains = np.array([brightness(np.median(pictures, axis=0), one) for one in pictures])
+    groups: list[list[int]] = []
+    for k in np.argsort(gains, kind="stable"):
+        if not groups or gains[k] > LIGHT * gains[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(int(k))
+    lasting = [group for group in groups if len(group) >= FEW] or [list(range(len(pictures)))]
+    return np.stack([np.median(pictures[group], axis=0) for group in lasting])
+
+
 class DriftMonitor:
     """Watches for a change of the scene, in memory that does not grow.
 
-    ``reference`` is the ``background`` of footage that the model knows, H x W; without one the
-    first ``SAMPLES`` seconds are taken for it. ``high`` is a level below which scores fall again
+    ``reference`` is the ``background`` of footage that the model knows, H x W, or its
+    ``backgrounds``, of which that counts which is most like the picture; without one the first
+    ``SAMPLES`` seconds are taken for it. ``high`` is a level below which scores fall again
     and again when all is well, such as a threshold's release; None watches the picture alone.
     Pixels marked in ``ignore``, H x W, are not compared.
     """
@@ -68,7 +88,9 @@ class DriftMonitor:
     ):
         if not frame_rate > 0:
             raise DDLError(f"frame_rate is {frame_rate}; expected frames per second, above 0")
-        self.frame_rate, self.reference, self.high = frame_rate, reference, high
+        self.frame_rate, self.high = frame_rate, high
+        single = reference is not None and reference.ndim == 2
+        self.references = reference[None] if single else reference
         self.kept = None if ignore is None else ~ignore
         self.drift: Drift | None = None
         self._count = self._seconds = 0
@@ -109,13 +131,13 @@ class DriftMonitor:
         if len(self._pictures) < SAMPLES:
             return None
         now = np.median(self._pictures, axis=0).astype(np.float32)
-        if self.reference is None:
-            self.reference = now
-        if now.shape != self.reference.shape:
+        if self.references is None:
+            self.references = now[None]
+        if now.shape != self.references.shape[1:]:
+            height, width = self.references.shape[1:]
             raise DDLError(
                 f"a frame is {now.shape[0]}x{now.shape[1]} pixels, the reference background "
-                f"{self.reference.shape[0]}x{self.reference.shape[1]}; expected one size; take the "
-                "background anew"
+                f"{height}x{width}; expected one size; take the background anew"
             )
         found = self._changed(now, BACK if self.drift else 1.0)
         if (found and found[0]) == (self.drift and self.drift.kind):
@@ -130,15 +152,17 @@ class DriftMonitor:
 
     def _changed(self, now: np.ndarray, strict: float) -> tuple[str, str] | None:
         """The kind and sentence of what is beyond its limit, times ``strict``; the clearest one."""
-        right, down, alike = shift(self.reference, now, self.kept)
         there = slice(None) if self.kept is None else self.kept
-        gain = brightness(self.reference[there], now[there])
-        different = np.abs(now[there] / gain - self.reference[there]) > DIFFERENT
+        unlike = [np.abs(now[there] - one[there]).mean() for one in self.references]
+        reference = self.references[int(np.argmin(unlike))]
+        right, down, alike = shift(reference, now, self.kept)
+        gain = brightness(reference[there], now[there])
+        different = np.abs(now[there] / gain - reference[there]) > DIFFERENT
         replaced = float(different.mean())
         if abs(np.log(gain)) < np.log(LIGHT) / 2:
             self._steady_s = self._seconds
         if alike >= ALIKE and np.hypot(right, down) > strict * MOVED:
-            return "moved", _moved(right, down, self.reference.shape)
+            return "moved", _moved(right, down, reference.shape)
         if abs(np.log(gain)) > strict * np.log(LIGHT):
             gradual = self._seconds - self._steady_s >= GRADUAL_S
             return "light", _light(gain, "gradually" if gradual else "suddenly")

@@ -29,7 +29,7 @@ def timeline(
     figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
     plt.close(figure)
     seconds = np.asarray(seconds)
-    first = seconds[0] if len(seconds) and seconds[0] > EPOCH else 0  # a live source's clock
+    first = clock_start(seconds)
     lasts = seconds[-1] - first if len(seconds) else 0
     unit, name = (60, "minutes") if lasts > 180 else (1, "seconds")
     for number, event in enumerate(events, start=1):
@@ -44,6 +44,11 @@ def timeline(
     axis.margins(y=0.12)
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def clock_start(seconds: np.ndarray) -> float:
+    """The first of times N where they are a live source's, since 1970; 0 of a recording."""
+    return seconds[0] if len(seconds) and seconds[0] > EPOCH else 0
 
 
 def explain(folder: Path | str, number: int, threshold: float) -> Figure:
@@ -75,9 +80,10 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         place = (column - 0.5, row - 0.5)
         axes[name].add_patch(Rectangle(place, patch, patch, fill=False, edgecolor=ACCENT, lw=1.5))
     axis = axes["trace"]
-    axis.plot(left.seconds, left.scores, color=INK, linewidth=1.4, label="score")
-    axis.plot(left.seconds, left.region, color=SECOND, linewidth=1, label="this patch")
+    first = clock_start(left.seconds)
+    axis.plot(left.seconds - first, left.scores, color=INK, linewidth=1.4, label="score")
+    axis.plot(left.seconds - first, left.region, color=SECOND, linewidth=1, label="this patch")
     axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
-    axis.set(xlabel="seconds", ylabel="mean error")
+    axis.set(xlabel=f"seconds since {clock(first)}" if first else "seconds", ylabel="mean error")
     axis.legend(frameon=False, loc="best")
     return figure

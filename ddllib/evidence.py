@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -20,14 +21,46 @@ DIMENSIONS = {
 }  # fmt: skip
 
 
+class Trace:
+    """What was seen of late: the last ``most`` things, and during an event those before it, too.
+
+    Of a long event every second thing is kept, every fourth, and so on, so that there are never
+    more than twice as many.
+    """
+
+    def __init__(self, most: int):
+        self.most, self.seen = most, deque()
+        self._every, self._left = 1, 0  # of how many one is kept, how many are left out next
+
+    def push(self, thing, running: bool) -> None:
+        """Take what comes next; ``running`` during an event."""
+        if not running:
+            self._every, self._left = 1, 0
+            while len(self.seen) >= self.most:
+                self.seen.popleft()
+        if self._left:
+            self._left -= 1
+            return
+        self.seen.append(thing)
+        self._left = self._every - 1
+        if len(self.seen) == 2 * self.most:
+            self.seen = deque(list(self.seen)[::2])
+            self._every *= 2
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.seen.clear()
+        self._every, self._left = 1, 0
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What is kept of one event.
 
     ``frame`` and ``reconstruction`` are uint8, C0 x H x W and C x H x W, ``map`` the error, H x W
     float32. ``place`` (grid, row, column; see ``events.best_patch``) is the patch of side ``patch``
-    in pixels that gave the score. The last N frames up to the event's end have ``seconds``,
-    filtered ``scores``, and in ``region`` the mean error of that very patch.
+    in pixels that gave the score. N frames from before the event up to its end (``Trace``) have
+    ``seconds``, filtered ``scores``, and in ``region`` the mean error of that very patch.
     """
 
     frame: np.ndarray

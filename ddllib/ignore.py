@@ -14,13 +14,18 @@ def load_ignore(value: str | list | None, size: tuple[int, int]) -> np.ndarray |
 
     ``value`` is the path of an image of any size, white where nothing counts, or a list of boxes
     ``[x0, y0, x1, y1]`` relative to the frame, in [0, 1]; None gives None. Raises ``DDLError`` for
-    what is neither, and where nothing of the frame is left.
+    what is neither, and where all of the frame or nothing of it is left.
     """
     if value is None:
         return None
     mask = _boxes(value, size) if isinstance(value, list) else _image(value, size)
     if mask.all():
         raise DDLError(f"ignore: {value} leaves nothing of the frame; mark less of it")
+    if not mask.any():
+        raise DDLError(
+            f"ignore: {value} marks nothing of the frame; expected an image that is white where "
+            "nothing counts, or boxes, larger than a pixel"
+        )
     return mask
 
 
@@ -30,6 +35,9 @@ def _image(value: str, size: tuple[int, int]) -> np.ndarray:
     image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
     if image is None:
         raise DDLError(f"{path}: not an image; expected a PNG that is white where nothing counts")
+    whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if whole.ndim == 3 and whole.shape[2] == 4:  # what cannot be seen is not white
+        image[whole[..., 3] == 0] = 0
     # By area, so that half a pixel's worth of white decides whichever way the size changes.
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) >= 128
 

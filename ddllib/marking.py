@@ -148,12 +148,12 @@ class _FileCut:
     """The same of a file or folder that was watched, read from its beginning."""
 
     def __init__(self, footage: Path | str, event: Event, frame_rate: float | None):
-        from data_prep.sources import open_source
+        from data_prep.sources import open_source, shown
 
         if not Path(footage).exists():
             raise DDLError(
-                f"{footage}: no footage there to copy an event from; expected a file or folder "
-                "that was watched; of a live source, keep a recording"
+                f"{shown(str(footage))}: no footage there to copy an event from; expected a file "
+                "or folder that was watched; of a live source, keep a recording"
             )
         self.event, self.asked, self.found = event, frame_rate, 0
         self.source = open_source(footage, None, rate=frame_rate)

@@ -78,6 +78,8 @@ class Settings:
     alarms_per_hour: float = 120  # false ones to choose the threshold for; for a yard, one
 
     def __post_init__(self):
+        if type(self.watch) is int:  # papermill's -p watch 0
+            object.__setattr__(self, "watch", str(self.watch))
         for name in _TEXTS:
             self._check_text(name)
         if not isinstance(self.ignore, str | list | None):

@@ -19,7 +19,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ddllib import camera, road
 from ddllib.commands import run_command
@@ -167,7 +166,6 @@ def measure(footage: Path, rate: float) -> dict:
     settings, data, run = trained(found.footage, rate)
     chosen = camera.threshold(settings, data, run)
     folder = camera.watch_folder(settings)
-    torch.set_num_threads(max(torch.get_num_threads() - 1, 1))  # as on watch
     with broadcast(tests, rate) as address:
         wishes = {"patience": SILENCE_S, "give_up": SILENCE_S, "rate": None}
         source = Kept(open_source(address, data.size, channels=data.channels, live=True, **wishes))

@@ -133,6 +133,7 @@ def choose_threshold(
     least_s: float = 0.0,
     over: float | None = None,
     method: Method | None = None,
+    share: float = 1.0,
 ) -> Threshold:
     """The threshold that normal footage passes at ``rate``, with the interval for other footage.
 
@@ -141,6 +142,8 @@ def choose_threshold(
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
     much as was given. ``method`` None counts, and extrapolates only where there are too few alarms
     to count; then the interval holds ``rate`` itself and no more alarms than an hour has room for.
+    ``share`` of the normal footage there is has those scores, the rest was trained on: the warning
+    says how much of all to record.
     Raises ``DDLError`` for scores that are not finite, a clip without frames
     and a rate that cannot be meant.
     """
@@ -173,7 +176,7 @@ def choose_threshold(
         low,
         high if unit == "alarms per hour" else min(high, 1.0),
         method,
-        _warning(held, seconds, len(parts), method),
+        _warning(held, seconds, len(parts), method, share),
         quiet,
         seconds / 3600,
         over,
@@ -210,13 +213,15 @@ def _checked(scores: Mapping, rate: float, unit: str, frame_rate: float) -> list
     return [np.asarray(scores[name], np.float64) for name in sorted(scores)]
 
 
-def _warning(held: float, seconds: float, parts: int, method: Method) -> str | None:
+def _warning(held: float, seconds: float, parts: int, method: Method, share: float) -> str | None:
     if held < ENOUGH:
         how = "extrapolated" if method == "extreme value" else "counted all the same"
+        enough = seconds / 60 * ENOUGH / held
+        apart = f", of which {_rounded(enough)} are not trained on," if share < 1 else ""
         return (
             f"{seconds / 60:.3g} min of normal footage hold {held:.2g} independent alarms at this "
-            f"rate; expected {ENOUGH}: record {_rounded(seconds / 60 * ENOUGH / held)} min or ask "
-            f"for a higher rate; the threshold is {how}"
+            f"rate; expected {ENOUGH}: record {_rounded(enough / share)} min{apart} or ask for a "
+            f"higher rate; the threshold is {how}"
         )
     if parts < 2 * SEEN:
         return (

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ TORN = (
     "camera's rtsp or .m3u8 address), or too slowly"
 )
 REMEMBERED = 10_000  # delays that the report is made of, the newest
+GAVE_UP = 75  # exit status of a live source from which nothing comes any more; try again later
 
 Listener = Callable[[Scored, float], None]
 
@@ -47,7 +48,7 @@ class Watched:
     a window, or still wait for theirs. ``segments`` counts the pieces between gaps. ``dropped`` and
     ``reconnections`` are the source's. ``delays`` holds the seconds from reading a frame to its
     score, T // 2 frames of waiting included, for the newest ``REMEMBERED`` frames. ``stopped`` is
-    the signal that ended it, if one did.
+    the signal that ended it, if one did; ``gave_up`` says that the source did, as nothing came.
     """
 
     frames: int = 0
@@ -57,6 +58,7 @@ class Watched:
     reconnections: int = 0
     seconds: float = 0.0
     stopped: int | None = None
+    gave_up: bool = False
     delays: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 
     def delay(self, share: float = 0.5) -> float:
@@ -107,7 +109,9 @@ def _watch(
     source, scorer: StreamScorer, folder: Path, listeners: tuple, every, tell, minutes=None
 ) -> Watched:
     end = getattr(source, "stop", lambda: None)
-    with stop_between_steps(end) as stop, _called_after(minutes, end) as over:
+    live = getattr(source, "identity", None) is None
+    left = _a_core_left() if live else nullcontext()
+    with left, stop_between_steps(end) as stop, _called_after(minutes, end) as over:
         table = Table(folder / NAME)
         goes_on = all(getattr(one, "resumes", True) for one in listeners)
         behind = scored_before(folder, _who(source, scorer, listeners), table.segment, goes_on)
@@ -115,7 +119,7 @@ def _watch(
             tell(f"{_name(source)}: frames up to {behind} were scored before; going on behind them")
             for listener in listeners:
                 getattr(listener, "go_on", lambda: None)()
-        elif getattr(source, "identity", None) is not None:  # all of it is heard from the first
+        elif not live:  # all of it is heard from the first
             places = [getattr(one, "begin_anew", lambda: None)() for one in listeners]
             for place in filter(None, places):
                 tell(
@@ -133,6 +137,17 @@ def _watch(
     why = " as its minutes were over" if over.is_set() else ""
     tell(f"{_name(source)}: ended{why}; {watched.report()}")
     return watched
+
+
+@contextmanager
+def _a_core_left() -> Iterator[None]:
+    """A live source's thread needs one: threads that wait for one another on too few are slow."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads - 1, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -221,23 +236,31 @@ class _Loop:
 
     def note(self, seconds: float) -> None:
         self.watched.seconds = seconds
+        self.watched.gave_up = getattr(self.source, "gave_up", False)
         self.watched.dropped = getattr(self.source, "dropped", 0)
         self.watched.reconnections = getattr(self.source, "reconnections", 0)
 
 
 class _Page:
-    """A listener that renews the page after each event, so that a killed watch leaves one."""
+    """A listener that renews the page after each event and after its clip.
+
+    So a killed watch leaves one, and a person who was told finds the clip.
+    """
 
     def __init__(self, alarms):
-        self.alarms, self.count = alarms, alarms.file.count
+        self.alarms = alarms
+        self.shown = self._there()
 
     def __call__(self, scored, seconds: float) -> None:
-        if self.alarms.file.count != self.count:
+        if self._there() != self.shown:
             self.catch_up()
 
     def catch_up(self) -> None:
-        self.count = self.alarms.file.count
+        self.shown = self._there()
         write_page(self.alarms.folder)
+
+    def _there(self) -> tuple[int, bool]:
+        return self.alarms.file.count, self.alarms.filming
 
 
 def _name(source) -> str:
@@ -277,7 +300,8 @@ def _parser() -> argparse.ArgumentParser:
     source = "a video file, a folder, the number of a webcam, or an address (rtsp://, http://)"
     parser.add_argument("--source", required=True, help=source)
     parser.add_argument("--to", type=Path, required=True, help="folder for scores and events")
-    parser.add_argument("--alarms", type=float, default=1.0, help="false ones an hour (default 1)")
+    asked = "false ones an hour (default: the profile's)"
+    parser.add_argument("--alarms", type=float, help=asked)
     parser.add_argument("--no-alarms", action="store_true", help="only scores, no events")
     video = "also a video of all that is watched, with error maps and scores"
     parser.add_argument("--video", action="store_true", help=video)
@@ -289,14 +313,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
     parser.add_argument("--rate", type=float, help="frames per second (default: the run's)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds without a frame")
-    parser.add_argument("--give-up", type=float, default=600.0, help="after so many seconds")
+    silent = f"after so many seconds without a frame, with status {GAVE_UP}"
+    parser.add_argument("--give-up", type=float, default=600.0, help=silent)
     parser.add_argument("--minutes", type=float, help="how long (default: to the end, or Ctrl-C)")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between reports")
     return parser
 
 
 def _status(watched: Watched) -> int:
-    return 128 + watched.stopped if watched.stopped else 0
+    if watched.stopped:
+        return 128 + watched.stopped
+    return GAVE_UP if watched.gave_up else 0
 
 
 def _watch_by(given: argparse.Namespace) -> int:
@@ -316,7 +343,6 @@ def _watch_by(given: argparse.Namespace) -> int:
         watch=given.source,
         watch_minutes=given.minutes,
         precision=given.precision or run.settings.precision,
-        alarms_per_hour=given.alarms,
     )
     run = replace(run, settings=settings)
     data = load_prepared(given.run.resolve().parent / settings.prepared_folder.name)
@@ -327,8 +353,6 @@ def _watch_by(given: argparse.Namespace) -> int:
     scorer = camera.scorer(settings, data, run)
     if scorer.ignore is not None:
         print(f"ignored: {scorer.ignore.mean():.1%} of the picture, by {settings.ignore}")
-    # The source's thread needs a core: threads that wait for one another on too few are far slower.
-    torch.set_num_threads(max(torch.get_num_threads() - 1, 1))
     wishes = {"every": given.every, "tell": print, "minutes": given.minutes}
     with claimed(given.to):  # before anything in it is touched
         check_folder(given.to)
@@ -358,14 +382,15 @@ def _watch_by(given: argparse.Namespace) -> int:
 
 
 def _as_its_profile(settings: Settings, given: argparse.Namespace) -> Settings:
-    """The run's settings with the patch and the mask of its profile, or with those given.
+    """The run's settings with the patch, mask and rate of alarms of its profile, or those given.
 
-    A checkpoint keeps neither, as they do not shape the weights.
+    A checkpoint keeps none of them, as they do not shape the weights.
     """
     profile = load_profile(settings.profile)
     ignore = profile.ignore if given.ignore is None else _mask(given.ignore)
     patch = profile.patch if given.patch is None else given.patch
-    return replace(settings, patch=patch, ignore=ignore)
+    asked = profile.alarms_per_hour if given.alarms is None else given.alarms
+    return replace(settings, patch=patch, ignore=ignore, alarms_per_hour=asked)
 
 
 def _mask(text: str) -> str | list | None:

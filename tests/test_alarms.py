@@ -16,10 +16,11 @@ from ddllib.errors import DDLError
 from ddllib.event_file import read_events
 from ddllib.event_page import write_page
 from ddllib.events import Event, joined
-from ddllib.evidence import read_evidence
+from ddllib.evidence import Trace, read_evidence
 from ddllib.pictures import CLIPS, open_video
 from ddllib.streaming import RunningMedian
 from ddllib.thresholds import Threshold
+from ddllib.watch import _Page
 
 RATE, SIDE, PATCH = 10.0, 32, 8
 LEVEL = Threshold(0.5, 0.3, 1.0, "alarms per hour", 0, 2, "counted", None, 0.1, 1.0, 1.0, 20)
@@ -307,7 +308,7 @@ def test_memory_holds_a_few_seconds_whatever_the_stream(tmp_path):
     listener = Alarms(LEVEL, tmp_path, RATE, PATCH, smooth=Median(), tell=lambda line: None)
     for k in range(1500):
         listener(scored(k, 0.1), k / RATE)
-    assert len(listener._frames) == 20 and len(listener._trace) == 300
+    assert len(listener._frames) == 20 and len(listener._trace.seen) == 300
     assert len(listener._waiting) == 1
 
 
@@ -336,6 +337,54 @@ def test_events_of_a_changed_scene_are_kept_and_told_together(tmp_path):
         "are kept but not told",
         "events that began in the changed scene: 3, marked in events.csv",
     ]
+
+
+def test_what_was_told_of_the_scene_is_remembered(tmp_path):
+    lines, at = [], len(QUIET + LOUD) + 5
+    options = {"drift": nudged(at), "tell": lines.append}
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, **options)
+    for k, score in enumerate(QUIET + LOUD + QUIET + LOUD + QUIET):
+        listener(scored(k, score), k / RATE)
+    listener.close()
+    assert [line.split()[0] for line in lines] == ["event", "event", "the", "events"]
+    assert list(listener.changes) == lines[2:]
+
+
+def test_the_page_has_an_event_at_its_end_and_its_clip_soon_after(tmp_path):
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=lambda line: None)
+    page, seen = _Page(listener), []
+    for k, score in enumerate(QUIET + LOUD + QUIET):
+        for one in (listener, page):
+            one(scored(k, score), k / RATE)
+        text = (tmp_path / "index.html").read_text() if (tmp_path / "index.html").exists() else ""
+        seen.append(("0001.jpg" in text, "0001.webm" in text))
+    assert seen.index((True, False)) < seen.index((True, True)) and seen[-1] == (True, True)
+    assert seen.index((True, True)) - seen.index((True, False)) <= alarms.AROUND_S * RATE + 1
+
+
+def test_the_trace_of_a_long_event_begins_before_it(tmp_path):
+    scores = [0.1] * 400 + [0.8] * 1500 + [0.9] + [0.8] * 2500 + [0.1] * 60
+    watched(tmp_path, scores)
+    left = read_evidence(tmp_path, 1)
+    assert left.seconds[0] < 400 / RATE - 20 and left.seconds[-1] > 4400 / RATE - 1.6
+    steps = np.diff(left.seconds)
+    assert len(left.seconds) <= 600 and steps.min() > 0 and steps.max() <= 16.5 / RATE
+    both = zip(left.seconds, left.scores, strict=True)
+    assert all(score == scores[round(at * RATE)] for at, score in both)
+
+
+def test_a_trace_forgets_what_lies_before_an_event_once_it_is_over():
+    trace = Trace(4)
+    for k in range(10):
+        trace.push(k, running=False)
+    assert list(trace.seen) == [6, 7, 8, 9]
+    for k in range(10, 30):
+        trace.push(k, running=True)
+    steps = np.diff(trace.seen)
+    assert trace.seen[0] == 6 and len(trace.seen) < 8 and len(set(steps)) == 1 and steps[0] > 1
+    for k in range(30, 40):
+        trace.push(k, running=False)
+    assert list(trace.seen) == [36, 37, 38, 39]
 
 
 def test_an_event_told_of_before_the_scene_changed_is_told_to_its_end(tmp_path):

@@ -132,6 +132,26 @@ def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
     assert all(len(v) == round(0.25 * len(data.training[n])) for n, v in ends.items())
 
 
+def test_scores_of_normal_footage_are_kept_for_the_next_watch(walkway, monkeypatch):
+    settings, data, run, _ = walkway
+    half = replace(settings, threshold_share=0.5)
+    before = set((run.folder / "normal").glob("*.npz"))
+    first = camera.normal_scores(half, data, run)
+    (path,) = set((run.folder / "normal").glob("*.npz")) - before
+    with monkeypatch.context() as patch:
+        patch.setattr(camera.road, "score_normal", None)  # would fail if it were called
+        again = camera.normal_scores(half, data, run)
+        assert list(again) == list(first)
+        assert all(np.array_equal(again[name], scores) for name, scores in first.items())
+    for other in (replace(half, threshold_share=0.4), replace(half, patch=4)):
+        scores = camera.normal_scores(other, data, run)
+        assert not all(np.array_equal(scores[name], first[name]) for name in first)
+    for content in (b"", b"PK no archive"):
+        path.write_bytes(content)
+        anew = camera.normal_scores(half, data, run)
+        assert all(np.array_equal(anew[name], scores) for name, scores in first.items())
+
+
 def test_footage_without_any_kept_apart_gives_no_threshold(small_settings, small_data):
     settings = small_settings(epochs=1, data="yard")
     run = road.train(settings, small_data, progress=False)

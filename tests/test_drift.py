@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ddllib import drift_study
-from ddllib.drift import SAMPLES, DriftMonitor, background
+from ddllib.drift import FEW, SAMPLES, DriftMonitor, background, backgrounds
 from ddllib.errors import DDLError
 
 SIZE = (96, 96)
@@ -93,6 +93,26 @@ def other_screen(pictures, change=lambda frame: frame):
         frame = change(frame.copy())
         frame[0, :, 24:] = shown
         yield frame
+
+
+def test_a_camera_watched_day_and_night_knows_both():
+    day, night = list(frames(1, 30)), list(frames(2, 20, gain=0.3))
+    known = backgrounds([*day, *night])
+    assert known.shape == (2, 32, 48) and known[0].mean() < 0.4 * known[1].mean()
+    monitor = DriftMonitor(1.0, reference=known)
+    assert pushed(monitor, [*frames(3, 40), *frames(4, 40, gain=0.3), *frames(5, 40)]) == []
+    (found,) = pushed(monitor, frames(6, 40, gain=0.55))  # neither
+    assert found.kind == "light"
+    assert pushed(monitor, frames(7, 40, gain=0.3)) == [] and monitor.drift is None
+    nudged = [np.roll(frame, 4, axis=2) for frame in frames(8, 40, gain=0.3)]
+    assert [found.kind for found in pushed(monitor, nudged)] == ["moved"]
+
+
+def test_one_light_has_one_background_and_a_moment_of_another_none():
+    same = list(frames(1, 30))
+    assert np.array_equal(backgrounds(same), background(same)[None])
+    assert len(backgrounds([*same, *frames(2, FEW - 1, gain=0.3)])) == 1
+    assert len(backgrounds(list(frames(3, 3)))) == 1
 
 
 def test_what_is_ignored_is_no_change_of_the_scene():

@@ -14,6 +14,7 @@ from data_prep.frames import read_frames
 from data_prep.layouts import find_footage
 from ddllib import live
 from ddllib.annotated import AnnotatedVideo
+from ddllib.chapter import event_table
 from ddllib.errors import DDLError
 from ddllib.event_figures import explain, timeline
 from ddllib.event_file import read_events
@@ -176,8 +177,14 @@ def test_of_a_video_watched_at_a_lower_rate_the_seconds_of_the_event_are_copied(
 
 
 def test_a_live_source_cannot_be_seen_again(tmp_path):
-    with pytest.raises(DDLError, match="rtsp://camera/1: no footage there to copy an event from"):
-        mark_normal(EVENT, "rtsp://camera/1", tmp_path / "yard")
+    with pytest.raises(DDLError, match="^rtsp://camera/1: no footage there to copy an event from"):
+        mark_normal(EVENT, "rtsp://me:secret@camera/1?key=hidden", tmp_path / "yard")
+
+
+def test_times_of_a_live_source_s_events_are_dates_in_the_table():
+    recorded, live = event_table([EVENT]), event_table([replace(EVENT, start_s=1.8e9, clip="")])
+    assert {"start, s", "end, s", "peak, s"} <= set(recorded)
+    assert live["start"][0].startswith("2027-01-1") and "start, s" not in live
 
 
 def test_times_of_a_live_source_are_told_as_dates(tmp_path):

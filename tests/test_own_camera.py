@@ -155,7 +155,7 @@ def test_alarms_per_hour_are_those_of_the_clock(tmp_path, own_runs):
     assert chosen.hours == pytest.approx(0.2 * 120 / 5 / 3600)
     scores = score_normal(settings, data, run)
     filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
-    options = {"frame_rate": 5.0, "least_s": camera.LEAST_S, "over": 1.0}
+    options = {"frame_rate": 5.0, "least_s": camera.LEAST_S, "over": 1.0, "share": 0.2}
     assert chosen == choose_threshold(filtered, 600, **options)
     alarms = camera.alarms(settings, data, chosen, tmp_path / "watched", tell=print)
     alarms.close()
@@ -204,6 +204,8 @@ def test_a_mask_and_boxes_say_the_same(tmp_path):
         ([[0.5, 0, 0.5, 1]], "is no box"),
         ([0, 0, 1, 1], "is no box"),
         ([[0, 0, 1, 1]], "leaves nothing of the frame"),
+        ([[0, 0, 0.001, 0.001]], "marks nothing of the frame"),
+        ([], "marks nothing of the frame"),
         ("nowhere.png", "nowhere.png: not found"),
         ("README.md", "README.md: not an image"),
         ("tests", "tests: not an image"),
@@ -212,6 +214,18 @@ def test_a_mask_and_boxes_say_the_same(tmp_path):
 def test_what_cannot_be_ignored_is_told(value, word):
     with pytest.raises(DDLError, match=word):
         load_ignore(value, (32, 32))
+
+
+def test_a_mask_that_is_not_white_where_it_can_be_seen_marks_nothing(tmp_path):
+    red, unseen = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 4), 255, np.uint8)
+    red[:16, :, 2] = 255
+    unseen[16:, :, 3] = 0
+    for name, image in (("red.png", red), ("unseen.png", unseen)):
+        cv2.imwrite(str(tmp_path / name), image)
+    with pytest.raises(DDLError, match="red.png marks nothing of the frame"):
+        load_ignore(str(tmp_path / "red.png"), (32, 32))
+    mask = load_ignore(str(tmp_path / "unseen.png"), (32, 32))
+    assert mask[:16].all() and not mask[16:].any()
 
 
 def test_the_road_scores_without_what_is_ignored(small_data, small_settings):
@@ -361,15 +375,17 @@ def test_frames_of_footage_of_varying_rate_are_not_guessed(tmp_path):
 def test_advice_on_images_and_on_stillness(tmp_path):
     write_frames(tmp_path / "in" / "a", [walk()[0]] * 5)
     advice = advise(tmp_path / "in")
-    assert "frame_rate" not in advice.settings and advice.settings["size"] == 128
+    assert advice.settings["frame_rate"] == 10 and advice.settings["size"] == 128
+    assert "as 10 a second" in advice.lines()[0]
     assert "nothing moves" in " ".join(advice.lines())
 
 
 def test_a_video_of_one_frame_has_no_rate(tmp_path):
     write_fast(tmp_path / "a.avi", 30, count=1)
-    assert "frame_rate" not in advise(tmp_path).settings
+    assert "tell no time" in advise(tmp_path).lines()[0]
     write_fast(tmp_path / "b.avi", 30)
-    assert advise(tmp_path).settings["frame_rate"] == 10
+    told = advise(tmp_path)
+    assert told.settings["frame_rate"] == 10 and "tell no time" not in told.lines()[0]
 
 
 def test_a_recording_that_the_disk_does_not_hold_is_told(disk):

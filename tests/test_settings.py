@@ -72,6 +72,7 @@ def test_a_run_to_start_from_is_a_folder(tmp_path):
         ({"distinction_weight": -1.0}, "distinction_weight is -1.0"),
         ({"patch": 0}, "patch is 0; expected a whole number from 1 to 96"),
         ({"seed": 0.5}, "seed is 0.5"),
+        ({"watch": True}, "watch is True; expected text"),
         ({"watch_minutes": 0}, "watch_minutes is 0; expected a number"),
         ({"ignore": 5}, "ignore is 5; expected an image's path or"),
     ],
@@ -79,6 +80,11 @@ def test_a_run_to_start_from_is_a_folder(tmp_path):
 def test_values_are_checked(changes, word):
     with pytest.raises(DDLError, match=word):
         load_profile("demo", **changes)
+
+
+def test_a_webcam_may_be_named_by_its_number():
+    """As ``papermill -p watch 0`` gives it."""
+    assert Settings(watch=0).watch == Settings(watch="0").watch == "0"
 
 
 @pytest.mark.parametrize(

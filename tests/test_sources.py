@@ -318,8 +318,8 @@ def test_a_source_ends_when_nothing_comes_any_more(monkeypatch):
     monkeypatch.setattr(sources, "FIRST_WAIT", 0.05)
     with camera(pictures(4), []) as playing:
         source = open_quietly(playing.address, give_up=0.8)
-        assert len(list(source)) == 4
-    assert "this is taken as its end" in source.told[-1]
+        assert not source.gave_up and len(list(source)) == 4
+    assert source.gave_up and "this is taken as its end" in source.told[-1]
     waits = [float(line.split()[-2]) for line in source.told[:-1]]
     assert waits == [0.05 * 2**k for k in range(len(waits))] and len(waits) >= 2
 

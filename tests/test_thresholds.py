@@ -91,6 +91,17 @@ def test_too_little_footage_is_told_in_one_line_and_extrapolated():
     assert chosen.value > often.value and chosen.low == 0.0
 
 
+def test_how_much_to_record_counts_what_is_trained_on():
+    """Ten minutes hold a twelfth of an alarm at one in two hours; five alarms need ten hours."""
+    clips = footage(5, clips=10)
+    warnings = [
+        choose_threshold(clips, 0.5, "alarms per hour", RATE, share=share).warning
+        for share in (1.0, 0.2)
+    ]
+    assert "record 600 min or ask" in warnings[0]
+    assert "record 3,000 min, of which 600 are not trained on, or ask" in warnings[1]
+
+
 def test_an_extrapolated_threshold_is_near_the_one_that_much_footage_gives():
     much = choose_threshold(footage(6, clips=600), 2.0, "alarms per hour", RATE)
     few = [choose_threshold(footage(s, clips=60), 2.0, "alarms per hour", RATE) for s in range(8)]

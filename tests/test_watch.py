@@ -26,11 +26,12 @@ from ddllib.checkpoints import identity
 from ddllib.event_file import read_events
 from ddllib.event_page import write_page
 from ddllib.score_table import HEADER, mend, read_scores
-from ddllib.settings import ROOT
+from ddllib.settings import ROOT, load_profile
 from ddllib.training import fit, load_run
-from ddllib.watch import main, watch
+from ddllib.watch import _as_its_profile, _parser, main, watch
 
 PATCH, SIZE = 4, (32, 32)
+threads = torch.get_num_threads
 
 
 def frames_of(clip, gaps=(0,), first=0):
@@ -446,7 +447,12 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
                     source.stop()
 
         report = watched(taken(), tmp_path, run.model)
-    assert report.scored and source.reconnections and any("no frame for" in s for s in seen)
+    assert (
+        report.scored
+        and not report.gave_up
+        and source.reconnections
+        and any("no frame for" in s for s in seen)
+    )
     # On a busy machine frames may be dropped, too, which begins further pieces.
     begins = [t for t, (gap, _) in enumerate(images) if gap]
     parts = [np.stack([i for _, i in images[a:b]]) for a, b in pairwise([*begins, len(images)])]
@@ -454,6 +460,33 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
     expected = np.concatenate([score_clip(run.model, part, PATCH) for part in whole])
     assert np.allclose(read_scores(tmp_path)["score"], expected, atol=1e-5)
     assert begins[0] == 0 and report.segments == len(parts) >= 2
+
+
+def test_a_source_that_gave_up_ends_the_command_with_a_status_of_its_own(trained, tmp_path):
+    with camera(pictures(20), []) as playing:
+        given = ["--run", str(trained), "--source", playing.address, "--to", str(tmp_path)]
+        assert main([*given, "--no-alarms", "--give-up", "0.8"]) == 75
+    assert len(read_scores(tmp_path)) > 0
+
+
+def test_alarms_asked_for_are_the_profile_s_unless_given(trained):
+    run = load_run(trained)
+    given = ["--run", str(trained), "--source", "0", "--to", "there"]
+    for more, rate in (([], load_profile("tiny").alarms_per_hour), (["--alarms", "7"], 7)):
+        settings = _as_its_profile(run.settings, _parser().parse_args([*given, *more]))
+        assert settings.alarms_per_hour == rate
+
+
+def test_a_live_source_has_a_core_to_itself(tmp_path):
+    before, used = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        watched(
+            frames_of(a_clip(frames=6)), tmp_path, listeners=[lambda *_: used.append(threads())]
+        )
+        assert set(used) == {2} and threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_rows_that_no_table_of_numbers_holds_are_left_out(tmp_path):
