@@ -196,16 +196,25 @@ def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray
 
 
 def to_watch(settings: Settings) -> str:
-    """What is watched: ``settings.watch``, else the test clips beside the training footage.
+    """What is watched: ``settings.watch``, else test clips, else the training footage itself.
 
     A path counts from the project's root or is near the data (``settings.find_path``), wherever the
-    chapter runs. Raises ``DDLError`` where there is neither.
+    chapter runs. Raises ``DDLError`` where there is none of them.
     """
+    from data_prep.sources import open_source
+
     if settings.watch:
         address = settings.watch.isdecimal() or "://" in settings.watch
         return settings.watch if address else str(find_path(settings.watch))
     footage = road.footage(settings)
-    for place in (footage / "testing" / "frames", footage / "testing"):
-        if place.is_dir():
-            return str(place)
-    raise DDLError(f"{footage}: no test clips to watch; name a video or an address by watch")
+    for part in ("testing", "training"):
+        for place in (footage / part / "frames", footage / part):
+            if place.is_dir():
+                return str(place)
+    try:
+        open_source(footage, settings.size)
+    except DDLError:
+        raise DDLError(
+            f"{footage}: no test clips to watch; name a video or an address by watch"
+        ) from None
+    return str(footage)

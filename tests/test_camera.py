@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest_footage import write_video
+from conftest_server import pictures
 
 from data_prep.demo import ordinary
 from data_prep.sources import open_source
@@ -180,6 +182,13 @@ def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path, monkeypat
     (tmp_path / "yard").mkdir()
     with pytest.raises(DDLError, match="no test clips to watch; name a video or an address"):
         camera.to_watch(replace(settings, data=str(tmp_path / "yard")))
+    write_video(tmp_path / "yard" / "monday.avi", pictures(5))
+    yard = replace(settings, data=str(tmp_path / "yard"))
+    assert camera.to_watch(yard) == str(tmp_path / "yard")  # itself, as there is nothing else
+    (tmp_path / "yard" / "monday.avi").rename(tmp_path / "monday.avi")
+    for part in ("training", "testing"):
+        (tmp_path / "yard" / part).mkdir()
+        assert camera.to_watch(yard) == str(tmp_path / "yard" / part)
 
 
 def test_a_chapter_ends_its_watch_of_what_may_have_no_end(walkway):
