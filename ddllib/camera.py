@@ -127,9 +127,14 @@ def threshold(settings: Settings, data: Prepared, run: Run) -> Threshold:
         )
     scores = normal_scores(settings, data, run)
     filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
-    options = {"frame_rate": frame_rate(settings, data), "share": settings.threshold_share or 1.0}
-    asked = settings.alarms_per_hour
-    return choose_threshold(filtered, asked, least_s=LEAST_S, over=1.0, **options)
+    return choose_threshold(
+        filtered,
+        settings.alarms_per_hour,
+        frame_rate=frame_rate(settings, data),
+        least_s=LEAST_S,
+        over=1.0,
+        held_out_share=settings.threshold_share or 1.0,
+    )
 
 
 def scorer(settings: Settings, data: Prepared, run: Run) -> StreamScorer:

@@ -52,9 +52,9 @@ def background(frames: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def backgrounds(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """The ``background`` of footage in every light that it was taken in, K x H x W.
+    """The ``background`` of footage in every light that it was taken in: K x H x W float32.
 
-    A camera that is watched day and night has two, or more. Frames, N of C x H x W, are put
+    A camera that is watched day and night has two, or more. Frames, each uint8 C x H x W, are put
     together from the darkest on as long as they differ by less than what would be told as a change
     of light; those of a light that is hardly there, fewer than ``FEW``, are left out.
     """

@@ -40,7 +40,7 @@ from ddllib.thresholds import choose_threshold
 NAME = "little.json"
 
 
-def like(facts: Mapping, other: Mapping) -> tuple[int, int]:
+def as_little(facts: Mapping, other: Mapping) -> tuple[int, int]:
     """How many clips of how many frames of ``other`` footage are as little as ``facts``.
 
     Both are of ``threshold_study.describe``. As many clips, each of as many autocorrelation times.
@@ -81,8 +81,12 @@ def held(clips: Clips, rate: float, frame_rate: float, splits: int, seed: int = 
 def measure(
     ped2: Clips, generated: Clips, rates: Sequence[float], frame_rate: float, sets: int, splits: int
 ) -> dict:
-    """For each rate how often the interval held: over all sets, and of single ones 90 in 100."""
-    count, frames = like(describe(ped2, PED2_RATE), describe(generated, frame_rate))
+    """For each rate how often the interval held: over all sets, and of single ones 90 in 100.
+
+    ``ped2`` and ``generated`` are filtered scores, N by clip, the latter at ``frame_rate`` per
+    second; ``rates`` are shares of frames in (0, 1). Raises ``DDLError`` as ``draw_sets`` does.
+    """
+    count, frames = as_little(describe(ped2, PED2_RATE), describe(generated, frame_rate))
     drawn = list(draw_sets(generated, count, frames, sets))
     rows = []
     for rate in rates:

@@ -133,7 +133,7 @@ def choose_threshold(
     least_s: float = 0.0,
     over: float | None = None,
     method: Method | None = None,
-    share: float = 1.0,
+    held_out_share: float = 1.0,
 ) -> Threshold:
     """The threshold that normal footage passes at ``rate``, with the interval for other footage.
 
@@ -142,10 +142,9 @@ def choose_threshold(
     share of frames in (0, 1). The interval is for ``over`` hours of other footage, by default as
     much as was given. ``method`` None counts, and extrapolates only where there are too few alarms
     to count; then the interval holds ``rate`` itself and no more alarms than an hour has room for.
-    ``share`` of the normal footage there is has those scores, the rest was trained on: the warning
-    says how much of all to record.
-    Raises ``DDLError`` for scores that are not finite, a clip without frames
-    and a rate that cannot be meant.
+    The scores are of ``held_out_share``, in (0, 1], of all normal footage, the rest was trained on:
+    the warning says how much of all to record. Raises ``DDLError`` for scores that are not finite,
+    a clip without frames and a rate that cannot be meant.
     """
     if method is not None and method not in get_args(Method):
         raise DDLError(f"method is {method!r}; expected one of {', '.join(get_args(Method))}")
@@ -176,7 +175,7 @@ def choose_threshold(
         low,
         high if unit == "alarms per hour" else min(high, 1.0),
         method,
-        _warning(held, seconds, len(parts), method, share),
+        _warning(held, seconds, len(parts), method, held_out_share),
         quiet,
         seconds / 3600,
         over,

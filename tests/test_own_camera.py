@@ -155,7 +155,7 @@ def test_alarms_per_hour_are_those_of_the_clock(tmp_path, own_runs):
     assert chosen.hours == pytest.approx(0.2 * 120 / 5 / 3600)
     scores = score_normal(settings, data, run)
     filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
-    options = {"frame_rate": 5.0, "least_s": camera.LEAST_S, "over": 1.0, "share": 0.2}
+    options = {"frame_rate": 5.0, "least_s": camera.LEAST_S, "over": 1.0, "held_out_share": 0.2}
     assert chosen == choose_threshold(filtered, 600, **options)
     alarms = camera.alarms(settings, data, chosen, tmp_path / "watched", tell=print)
     alarms.close()

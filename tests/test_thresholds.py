@@ -95,7 +95,7 @@ def test_how_much_to_record_counts_what_is_trained_on():
     """Ten minutes hold a twelfth of an alarm at one in two hours; five alarms need ten hours."""
     clips = footage(5, clips=10)
     warnings = [
-        choose_threshold(clips, 0.5, "alarms per hour", RATE, share=share).warning
+        choose_threshold(clips, 0.5, "alarms per hour", RATE, held_out_share=share).warning
         for share in (1.0, 0.2)
     ]
     assert "record 600 min or ask" in warnings[0]
@@ -292,7 +292,7 @@ def test_how_often_the_interval_held_is_said():
 def test_sets_are_as_little_as_other_footage_is():
     ped2 = {"clips": 12, "frames": 960, "frame_rate": 10.0, "autocorrelation_s": 16.0}
     generated = {"clips": 90, "frames": 9000, "frame_rate": 12.5, "autocorrelation_s": 20.0}
-    assert little_study.like(ped2, generated) == (12, 125)  # each clip half a memory long
+    assert little_study.as_little(ped2, generated) == (12, 125)  # each clip half a memory long
     clips = footage(8, clips=20, frames=200)
     drawn = list(little_study.draw_sets(clips, 6, 150, 50))
     assert all(len(own) == 6 for own in drawn)

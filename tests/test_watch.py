@@ -447,12 +447,7 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
                     source.stop()
 
         report = watched(taken(), tmp_path, run.model)
-    assert (
-        report.scored
-        and not report.gave_up
-        and source.reconnections
-        and any("no frame for" in s for s in seen)
-    )
+    assert report.scored and source.reconnections and any("no frame for" in s for s in seen)
     # On a busy machine frames may be dropped, too, which begins further pieces.
     begins = [t for t, (gap, _) in enumerate(images) if gap]
     parts = [np.stack([i for _, i in images[a:b]]) for a, b in pairwise([*begins, len(images)])]
