@@ -15,7 +15,7 @@ import numpy as np
 from data_prep.detectors.motion import MotionDetector
 from data_prep.detectors.weights import PACKAGES, find_local, installed
 from data_prep.frames import duration, frame_size, open_video, tidy_rate, time_of
-from data_prep.layouts import Clip, Footage, find_footage
+from data_prep.layouts import IMAGES, VIDEOS, Clip, Footage, find_footage, visible
 from ddllib.errors import DDLError
 from ddllib.files import write_whole
 from ddllib.reading import read_json
@@ -24,6 +24,10 @@ from ddllib.settings import OWN_PROFILES, PROFILES, find_path, load_profile, run
 LEAST = 0.1  # frames per second that settings can name
 RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
 CLIPS, FRAMES = 3, 300  # what is looked at: so many frames at the beginning of so many clips
+BESIDE = frozenset(  # what may lie beside footage and is none
+    {".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".ini", ".srt", ".mat", ".npy", ".db"}
+)
+NAMED = 3  # files passed over that are named
 FEW_WINDOWS = 1000  # UCSD Ped2 has 2,500 training frames
 SIZES = (96, 128, 192, 256)
 LARGE_ENOUGH = 6  # pixels; an object's smaller side, as of people in UCSD Ped2 at size 192
@@ -188,8 +192,23 @@ def remarks(footage: Footage, rate: float | None) -> Iterator[str]:
     total = sum(stated_frames(clip, rate) for clip in clips)
     if total < FEW_WINDOWS:
         yield f"about {total} frames are little to learn from; {FEW_WINDOWS} or more are better."
+    passed = passed_over(footage)
+    if passed:
+        yield (
+            f"passed over, as their names are of no video or image: {len(passed)} "
+            f"({', '.join(passed[:NAMED])}{', ...' * (len(passed) > NAMED)}); rename or convert "
+            "them if they are normal footage."
+        )
     if not footage.clips["testing"]:
         yield "all of it is taken as normal; keep out what should raise an alarm."
+
+
+def passed_over(footage: Footage) -> list[str]:
+    """Names of files beside the training clips that are taken for no footage."""
+    places = dict.fromkeys(clip.path.parent for clip in footage.clips["training"].values())
+    known = VIDEOS | IMAGES | BESIDE
+    files = [path for place in places for path in visible(place) if path.is_file()]
+    return sorted(path.name for path in files if path.suffix.lower() not in known)
 
 
 def stated_frames(clip: Clip, rate: float | None) -> int:

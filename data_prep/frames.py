@@ -19,6 +19,7 @@ from ddllib.events import longest_gap
 MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or an attack
 MOST_BYTES = 1 << 29  # of one image file
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+VIEW = 640  # pixels; the longer side of a frame that a person looks at, at most
 GREY_TOLERANCE = 2  # grey levels; a video codec may part equal channels by rounding
 USUAL_RATE = 25.0  # frames per second, where neither the footage nor its owner tells
 
@@ -196,8 +197,8 @@ def open_video(path: Path) -> cv2.VideoCapture:
     video = None if is_text(path) else cv2.VideoCapture(str(path))
     if video is None or not video.isOpened():
         raise DDLError(
-            f"{path}: OpenCV cannot open this video; fetch it again, or convert it, for example "
-            "to MP4 with H.264"
+            f"{path}: OpenCV cannot open this video; fetch it again, convert it, for example to "
+            "MP4 with H.264, or move it away (one still being recorded has no end yet)"
         )
     sides = video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)
     check_pixels(path, math.prod(sides))
@@ -228,7 +229,10 @@ def read_video(path: Path, rate: float | None = None) -> Iterator[Timed]:
     finally:
         video.release()
     if not (ending.count and ending.is_reached()):
-        raise DDLError(f"{path}: breaks off after {ending}; expected a whole video, fetch it again")
+        raise DDLError(
+            f"{path}: breaks off after {ending}; expected a whole video, fetch it again or move it "
+            "away"
+        )
 
 
 def time_of(video: cv2.VideoCapture, number: int, before: float) -> float:
@@ -267,3 +271,16 @@ def to_working_size(frame: np.ndarray, size: tuple[int, int], channels: int) -> 
     if small.ndim == 2:
         return np.repeat(small[None], 3, axis=0)
     return np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1))
+
+
+def to_view(frame: np.ndarray) -> np.ndarray:
+    """H x W or H x W x 3 BGR uint8 as a person looks at it: in its proportions, BGR.
+
+    A frame with a side above `VIEW` pixels is made smaller; sides are even, as videos want them.
+    """
+    height, width = frame.shape[:2]
+    scale = min(VIEW / max(height, width), 1.0)
+    height, width = (max(int(side * scale / 2 + 1e-6) * 2, 2) for side in (height, width))
+    if (height, width) != frame.shape[:2]:
+        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)

@@ -29,6 +29,7 @@ IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset(
     {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv"}
     | {".ts", ".mts", ".m2ts", ".flv", ".3gp", ".ogv", ".vob", ".asf"}
+    | {".264", ".h264", ".265", ".h265", ".hevc", ".mjpeg", ".mjpg", ".m2v", ".divx", ".f4v"}
 )
 # The folder of each split by layout; a root that holds one of them has that layout.
 FOLDERS = {
@@ -131,6 +132,17 @@ def find_footage(root: str | Path) -> Footage:
         layout = "ShanghaiTech"
     masks = find_masks(root, layout, testing, clips["testing"])
     return Footage(root, layout, clips, masks, find_labels(given, root, testing))
+
+
+def split_folder(root: str | Path, split: str) -> Path:
+    """The folder of a split's clips under `root`; where nothing divides them, that of all.
+
+    Raises DDLError as `find_footage` does for a folder of no layout, or of several.
+    """
+    if is_video(Path(root)):
+        return Path(root)
+    root, layout = find_layout(Path(root))
+    return root if layout == PLAIN else root / FOLDERS[layout][split]
 
 
 def one_video(path: Path) -> Footage:

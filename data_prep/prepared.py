@@ -302,8 +302,8 @@ def check_coverage(footage: Footage, tracks: pd.DataFrame, records: dict, reques
         raise DDLError(
             f"{footage.root}: no window of {WINDOW} training frames has a track throughout "
             f"({len(training)} boxes in {sum(lengths.values())} frames); expected objects that "
-            f"detector {request.detector.settings['name']} finds, try another detector or a "
-            "longer clip"
+            f"detector {request.detector.settings['name']} finds; try another detector, a "
+            "longer clip or, where nothing ever moves, detector none"
         )
     return coverage
 

@@ -38,7 +38,7 @@ import numpy as np
 
 from data_prep import layouts
 from data_prep.endings import Ending
-from data_prep.frames import Pace, is_rate, read_timed, time_of, to_working_size
+from data_prep.frames import Pace, is_rate, read_timed, time_of, to_view, to_working_size
 from ddllib.errors import DDLError
 
 BACKLOG = 8  # frames; a pause of a second at 8 frames per second costs none
@@ -57,7 +57,8 @@ class Frame:
     `index` counts the source's frames from 0, dropped ones too; `time_s` is in seconds, of a
     recording from its beginning, of a live source since 1970; `image` is uint8 C x H x W; `gap`
     says that no window may hold this frame and one before it. `read_s` is the moment at which it
-    was read by the clock `time.monotonic`.
+    was read by the clock `time.monotonic`. `view` is what a person looks at (`frames.to_view`),
+    uint8 h x w x 3 BGR; None where frames are left as they are decoded.
     """
 
     index: int
@@ -65,6 +66,7 @@ class Frame:
     image: np.ndarray
     gap: bool
     read_s: float
+    view: np.ndarray | None = None
 
 
 def tell_on_stderr(line: str) -> None:
@@ -116,7 +118,7 @@ def open_source(
     address = str(address)
     if address.isdecimal():
         return Stream(address, wish, live=True)
-    if address.partition("://")[0].lower() in SCHEMES and "://" in address:
+    if is_address(address):
         return Stream(address, wish, live)
     if Path(address).exists():
         return Recording(Path(address), wish)
@@ -124,6 +126,12 @@ def open_source(
         f"{shown(address)}: nothing there; expected a video file, a folder, the number of a webcam "
         "or an address such as rtsp://... or http://..."
     )
+
+
+def is_address(text: str) -> bool:
+    """Whether a source is a webcam's number or an address, not a file or a folder."""
+    scheme, found, _ = text.partition("://")
+    return text.isdecimal() or (bool(found) and scheme.lower() in SCHEMES)
 
 
 def shown(address: str) -> str:
@@ -152,9 +160,11 @@ def clips_at(path: Path) -> list[layouts.Clip]:
     return clips
 
 
-def as_wished(image: np.ndarray, wish: Wish) -> np.ndarray:
-    """A decoded frame at the working size; where none is given, as it was decoded."""
-    return to_working_size(image, wish.size, wish.channels) if wish.size else image
+def as_wished(image: np.ndarray, wish: Wish) -> dict[str, np.ndarray]:
+    """`image` and `view` of a decoded frame; where no size is given, it alone as it was decoded."""
+    if not wish.size:
+        return {"image": image}
+    return {"image": to_working_size(image, wish.size, wish.channels), "view": to_view(image)}
 
 
 class Recording:
@@ -206,8 +216,8 @@ class Recording:
                 time_s, step = start + timed.time_s, start + timed.time_s - time_s
                 if timed.image is None:
                     continue
-                image = as_wished(timed.image, wish)
-                yield Frame(index, time_s, image, gap, time.monotonic())
+                pixels = as_wished(timed.image, wish)
+                yield Frame(index, time_s, gap=gap, read_s=time.monotonic(), **pixels)
                 index, gap = index + 1, False
             start = time_s + step
 
@@ -417,8 +427,9 @@ class Stream:
         return bool(self.live) and self._path().lower().endswith(PLAYLIST)
 
     def _hand_on(self, image: np.ndarray, time_s: float, read_s: float) -> None:
-        small = as_wished(image, self.wish)
-        self._put(_Waiting(Frame(self._read, time_s, small, False, read_s), self._piece))
+        pixels = as_wished(image, self.wish)
+        frame = Frame(self._read, time_s, gap=False, read_s=read_s, **pixels)
+        self._put(_Waiting(frame, self._piece))
         self._read += 1
 
 

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ddllib.changes import OVER, Change, ChangeFile
 from ddllib.drift import DriftMonitor
 from ddllib.event_file import EventFile
 from ddllib.events import (
     Event,
     EventDetector,
     best_patch,
+    clock,
     is_gap,
     joined,
     longest_gap,
@@ -30,7 +32,7 @@ from ddllib.events import (
     when,
 )
 from ddllib.evidence import Evidence, Trace
-from ddllib.pictures import CLIPS, enlarged, open_video, picture
+from ddllib.pictures import CLIPS, open_video, resized, seen
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
@@ -54,7 +56,8 @@ class Alarms:
     at least once: where the process was killed meanwhile, the next one says it, perhaps again. An
     event that a stop cuts short is told then, and again when it has ended, if the watch goes on.
     What begins while the scene is changed has its row and its evidence, but one line says how many
-    there were. ``changes`` keeps the newest lines told of the scene.
+    there were. ``changes`` keeps the newest lines told of the scene; ``changes.csv`` has them all,
+    with their times (``ddllib.changes``).
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Alarms:
         described["frame_rate"] = frame_rate
         described["filter"] = type(smooth).__name__ if smooth else "none"
         self.file = EventFile(self.folder, {**(facts or {}), **described})
+        self.scenes = ChangeFile(self.folder)
         self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
         self._trace = Trace(max(int(TRACE_S * frame_rate), 1))
@@ -196,13 +200,16 @@ class Alarms:
             before, self._scene = self._scene, self._clip_at(seconds)
             if self._scene != before:
                 self.drift.reset()
-        begun = self.drift.push(scored.frame, scored.score)
+        before, begun = self.drift.drift, self.drift.push(scored.frame, scored.score)
         if begun:
+            self.scenes.add(Change(seconds, scored.index, begun.kind, begun.sentence))
             self._tell_of_scene(
-                f"the scene has changed at frame {scored.index}: {begun.sentence}; until it is as "
+                f"the scene has changed at {clock(seconds)}: {begun.sentence}; until it is as "
                 "before, events are kept but not told"
             )
         if not self.drift.drift:
+            if before:
+                self.scenes.add(Change(seconds, scored.index, OVER, "the scene is as before"))
             self._tell_hushed()
         return self.drift.drift.kind if self.drift.drift else ""
 
@@ -220,7 +227,7 @@ class Alarms:
     def _judge(self, scored, seconds: float, mark: str, value: float) -> None:
         grids = [grid.astype(np.float16) for grid in patch_means(scored.map, self.patch)]
         self._trace.push((seconds, value, grids), running=bool(self.detector.started))
-        self._frames.append(scored.frame)
+        self._frames.append(seen(scored))
         ended = self.detector.push(scored.index, seconds, value, scored.map, mark)
         if ended:
             self._record(ended)
@@ -283,11 +290,11 @@ class Alarms:
         if started and started.start == scored.index:
             if self._clip:
                 self._clip.finish()
-            self._clip = _Clip(self.folder, self.frame_rate, scored.frame.shape[1:])
-            for frame in self._frames:
-                self._clip.add(frame)
+            self._clip = _Clip(self.folder, self.frame_rate, self._frames[-1].shape[:2])
+            for image in self._frames:
+                self._clip.add(image)
         elif self._clip:
-            self._clip.add(scored.frame)
+            self._clip.add(self._frames[-1])
             if not started and not self._clip.number:
                 self._clip.discard()  # too short to be an event
                 self._clip = None
@@ -350,33 +357,35 @@ class Alarms:
     def _leave_evidence(self, number: int, event: Event) -> None:
         peak, place = self._peak, best_patch(self._peak.map, self.patch)
         grid, row, column = place
+        image = seen(peak)
         evidence = Evidence(
             frame=peak.frame,
             reconstruction=peak.reconstruction,
             map=np.asarray(peak.map, np.float32),
             place=np.array(place),
             patch=np.array(self.patch),
+            shape=np.array(image.shape[:2]),
             seconds=np.array([seconds for seconds, _, _ in self._trace.seen]),
             scores=np.array([value for _, value, _ in self._trace.seen]),
             region=np.array([float(g[grid][row, column]) for _, _, g in self._trace.seen]),
         )
-        evidence.leave(self.folder, number, event.box, self.detector.threshold)
+        evidence.leave(self.folder, number, image, event.box, self.detector.threshold)
 
 
 class _Clip:
     """The clip of one event while it is filmed; the file has its name once it is whole."""
 
     def __init__(self, folder: Path, frame_rate: float, shape: tuple[int, int]):
-        self._video = open_video(folder / ".running", frame_rate, enlarged(shape))
+        self._video, self._shape = open_video(folder / ".running", frame_rate, shape), shape
         self.number: int | None = None  # of the event, once it has ended
         self._left = int(LONGEST_S * frame_rate)
         self._after = int(AROUND_S * frame_rate)
 
-    def add(self, frame: np.ndarray) -> None:
+    def add(self, image: np.ndarray) -> None:
         self._after -= bool(self.number)
         if self._left:
             self._left -= 1
-            self._video.write(picture(frame))
+            self._video.write(resized(image, self._shape))
 
     @property
     def done(self) -> bool:

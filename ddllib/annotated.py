@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ddllib.events import region
-from ddllib.pictures import BOX_COLOUR, Video, boxed, heat, open_video
+from ddllib.pictures import BOX_COLOUR, Video, boxed, heat, open_video, resized, seen
 
 HIGH = 72  # pixels of the strip
+MOST = 320  # of the longer side of a frame: all that is watched is written
 SHOWN_S = 20.0  # seconds of scores that it shows
 TOP = 1.5  # of the threshold: the end of the strip's scale and of the error map's
 BAR, LINE = (200, 170, 130), (40, 40, 40)  # blue, green, red
@@ -19,26 +20,47 @@ BAR, LINE = (200, 170, 130), (40, 40, 40)  # blue, green, red
 class AnnotatedVideo:
     """A listener ``(scored, seconds)`` that writes a video as the watch goes on.
 
-    A frame whose raw score is above ``threshold`` bears the box of what is strange in it
-    (``events.region``, by ``patch`` pixels). ``path`` is ``stem`` with the suffix of
-    ``pictures.open_video``, None before the first frame; the video is whole once it is closed. It
-    grows with the footage, some tens of megabytes an hour; memory does not.
+    A frame whose score is above ``threshold`` bears the box of what is strange in it
+    (``events.region``, by ``patch`` pixels). ``smooth`` is the filter over time that the threshold
+    was chosen with, such as ``streaming.RunningMedian()``; without one scores are raw. ``path`` is
+    ``stem`` with the suffix of ``pictures.open_video``, None before the first frame; the video is
+    whole once it is closed. It grows with the footage, some tens of megabytes an hour; memory does
+    not.
     """
 
-    def __init__(self, stem: Path | str, threshold: float, frame_rate: float, patch: int):
+    def __init__(
+        self, stem: Path | str, threshold: float, frame_rate: float, patch: int, smooth=None
+    ):
         self.stem, self.frame_rate, self.patch = Path(stem), frame_rate, patch
         self.threshold = max(threshold, 1e-6)  # it is divided by
+        self.smooth = smooth
         self.path: Path | None = None
         self._video: Video | None = None
+        self._shape: tuple[int, int] | None = None  # of the first frame; others are made so
+        self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
         self._scores: deque[float] = deque(maxlen=max(round(SHOWN_S * frame_rate), 1))
 
     def __call__(self, scored, seconds: float) -> None:
-        """Write the next scored frame (``streaming.Scored``)."""
-        self._scores.append(scored.score)
-        strange = region(scored.map, self.patch) if scored.score > self.threshold else None
-        seen, error = boxed(scored.frame, strange), heat(scored.map, TOP * self.threshold)
-        strip = self._strip(2 * seen.shape[1])
-        image = np.vstack([np.hstack([seen, error]), strip])
+        """Take the next scored frame (``streaming.Scored``), and write the one that is due."""
+        self._waiting.append(scored)
+        value = self.smooth.push(scored.score) if self.smooth else scored.score
+        if value is not None:
+            self._write(self._waiting.popleft(), value)
+
+    def interrupt(self) -> None:
+        """The footage has a gap here, over which no filter reaches."""
+        for value in self.smooth.finish() if self.smooth else ():
+            self._write(self._waiting.popleft(), value)
+
+    def _write(self, scored, score: float) -> None:
+        self._scores.append(score)
+        strange = region(scored.map, self.patch) if score > self.threshold else None
+        image = seen(scored)
+        self._shape = self._shape or _small(image.shape[:2])
+        image = resized(image, self._shape)
+        error = heat(scored.map, TOP * self.threshold, image.shape[:2])
+        strip = self._strip(2 * image.shape[1])
+        image = np.vstack([np.hstack([boxed(image, strange), error]), strip])
         if self._video is None:
             self._video = open_video(self.stem, self.frame_rate, image.shape[:2])
             self.path = self._video.path
@@ -63,6 +85,14 @@ class AnnotatedVideo:
 
     def close(self) -> None:
         """The footage is over; raises ``DDLError`` where not all of it could be written."""
+        self.interrupt()
         video, self._video = self._video, None
         if video is not None:
             video.close()
+
+
+def _small(shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width with a longer side of ``MOST`` pixels at most, both of them even."""
+    scale = min(MOST / max(shape), 1.0)
+    height, width = (max(int(side * scale / 2 + 1e-6) * 2, 2) for side in shape)
+    return height, width

@@ -166,13 +166,19 @@ def alarms(
     clips = list(data.training.values())
     each = max(BACKGROUND // len(clips), 1)
     frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
-    smooth = RunningMedian() if settings.protocol == "median" else None
     ignore = load_ignore(settings.ignore, data.size)
     drift = DriftMonitor(rate, backgrounds(frames), chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
     options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event}
-    return Alarms(chosen, folder, rate, settings.patch_size, LEAST_S, smooth, drift, **options)
+    return Alarms(
+        chosen, folder, rate, settings.patch_size, LEAST_S, smoother(settings), drift, **options
+    )
+
+
+def smoother(settings: Settings) -> RunningMedian | None:
+    """A new filter over time as the threshold was chosen with; None where scores stay raw."""
+    return RunningMedian() if settings.protocol == "median" else None
 
 
 def watch_folder(settings: Settings) -> Path:
@@ -206,20 +212,16 @@ def to_watch(settings: Settings) -> str:
     A path counts from the project's root or is near the data (``settings.find_path``), wherever the
     chapter runs. Raises ``DDLError`` where there is none of them.
     """
-    from data_prep.sources import open_source
+    from data_prep.layouts import split_folder
+    from data_prep.sources import is_address, open_source
 
     if settings.watch:
-        address = settings.watch.isdecimal() or "://" in settings.watch
+        address = is_address(settings.watch) or "://" in settings.watch  # an unknown scheme, too
         return settings.watch if address else str(find_path(settings.watch))
     footage = road.footage(settings)
-    for part in ("testing", "training"):
-        for place in (footage / part / "frames", footage / part):
-            if place.is_dir():
-                return str(place)
-    try:
-        open_source(footage, settings.size)
-    except DDLError:
-        raise DDLError(
-            f"{footage}: no test clips to watch; name a video or an address by watch"
-        ) from None
-    return str(footage)
+    for split in ("testing", "training"):
+        place = split_folder(footage, split)
+        with contextlib.suppress(DDLError):
+            open_source(place, settings.size)
+            return str(place)
+    raise DDLError(f"{footage}: no test clips to watch; name a video or an address by watch")

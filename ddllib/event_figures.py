@@ -68,10 +68,12 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
     plt.close(figure)
     error, patch = left.map, int(left.patch)
     pictures = {"frame": to_image(left.frame), "rebuilt": to_image(left.reconstruction)}
+    (height, width), (rows, columns) = left.shape, error.shape
+    aspect = height / width * columns / rows  # of a pixel: the model's frames may be squashed
     for name, title in (("frame", "frame"), ("rebuilt", "reconstruction")):
-        axes[name].imshow(pictures[name])
+        axes[name].imshow(pictures[name], aspect=aspect)
         axes[name].set_title(title)
-    shown = axes["error"].imshow(error, cmap=ERROR_MAP, vmin=0)
+    shown = axes["error"].imshow(error, cmap=ERROR_MAP, vmin=0, aspect=aspect)
     axes["error"].set_title("error")
     figure.colorbar(shown, ax=[axes[name] for name in ("frame", "rebuilt", "error")], shrink=0.8)
     row, column = corner(tuple(int(k) for k in left.place), patch)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ddllib.changes import NAME as CHANGES
 from ddllib.errors import DDLError
 from ddllib.events import Event
 from ddllib.files import disk_faults, write_whole
@@ -81,13 +82,13 @@ class EventFile:
         self.left = self.count, known, bool(row.get("loud", True))
 
     def set_aside(self) -> Path | None:
-        """Move all events, and what each has left, into a folder beside them; returns it.
+        """Move all events, what each has left, and changes, into a folder beside them; returns it.
 
-        None where there is no event. The file then is as if it were new.
+        None where there is neither. The file then is as if it were new.
         """
-        if not self.count:
-            return None
         folder = self.path.parent
+        if not self.count and not (folder / CHANGES).exists():
+            return None
         begun = (p for p in folder.glob("earlier-*") if not (p / self.path.name).exists())
         place = next(begun, None)  # a process was killed while it moved them
         if not place:
@@ -98,7 +99,8 @@ class EventFile:
             place.mkdir(exist_ok=True)
             for path in sorted(folder.iterdir()):
                 number = re.match(r"(\d{4,})[-.]", path.name)
-                if path.name == "index.html" or (number and int(number[1]) <= self.count):
+                ours = path.name in ("index.html", CHANGES)
+                if ours or (number and int(number[1]) <= self.count):
                     os.replace(path, place / path.name)
             described = self.path.with_suffix(".json").read_bytes()
             (place / "events.json").write_bytes(described)

@@ -7,8 +7,9 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
+from ddllib.changes import OVER, read_changes
 from ddllib.event_file import read_events
-from ddllib.events import Event, when
+from ddllib.events import Event, clock, when
 from ddllib.files import write_whole
 
 _STYLE = """
@@ -21,6 +22,7 @@ _STYLE = """
 .ddl-event figcaption { font-size: 85%; }
 """
 FILTERS = {"none": "raw scores", "RunningMedian": "scores filtered by a running median"}
+CHANGES = 20  # of the scene, listed on the page
 _IMAGE = '<img src="{}" loading="lazy" alt="">'
 _VIDEO = '<video src="{}" preload="metadata" controls muted loop></video>'
 _MEDIA = (  # a file's suffix, its kind, how it is shown, and what is told of it
@@ -41,12 +43,13 @@ def events_page(
     ``embed`` pictures and clips are part of the text, as a notebook or a bound book needs it;
     without, they are found beside the page. Of more than ``most`` events (None: all) those with the
     highest scores are shown, in order of time. Anchors begin with ``mark``, so that two such pages
-    can stand on one.
+    can stand on one. Below stand the newest changes of the scene that were told.
     """
     folder = Path(folder)
     events, facts = read_events(folder)
+    changes = _changes(folder)
     if not events:
-        return f"<p>No events{_why(facts)}.</p>"
+        return f"<p>No events{_why(facts)}.</p>{changes}"
     numbered = list(enumerate(events, start=1))
     shown = sorted(sorted(numbered, key=lambda pair: -pair[1].score)[:most])
     links = [None, *(number for number, _ in shown), None]
@@ -56,7 +59,8 @@ def events_page(
     ]
     all_of_them = " ".join(f'<a href="#{mark}-{number}">{number}</a>' for number, _ in shown)
     left = f"<p>{len(shown)} of {len(events)} events{_why(facts)}: {all_of_them}</p>"
-    return f'<style>{_STYLE}</style>{left}<div class="ddl-events">{"".join(cards)}</div>'
+    page = f'<style>{_STYLE}</style>{left}<div class="ddl-events">{"".join(cards)}</div>'
+    return page + changes
 
 
 def write_page(folder: Path | str) -> Path:
@@ -67,6 +71,20 @@ def write_page(folder: Path | str) -> Path:
     page = head + events_page(folder, embed=False, most=None)
     write_whole(path, lambda file: file.write(page.encode()))
     return path
+
+
+def _changes(folder: Path) -> str:
+    """A list of the newest changes of the scene; nothing where there is none."""
+    found = read_changes(folder)
+    lines = [
+        f"{clock(change.time_s)}: {change.told}" + " from here on" * (change.kind == OVER)
+        for change in found[-CHANGES:]
+    ]
+    if not lines:
+        return ""
+    older = f" (the last {len(lines)} of {len(found)})" * (len(found) > len(lines))
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<p>Changes of the scene{older}:</p><ul>{items}</ul>"
 
 
 def _level(facts: Mapping) -> float | None:

@@ -17,7 +17,7 @@ from ddllib.reading import read_arrays
 WIDE, HIGH = 600, 120  # of the drawn trace, in its own units
 DIMENSIONS = {
     "frame": 3, "reconstruction": 3, "map": 2, "place": 1, "patch": 0,
-    "seconds": 1, "scores": 1, "region": 1,
+    "shape": 1, "seconds": 1, "scores": 1, "region": 1,
 }  # fmt: skip
 
 
@@ -59,7 +59,8 @@ class Evidence:
 
     ``frame`` and ``reconstruction`` are uint8, C0 x H x W and C x H x W, ``map`` the error, H x W
     float32. ``place`` (grid, row, column; see ``events.best_patch``) is the patch of side ``patch``
-    in pixels that gave the score. N frames from before the event up to its end (``Trace``) have
+    in pixels that gave the score; ``shape`` is the height and width at which a person sees the
+    frame, in its own proportions. N frames from before the event up to its end (``Trace``) have
     ``seconds``, filtered ``scores``, and in ``region`` the mean error of that very patch.
     """
 
@@ -68,20 +69,24 @@ class Evidence:
     map: np.ndarray
     place: np.ndarray
     patch: np.ndarray
+    shape: np.ndarray
     seconds: np.ndarray
     scores: np.ndarray
     region: np.ndarray
 
-    def leave(self, folder: Path, number: int, box: Box | None, threshold: float) -> None:
+    def leave(
+        self, folder: Path, number: int, seen: np.ndarray, box: Box | None, threshold: float
+    ) -> None:
         """Write it into ``folder`` under the event's number; each file is whole or absent.
 
-        ``<n>.jpg`` is the frame with the box, ``<n>-rebuilt.jpg`` the reconstruction,
-        ``<n>-error.jpg`` the map, ``<n>.svg`` the scores over time, ``<n>.npz`` everything.
+        ``<n>.jpg`` is the frame as it was ``seen``, h x w x 3 BGR, with the box,
+        ``<n>-rebuilt.jpg`` the reconstruction, ``<n>-error.jpg`` the map, ``<n>.svg`` the scores
+        over time, ``<n>.npz`` everything else.
         """
-        stem = f"{number:04d}"
-        save_picture(folder / f"{stem}.jpg", boxed(self.frame, box))
-        save_picture(folder / f"{stem}-rebuilt.jpg", picture(self.reconstruction))
-        save_picture(folder / f"{stem}-error.jpg", heat(self.map, float(self.map.max())))
+        stem, shape = f"{number:04d}", seen.shape[:2]
+        save_picture(folder / f"{stem}.jpg", boxed(seen, box))
+        save_picture(folder / f"{stem}-rebuilt.jpg", picture(self.reconstruction, shape))
+        save_picture(folder / f"{stem}-error.jpg", heat(self.map, float(self.map.max()), shape))
         trace = self.trace(threshold).encode()
         write_whole(folder / f"{stem}.svg", lambda file: file.write(trace))
         numbers = asdict(self)
@@ -122,6 +127,6 @@ def read_evidence(folder: Path | str, number: int) -> Evidence:
             raise DDLError(f"{path}: not {expected} ({name}); {remedy}")
     evidence = Evidence(**{field.name: numbers[field.name] for field in fields(Evidence)})
     lengths = {len(part) for part in (evidence.seconds, evidence.scores, evidence.region)}
-    if len(evidence.place) != 3 or len(lengths) != 1:
+    if len(evidence.place) != 3 or len(evidence.shape) != 2 or len(lengths) != 1:
         raise DDLError(f"{path}: not {expected} (parts of other lengths); {remedy}")
     return evidence

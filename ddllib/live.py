@@ -37,11 +37,11 @@ def threshold_view(read: Read, chosen: Threshold, frame_rate: float, least_s: fl
     return _View(read, chosen, frame_rate, least_s).box
 
 
-def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
-    """In JupyterLab a button for each event, "this was normal", which calls ``mark`` with it.
+def normal_marks(events: Sequence[Event], mark: Callable[[int], object]):
+    """In JupyterLab a button for each event, "this was normal"; calls ``mark`` with its number.
 
-    ``mark`` is ``marking.mark_normal`` with the footage and the training folder filled in; where
-    the clip went, or why it could not, is told beside the button. None where nobody can press one.
+    ``mark`` is ``marking.mark_event`` with the folders filled in; where the clip went, or why it
+    could not, is told beside the button. None where nobody can press one.
     """
     if not in_lab() or not events:
         return None
@@ -50,7 +50,7 @@ def normal_marks(events: Sequence[Event], mark: Callable[[Event], object]):
     return ipywidgets.VBox([_mark_row(n, event, mark) for n, event in enumerate(events, start=1)])
 
 
-def _mark_row(number: int, event: Event, mark: Callable[[Event], object]):
+def _mark_row(number: int, event: Event, mark: Callable[[int], object]):
     import ipywidgets
 
     text = f"event {number}, {when(event)}: this was normal"
@@ -59,7 +59,7 @@ def _mark_row(number: int, event: Event, mark: Callable[[Event], object]):
 
     def pressed(_) -> None:
         try:
-            told.value = f"kept as {mark(event)}"
+            told.value = f"kept as {mark(number)}"
             button.disabled = True
         except (DDLError, OSError) as error:
             told.value = str(error)

@@ -1,23 +1,66 @@
-"""The mark "this was normal": an event's frames become training footage."""
+"""The mark "this was normal": an event's frames become training footage.
+
+    python -m ddllib.marking WATCHED EVENT --to TRAINING [--footage VIDEO]
+
+Of a recording the frames are copied as they are; of a live source, which cannot be seen again, the
+clip that the event has left is taken.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ddllib.commands import run_command
 from ddllib.errors import DDLError
-from ddllib.events import Event
-from ddllib.pictures import save_picture, write_lossless
+from ddllib.event_file import read_events
+from ddllib.events import Event, clock
+from ddllib.pictures import CLIPS, save_picture, write_lossless
 from ddllib.settings import load_profile
 
 AROUND_S = 2.0  # seconds before and after the event that go with it
 ROOM = 1 << 28  # bytes of frames that wait for the event to begin
+
+
+def mark_event(
+    watched: Path | str, number: int, folder: Path | str, footage: Path | str | None = None
+) -> Path:
+    """Put event ``number`` (from 1) of a ``watched`` folder among the training footage.
+
+    ``footage`` is what was watched, by default the source that the folder names, from which the
+    event is copied as ``mark_normal`` does it. A webcam or an address cannot be seen again: then
+    the clip that the event has left is taken, compressed, a minute at most, its longer side
+    ``data_prep.frames.VIEW`` pixels at most. Returns the new clip's path. Raises ``DDLError`` for
+    an event that is not there, where neither footage nor clip is, and as ``mark_normal`` does.
+    """
+    from data_prep.sources import is_address, shown
+
+    watched = Path(watched)
+    events, facts = read_events(watched)
+    if not 1 <= number <= len(events):
+        raise DDLError(f"{watched}: no event {number}; expected 1 to {len(events)}")
+    event, rate = events[number - 1], facts.get("frame_rate")
+    source = footage or facts.get("source")
+    live = not source or is_address(str(source))
+    if not live and (footage or Path(source).exists()):
+        return mark_normal(event, source, folder, frame_rate=rate)
+    clip = next((p for s in CLIPS if (p := watched / f"{number:04d}{s}").is_file()), None)
+    if clip is None:
+        what = shown(str(source)) if source else "a source without a name"
+        raise DDLError(
+            f"{watched}: event {number} is of {what} and has left no clip; give a recording of it "
+            "as footage"
+        )
+    at = clock(event.start_s).replace(":", "").replace(" ", "-")
+    return _put(_ClipCut(clip, event, rate), f"{watched.name}-{at}", event, Path(folder))
 
 
 def mark_normal(
@@ -37,21 +80,24 @@ def mark_normal(
     ``data_prep`` finds there: as frames, or as a video where they are videos, of that rate or of a
     slower footage's own. Training on it is another matter (``start_from``). Returns its path.
     Raises ``DDLError`` where the footage ends before the event, or was live and cannot be seen
-    again, for too few frames to train on, and for a name that is taken.
+    again (``mark_event`` then takes what the event has left), for too few frames to train on, and
+    for a name that is taken.
     """
-    folder = Path(folder)
+    cut = (_ArrayCut if isinstance(footage, np.ndarray) else _FileCut)(footage, event, frame_rate)
+    return _put(cut, name or f"{cut.name}-{event.start}-{event.end}", event, Path(folder))
+
+
+def _put(cut: _ArrayCut | _FileCut | _ClipCut, name: str, event: Event, folder: Path) -> Path:
+    """Write a cut as the training clip ``name`` of a folder; nothing is left of one in vain."""
     clips, place, videos = _training(folder)
-    stem = "array" if isinstance(footage, np.ndarray) else Path(footage).stem
-    name = name or f"{stem}-{event.start}-{event.end}"
     path = place / (f"{name}.avi" if videos else name)
     if path.exists() or name in clips:
         raise DDLError(f"{path}: there already; choose another name")
-    cut = (_ArrayCut if isinstance(footage, np.ndarray) else _FileCut)(footage, event, frame_rate)
     hidden = path.with_name(f".{path.name}")  # data_prep overlooks it, should it be left half done
     hidden.parent.mkdir(parents=True, exist_ok=True)
     write = partial(write_lossless, frame_rate=cut.rate()) if videos else _write_frames
     try:
-        _check_enough(stem, event, count=write(hidden, cut), found=cut.found)
+        _check_enough(cut, event, count=write(hidden, cut))
     except DDLError:
         _remove(hidden)
         raise
@@ -60,19 +106,19 @@ def mark_normal(
     return path
 
 
-def _check_enough(stem: str, event: Event, count: int, found: int) -> None:
-    """All of an event was ``found``, and of ``count`` frames a window is left to train on."""
-    missing = event.end - event.start + 1 - found
+def _check_enough(cut: _ArrayCut | _FileCut | _ClipCut, event: Event, count: int) -> None:
+    """All of an event was found, and of ``count`` frames a window is left to train on."""
+    name, missing = cut.name, event.end - event.start + 1 - cut.found
     if missing:
         raise DDLError(
-            f"{stem}: ends {missing} frames before the event at frames {event.start} to "
+            f"{name}: ends {missing} frames before the event at frames {event.start} to "
             f"{event.end} does; expected the footage that was watched"
         )
     usual = load_profile("own-camera")
     kept = count - round(usual.threshold_share * count)
     if kept < usual.window:
         raise DDLError(
-            f"{stem}: the event at frames {event.start} to {event.end} and {AROUND_S:g} s around "
+            f"{name}: the event at frames {event.start} to {event.end} and {AROUND_S:g} s around "
             f"it are {count} frames, {kept} without the end that is kept for the threshold; "
             f"expected at least {usual.window}, a window; take footage with more around it"
         )
@@ -122,8 +168,10 @@ def _remove(path: Path) -> None:
 class _ArrayCut:
     """An event's frames and those around it, of frames N x C x H x W, as OpenCV writes them.
 
-    ``found`` counts those of the event itself.
+    ``found`` counts those of the event itself; ``name`` is for messages.
     """
+
+    name = "array"
 
     def __init__(self, frames: np.ndarray, event: Event, frame_rate: float | None):
         self.frames, self.event, self.asked = frames, event, frame_rate
@@ -153,9 +201,10 @@ class _FileCut:
         if not Path(footage).exists():
             raise DDLError(
                 f"{shown(str(footage))}: no footage there to copy an event from; expected a file "
-                "or folder that was watched; of a live source, keep a recording"
+                "or folder that was watched"
             )
         self.event, self.asked, self.found = event, frame_rate, 0
+        self.name = Path(footage).stem
         self.source = open_source(footage, None, rate=frame_rate)
 
     def rate(self) -> float:
@@ -196,6 +245,26 @@ class _FileCut:
                 yield waiting.popleft().image
 
 
+class _ClipCut:
+    """All of the clip that an event has left: its frames, and those around it."""
+
+    def __init__(self, path: Path, event: Event, frame_rate: float | None):
+        self.path, self.name, self.asked = path, path.name, frame_rate
+        self.found = event.end - event.start + 1  # a long event's clip has not all of them
+
+    def rate(self) -> float:
+        """Frames per second: the watch's."""
+        from data_prep.frames import USUAL_RATE
+
+        return self.asked or USUAL_RATE
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        from data_prep.frames import read_frames
+        from data_prep.layouts import open_clip
+
+        return read_frames(open_clip(self.path, "training"))
+
+
 def _write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -204,3 +273,25 @@ def _write_frames(folder: Path, frames: Iterable[np.ndarray]) -> int:
         save_picture(folder / f"{count:05d}.png", frame)
         count += 1
     return count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m ddllib.marking``: an event was normal; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ddllib.marking", description="An event was normal: train on it."
+    )
+    parser.add_argument("watched", type=Path, help="folder of a watch, with its events.csv")
+    parser.add_argument("event", type=int, help="its number, from 1")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the normal footage")
+    parser.add_argument("--footage", help="what was watched (default: as the folder says)")
+    given = parser.parse_args(arguments)
+
+    def mark() -> int:
+        print(f"kept as {mark_event(given.watched, given.event, given.to, given.footage)}")
+        return 0
+
+    return run_command("marking", mark)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Pictures and videos of a watch: frames large enough to look at, boxes, errors."""
+"""Pictures and videos of a watch: frames as a person looks at them, boxes, errors."""
 
 from __future__ import annotations
 
@@ -26,16 +26,34 @@ def enlarged(shape: tuple[int, int]) -> tuple[int, int]:
     return shape[0] * times, shape[1] * times
 
 
-def picture(frame: np.ndarray) -> np.ndarray:
-    """uint8 C x H x W (RGB or grey) to H' x W' x 3 BGR at the size it is shown."""
+def seen(scored) -> np.ndarray:
+    """What a person is shown of a scored frame (``streaming.Scored``), h x w x 3 BGR.
+
+    Its view; where the source has none, the model's own small frame.
+    """
+    if scored.view is None:
+        return picture(scored.frame)
+    return resized(scored.view, enlarged(scored.view.shape[:2]))
+
+
+def picture(frame: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """uint8 C x H x W (RGB or grey) to h x w x 3 BGR, of the ``shape`` (h, w) or ``enlarged``."""
     image = np.moveaxis(np.broadcast_to(frame, (3, *frame.shape[1:])), 0, -1)[..., ::-1]
-    height, width = enlarged(frame.shape[1:])
-    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_CUBIC)
+    return resized(np.ascontiguousarray(image), shape or enlarged(frame.shape[1:]))
 
 
-def boxed(frame: np.ndarray, box: tuple[float, float, float, float] | None) -> np.ndarray:
-    """The picture of a frame with a relative box drawn into it, H' x W' x 3 BGR."""
-    image = picture(frame)
+def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image H x W x 3 of the ``shape`` (h, w); a copy, unless it has it already."""
+    if image.shape[:2] == tuple(shape):
+        return image
+    smaller = shape[0] < image.shape[0]
+    way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return cv2.resize(image, shape[::-1], interpolation=way)
+
+
+def boxed(image: np.ndarray, box: tuple[float, float, float, float] | None) -> np.ndarray:
+    """A copy of a picture, h x w x 3 BGR, with a relative box drawn into it."""
+    image = image.copy()
     if box is not None:
         height, width = image.shape[:2]
         x0, y0, x1, y1 = np.multiply(box, [width, height, width, height]).round().astype(int)
@@ -43,10 +61,10 @@ def boxed(frame: np.ndarray, box: tuple[float, float, float, float] | None) -> n
     return image
 
 
-def heat(error: np.ndarray, top: float) -> np.ndarray:
-    """An error map H x W as H' x W' x 3 BGR: black where it is 0, pale from ``top`` on."""
+def heat(error: np.ndarray, top: float, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """An error map H x W as h x w x 3 BGR: black where it is 0, pale from ``top`` on."""
     scaled = np.clip(np.asarray(error, np.float32) / max(top, 1e-12) * 255, 0, 255)
-    large = picture(scaled.astype(np.uint8)[None])[..., 0]
+    large = picture(scaled.astype(np.uint8)[None], shape)[..., 0]
     return cv2.applyColorMap(np.ascontiguousarray(large), cv2.COLORMAP_MAGMA)
 
 

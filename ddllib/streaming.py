@@ -28,6 +28,7 @@ class Scored:
     error, H x W float32; ``frame`` the input, uint8 C0 x H x W; ``reconstruction`` what the model
     made of it, uint8 C x H x W (C of the model). ``repeats`` frames just before this one have no
     window of their own and take its score: T // 2 of them where a stream begins, else none.
+    ``view``, where the source has one, is the frame as a person looks at it, uint8 h x w x 3 BGR.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Scored:
     frame: np.ndarray
     reconstruction: np.ndarray
     repeats: int = 0
+    view: np.ndarray | None = None
 
     def each(self) -> list[Scored]:
         """One answer for every frame that this one stands for, in order; all but ``index`` equal.

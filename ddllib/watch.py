@@ -87,17 +87,18 @@ def watch(
 ) -> Watched:
     """Score a source's frames until it ends, ``minutes`` are over or the process is asked to stop.
 
-    ``source`` yields frames as ``data_prep.sources`` does: ``index``, ``time_s``, ``image`` (uint8
-    C x H x W at the model's working size), ``gap`` and ``read_s``. Each scored frame is first
-    appended to ``<folder>/scores.csv``, then handed to every listener as ``listener(scored,
-    time_s)``, ``scored.index`` being the source's number of the frame; a listener that has a method
-    ``interrupt`` is told of gaps by it, one with ``go_on`` that a recording is gone on with, and
-    one with ``begin_anew`` that it is not: then it answers where it has put what was there, if any;
-    one with ``catch_up`` that the source is live, so that no frame of before is heard again. About
-    every ``every`` seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it
-    cleanly: every answer that can still be given is written. A recording that was watched into the
-    folder before, by the same model with the same kinds of listeners, is gone on with behind its
-    last scored frame (``score_table.scored_before``), unless a listener has ``resumes`` False: it
+    ``source`` yields frames as ``data_prep.sources`` does: ``index``, ``time_s``, ``image``
+    (uint8 C x H x W at the model's working size), ``gap``, ``read_s`` and, if a person is to
+    see it, ``view``. Each scored frame is first appended to ``<folder>/scores.csv``, then
+    handed to every listener as ``listener(scored, time_s)``, ``scored.index`` being the
+    source's number of the frame; a listener that has a method ``interrupt`` is told of gaps by
+    it, one with ``go_on`` that a recording is gone on with, and one with ``begin_anew`` that it
+    is not: then it answers where it has put what was there, if any; one with ``catch_up`` that
+    the source is live, so that no frame of before is heard again. About every ``every``
+    seconds, and at the end, ``tell`` gets one line. Ctrl-C and SIGTERM end it cleanly: every
+    answer that can still be given is written. A recording that was watched into the folder
+    before, by the same model with the same kinds of listeners, is gone on with behind its last
+    scored frame (``score_table.scored_before``), unless a listener has ``resumes`` False: it
     knows nothing of the frames before. One without ``resumes`` is not asked; one with a ``lag``
     hears that many frames again, which it may not have dealt with when the process was killed.
     """
@@ -182,7 +183,7 @@ class _Loop:
         lag = max([getattr(one, "lag", 0) for one in listeners], default=0)
         self.heard = behind - lag  # the listeners need to hear of what comes after
         self.passed = self.heard - (scorer.delay if lag else 0)  # its first score needs a window
-        self.unanswered: deque = deque()  # frames pushed, without their images
+        self.unanswered: deque = deque()  # frames pushed, without the model's image
         self.watched = Watched()
 
     def run(self, every: float, tell: Callable, ends: Callable[[], bool]) -> Watched:
@@ -211,7 +212,8 @@ class _Loop:
 
     def push(self, frame) -> None:
         self.watched.frames += 1
-        self.unanswered.append((frame.index, frame.time_s, frame.read_s))
+        view = getattr(frame, "view", None) if self.listeners else None
+        self.unanswered.append((frame.index, frame.time_s, frame.read_s, view))
         scored = self.scorer.push(frame.image)
         if scored:
             self.answer(scored)
@@ -226,13 +228,13 @@ class _Loop:
 
     def answer(self, scored: Scored) -> None:
         for one in scored.each():
-            index, time_s, read_s = self.unanswered.popleft()
+            index, time_s, read_s, view = self.unanswered.popleft()
             if index > self.behind:
                 self.table.add(index, time_s, one.score)
                 self.watched.scored += 1
             self.watched.delays.append(time.monotonic() - read_s)
             for listener in self.listeners if index > self.heard else ():
-                listener(replace(one, index=index), time_s)
+                listener(replace(one, index=index, view=view), time_s)
 
     def note(self, seconds: float) -> None:
         self.watched.seconds = seconds
@@ -242,7 +244,7 @@ class _Loop:
 
 
 class _Page:
-    """A listener that renews the page after each event and after its clip.
+    """A listener that renews the page after each event, after its clip and after a change.
 
     So a killed watch leaves one, and a person who was told finds the clip.
     """
@@ -259,8 +261,8 @@ class _Page:
         self.shown = self._there()
         write_page(self.alarms.folder)
 
-    def _there(self) -> tuple[int, bool]:
-        return self.alarms.file.count, self.alarms.filming
+    def _there(self) -> tuple[int, bool, int]:
+        return self.alarms.file.count, self.alarms.filming, self.alarms.scenes.added
 
 
 def _name(source) -> str:
@@ -376,8 +378,10 @@ def _watch_by(given: argparse.Namespace) -> int:
             listeners: list = [alarms, _Page(alarms)]
             if given.video:
                 stem = given.to / time.strftime("annotated-%Y-%m-%d-%H%M%S")
-                listeners.append(AnnotatedVideo(stem, chosen.value, rate, settings.patch_size))
-                after.callback(_leave_video, listeners[-1])
+                smooth = camera.smoother(settings)
+                video = AnnotatedVideo(stem, chosen.value, rate, settings.patch_size, smooth)
+                listeners.append(video)
+                after.callback(_leave_video, video)
             return _status(_watch(source, scorer, given.to, tuple(listeners), **wishes))
 
 

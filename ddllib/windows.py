@@ -1,7 +1,9 @@
 """Training windows: T consecutive frames and the mask of one object tracked through all of them.
 
-The whole training set lives on the device as uint8; a batch is gathered by index and its masks
-are painted from boxes, so nothing is decoded inside the training loop.
+A batch is gathered by index from the uint8 frames and its masks are painted from boxes, so nothing
+is decoded inside the training loop. A GPU holds the whole training set where it has room for it;
+else, and on a processor, frames stay where they are, memory-mapped as ``data_prep`` leaves them, so
+that footage may be larger than memory.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ddllib.errors import DDLError
+
+ROOM = 0.5  # of a GPU's free memory: so much of it the training set may take
 
 
 def common_tracks(tracks: pd.DataFrame, frames: int, temporal: int) -> list[list[np.ndarray]]:
@@ -57,7 +61,7 @@ def paint_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 class Windows:
-    """All windows of the training clips, on ``device``.
+    """All windows of the training clips, for a model on ``device``.
 
     ``clips`` maps names to uint8 frames, N x C0 x H x W; ``tracks`` holds the training rows of
     the tracks table. ``len(windows)`` counts the windows; ``gather`` makes a batch. ``boxes`` has
@@ -79,19 +83,19 @@ class Windows:
         _check_clips(clips, temporal, channels)
         _check_tracks(clips, tracks)
         self.temporal, self.channels = temporal, channels
-        self.frames = torch.cat([torch.from_numpy(np.array(c)) for c in clips.values()]).to(device)
-        starts, self.boxes, offset = [], [], 0
-        for name, clip in clips.items():
+        self.device, self.clips = torch.device(device), list(clips.values())
+        self.held = _held(self.clips, self.device)
+        self.places: list[tuple[int, int]] = []  # of each window, its clip and first frame there
+        self.boxes: list[list[np.ndarray]] = []
+        for number, (name, clip) in enumerate(clips.items()):
             rows = tracks[tracks["clip"] == name]
-            windows = common_tracks(rows, len(clip), temporal)
-            starts += range(offset, offset + len(windows))
-            self.boxes += [[b for b in boxes if _paints(b, *clip.shape[2:])] for boxes in windows]
-            offset += len(clip)
-        self.starts = torch.tensor(starts)
+            windows = common_tracks(rows[_paints(rows, *clip.shape[2:])], len(clip), temporal)
+            self.places += [(number, first) for first in range(len(windows))]
+            self.boxes += windows
         self.coverage = sum(bool(b) for b in self.boxes) / max(len(self.boxes), 1)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.places)
 
     def gather(self, indices: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """The windows X, B x C x T x H x W in [0, 1], and masks M, B x 1 x T x H x W of 0 and 1.
@@ -107,12 +111,21 @@ class Windows:
 
     def batch(self, indices: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """X and M as ``gather`` gives them, with these boxes; the device is not waited for."""
-        device = self.frames.device
-        times = self.starts[indices][:, None] + torch.arange(self.temporal)
-        x = self.frames[times.to(device, non_blocking=True)].transpose(1, 2).float() / 255
+        frames = self._frames([self.places[int(i)] for i in indices])
+        x = frames.transpose(1, 2).float() / 255
         if x.shape[1] != self.channels:
             x = x.expand(-1, self.channels, -1, -1, -1)
-        return x, paint_boxes(boxes.to(device, non_blocking=True), x.shape[-2], x.shape[-1])
+        return x, paint_boxes(boxes.to(self.device, non_blocking=True), x.shape[-2], x.shape[-1])
+
+    def _frames(self, places: list[tuple[int, int]]) -> Tensor:
+        """The frames of windows at these places, uint8 B x T x C0 x H x W, on the device."""
+        if self.held is None:
+            cut = [self.clips[clip][first : first + self.temporal] for clip, first in places]
+            return torch.from_numpy(np.stack(cut)).to(self.device)
+        frames, offsets = self.held
+        starts = torch.tensor([offsets[clip] + first for clip, first in places])
+        times = starts[:, None] + torch.arange(self.temporal)
+        return frames[times.to(self.device, non_blocking=True)]
 
     def _draw(self, index: int, rng: torch.Generator) -> Tensor:
         candidates = self.boxes[index]
@@ -122,10 +135,22 @@ class Windows:
         return torch.from_numpy(candidates[chosen])
 
 
-def _paints(boxes: np.ndarray, height: int, width: int) -> bool:
-    """Whether every box of a track, T x 4, covers at least one pixel at this size."""
-    x0, y0, x1, y1 = to_pixels(torch.from_numpy(boxes), height, width).unbind(-1)
-    return bool(((x1 > x0) & (y1 > y0)).all())
+def _held(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, list[int]] | None:
+    """All frames one after the other on a GPU, and where each clip begins; None if not there."""
+    if device.type != "cuda":
+        return None
+    needed = sum(clip.nbytes for clip in clips)
+    if needed > ROOM * torch.cuda.mem_get_info(device)[0]:
+        return None
+    frames = torch.cat([torch.from_numpy(np.array(clip)) for clip in clips]).to(device)
+    return frames, [0, *np.cumsum([len(clip) for clip in clips]).tolist()]
+
+
+def _paints(rows: pd.DataFrame, height: int, width: int) -> np.ndarray:
+    """Of each row of the tracks table whether its box covers at least one pixel at this size."""
+    boxes = torch.from_numpy(rows[["x0", "y0", "x1", "y1"]].to_numpy(np.float32))
+    x0, y0, x1, y1 = to_pixels(boxes, height, width).unbind(-1)
+    return ((x1 > x0) & (y1 > y0)).numpy()
 
 
 def _check_tracks(clips: Mapping[str, np.ndarray], tracks: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from data_prep.sources import open_source
 from ddllib import alarms
 from ddllib.alarms import Alarms
+from ddllib.changes import OVER, Change, ChangeFile, read_changes
 from ddllib.drift import Drift, DriftMonitor
 from ddllib.errors import DDLError
 from ddllib.event_file import read_events
@@ -33,6 +34,7 @@ class Scored:
     map: np.ndarray
     frame: np.ndarray
     reconstruction: np.ndarray
+    view: np.ndarray | None = None
 
 
 def scored(index: int, score: float) -> Scored:
@@ -333,7 +335,7 @@ def test_events_of_a_changed_scene_are_kept_and_told_together(tmp_path):
     lines = watched(tmp_path, QUIET + (LOUD + QUIET) * 3, drift=nudged(63))
     assert [event.drift for event in read_events(tmp_path)[0]] == ["moved"] * 3
     assert lines == [
-        "the scene has changed at frame 63: the camera was nudged; until it is as before, events "
+        "the scene has changed at 0:00:06.3: the camera was nudged; until it is as before, events "
         "are kept but not told",
         "events that began in the changed scene: 3, marked in events.csv",
     ]
@@ -433,3 +435,61 @@ def test_a_folder_is_gone_on_with(tmp_path):
     for _ in range(2):
         watched(tmp_path, QUIET + LOUD + QUIET)
     assert len(read_events(tmp_path)[0]) == 2 and (tmp_path / "0002.webm").is_file()
+
+
+def test_pictures_and_clips_are_as_the_camera_saw_them_not_as_the_model_does(tmp_path):
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=lambda line: None)
+    wide = np.full((180, 320, 3), 90, np.uint8)
+    for k, score in enumerate([0.1] * 10 + [0.9] * 10 + [0.1] * 10):
+        listener(replace(scored(k, score), view=wide[:, : 320 - 2 * (k > 15)]), k / RATE)
+    listener.close()
+    pictures = [cv2.imread(str(tmp_path / f"0001{end}.jpg")) for end in ("", "-rebuilt", "-error")]
+    assert {image.shape for image in pictures} == {wide.shape}
+    frames = frames_of(
+        next(tmp_path / f"0001{s}" for s in CLIPS if (tmp_path / f"0001{s}").exists())
+    )
+    assert {frame.shape for frame in frames} == {wide.shape} and len(frames) == 30
+    assert tuple(read_evidence(tmp_path, 1).shape) == (180, 320)
+
+
+class Moved:
+    """A scene that is changed from the fifth frame to the fourteenth."""
+
+    drift = None
+
+    def push(self, frame, score):
+        self.count = getattr(self, "count", -1) + 1
+        before, self.drift = self.drift, MOVE if 5 <= self.count < 15 else None
+        return self.drift if self.drift and not before else None
+
+    def reset(self):
+        self.drift = None
+
+
+MOVE = Drift("moved", 'the camera was "nudged", right; set it back', 5)
+
+
+def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
+    lines = watched(tmp_path, [0.1] * 30, drift=Moved())
+    assert len(lines) == 1 and lines[0].startswith("the scene has changed at 0:00:00.5: the camera")
+    begun, over = read_changes(tmp_path)
+    assert begun == Change(0.5, 5, "moved", MOVE.sentence)
+    assert (over.time_s, over.frame, over.kind) == (1.5, 15, OVER)
+    page = write_page(tmp_path).read_text()
+    assert "0:00:00.5: the camera was &quot;nudged&quot;" in page and "0:00:01.5" in page
+    with (tmp_path / "changes.csv").open("ab") as file:
+        file.write(b"2.0,20,mov")  # the process was killed
+    watched(tmp_path, [0.1] * 30, drift=Moved())
+    assert [change.frame for change in read_changes(tmp_path)] == [5, 15, 5, 15]
+    place = Alarms(LEVEL, tmp_path, RATE, PATCH).begin_anew()
+    assert not read_changes(tmp_path) and len(read_changes(place)) == 4
+
+
+def test_another_table_is_no_table_of_changes(tmp_path):
+    (tmp_path / "changes.csv").write_text("a,b\n1,2\n")
+    for read in (read_changes, ChangeFile):
+        with pytest.raises(DDLError, match="changes.csv: no table of changes; expected time_s"):
+            read(tmp_path)
+    (tmp_path / "changes.csv").write_text("time_s,frame,kind,told\nx,1,moved,so\n")
+    with pytest.raises(DDLError, match="no table of changes"):
+        read_changes(tmp_path)

@@ -178,17 +178,29 @@ def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path, monkeypat
     assert named == [str(tmp_path / "today.mp4"), str(ROOT / "README.md")]
     with pytest.raises(DDLError, match="monday.mp4: not found; looked at monday.mp4, .*set DDL"):
         camera.to_watch(replace(settings, watch="monday.mp4"))
-    assert camera.to_watch(settings).endswith("testing/frames")
+    assert camera.to_watch(settings).endswith("testing")
     (tmp_path / "yard").mkdir()
     with pytest.raises(DDLError, match="no test clips to watch; name a video or an address"):
         camera.to_watch(replace(settings, data=str(tmp_path / "yard")))
     write_video(tmp_path / "yard" / "monday.avi", pictures(5))
     yard = replace(settings, data=str(tmp_path / "yard"))
     assert camera.to_watch(yard) == str(tmp_path / "yard")  # itself, as there is nothing else
-    (tmp_path / "yard" / "monday.avi").rename(tmp_path / "monday.avi")
+    (tmp_path / "yard" / "monday.avi").unlink()
     for part in ("training", "testing"):
-        (tmp_path / "yard" / part).mkdir()
+        write_video(tmp_path / "yard" / part / "monday.avi", pictures(5))
         assert camera.to_watch(yard) == str(tmp_path / "yard" / part)
+    for layout, (part, clip) in {
+        "ucsd": ("Test", "Test001/001.tif"),
+        "avenue": ("testing_videos", "01.avi"),
+    }.items():
+        path = tmp_path / layout / part / clip
+        path.parent.mkdir(parents=True)
+        if path.suffix == ".avi":
+            write_video(path, pictures(5))
+        else:
+            cv2.imwrite(str(path), pictures(1)[0])
+        found = camera.to_watch(replace(settings, data=str(tmp_path / layout)))
+        assert found == str(tmp_path / layout / part)
 
 
 def test_a_chapter_ends_its_watch_of_what_may_have_no_end(walkway):

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import cv2
 import numpy as np
@@ -93,6 +92,30 @@ def test_the_annotated_video_holds_every_frame_and_marks_what_is_strange(tmp_pat
     newest = [f[292:, -4:, 0].min() < 120 for f in seen]  # a red bar has little blue
     assert newest[20 : 20 + len(LOUD)] == [True] * len(LOUD)
     video.close()  # twice does no harm
+
+
+def test_the_annotated_video_marks_by_the_filter_that_the_threshold_was_chosen_with(tmp_path):
+    flash = QUIET[:20] + LOUD[:3] + QUIET[:20]  # too short for a median over 17
+    marks = {}
+    for name, smooth in (("raw", None), ("filtered", RunningMedian())):
+        video = AnnotatedVideo(tmp_path / name, 0.5, RATE, PATCH, smooth)
+        for k, value in enumerate(flash):
+            video(scored(k, value), k / RATE)
+            if k == 9:
+                video.interrupt()  # what waits is written; the filter begins anew
+        video.close()
+        frames = [frame.astype(int) for frame in frames_of(video.path)]
+        assert len(frames) == len(flash)
+        marks[name] = max(np.mean(f[:288, :288, 2] - f[:288, :288, 0]) for f in frames)
+    assert marks["raw"] > marks["filtered"] + 1
+
+
+def test_the_annotated_video_keeps_its_first_size_and_the_proportions_of_the_camera(tmp_path):
+    video = AnnotatedVideo(tmp_path / "all", 0.5, RATE, PATCH)
+    for k, width in enumerate([1280, 640, 400]):
+        video(replace(scored(k, 0.1), view=np.zeros((width * 9 // 16, width, 3), np.uint8)), k)
+    video.close()
+    assert [frame.shape for frame in frames_of(video.path)] == [(180 + 72, 640, 3)] * 3
 
 
 def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
@@ -300,12 +323,15 @@ def test_the_view_of_a_slow_camera_has_events_and_none_across_two_segments():
 
 def test_in_the_lab_a_button_sends_an_event_to_the_training_footage(monkeypatch, tmp_path):
     pytest.importorskip("ipywidgets")
-    mark = partial(mark_normal, footage=footage(), folder=tmp_path / "yard")
+    late = replace(EVENT, start=60, end=70)
+
+    def mark(number):
+        return mark_normal([EVENT, late][number - 1], footage(), tmp_path / "yard")
+
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     assert live.normal_marks([EVENT], mark) is None
     monkeypatch.setenv("JPY_SESSION_NAME", "lab")
     assert live.normal_marks([], mark) is None
-    late = replace(EVENT, start=60, end=70)
     rows = live.normal_marks([EVENT, late], mark).children
     for row in rows:
         button, _ = row.children

@@ -12,9 +12,11 @@ from data_prep.frames import Pace
 from data_prep.sources import open_source
 from ddllib import DDLError
 from ddllib.data import load_prepared
+from ddllib.event_file import EventFile
 from ddllib.events import Event
 from ddllib.heldout import threshold_parts
-from ddllib.marking import mark_normal
+from ddllib.marking import main, mark_event, mark_normal
+from ddllib.pictures import open_video
 from ddllib.settings import load_profile
 
 SIZE = (32, 48)
@@ -115,3 +117,43 @@ def test_too_few_frames_to_learn_from_are_refused(tmp_path, yard):
     assert sorted(yard.rglob("*")) == before
     write_video(tmp_path / "long.avi", numbered(4))
     mark_normal(event_at(1, 1, 10), tmp_path / "long.avi", yard, frame_rate=10)
+
+
+def watched_folder(folder, events, **facts):
+    file = EventFile(folder, {"frame_rate": 10, **facts})
+    for event in events:
+        file.append(event)
+    return folder
+
+
+def test_an_event_of_a_recording_is_marked_by_its_number(tmp_path, yard, capsys):
+    write_video(tmp_path / "today.avi", numbered(120))
+    source = str(tmp_path / "today.avi")
+    folder = watched_folder(tmp_path / "w", [event_at(50, 60, 10)], source=source)
+    assert main([str(folder), "1", "--to", str(yard)]) == 0
+    told = capsys.readouterr().out.strip()
+    assert told == f"kept as {yard / 'training' / 'today-50-60.avi'}"
+    found, rate = numbers(yard / "training" / "today-50-60.avi")
+    assert found == list(range(30, 81)) and rate == 10
+    for number, why in (("2", "no event 2; expected 1 to 1"), ("1", "there already")):
+        assert main([str(folder), number, "--to", str(yard)]) == 1
+        assert why in capsys.readouterr().err
+    assert main([str(folder), "1", "--to", str(yard), "--footage", str(tmp_path / "no.avi")]) == 1
+    assert "no footage there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["rtsp://camera/1", "0", None])
+def test_of_a_live_source_the_clip_that_the_event_left_is_taken(tmp_path, yard, source):
+    event = Event(1.8e9, 1.8e9 + 1, 1.8e9, 500, 510, 505, 0.9)
+    folder = watched_folder(tmp_path / "w", [event], source=source)
+    with pytest.raises(DDLError, match="event 1 is of .* and has left no clip; give a recording"):
+        mark_event(folder, 1, yard)
+    video = open_video(folder / "0001", 10, (48, 64))
+    for frame in numbered(51):
+        video.write(frame)
+    video.close()
+    path = mark_event(folder, 1, yard, footage=source)
+    found, rate = numbers(path)
+    assert len(found) == 51 and rate == 10 and path.name.startswith("w-2027-01-1")
+    manifest = prepare(yard, tmp_path / "prepared", SIZE, "none", progress=False)
+    assert manifest["clips"]["training"][path.stem]["frames"] == 51

@@ -319,6 +319,11 @@ def test_advice_follows_the_footage(tmp_path, monkeypatch):
         load_profile("own-camera", **advice.settings)
         assert all(p.reason.endswith(".") for p in advice.proposals)
     assert "note: about 20 frames are little" in " ".join(fast.lines())
+    assert "passed over" not in " ".join(fast.lines())
+    for name in ("a.dav", "b.dav", "c.xyz", "d.xyz", "notes.txt", "labels.json"):
+        (tmp_path / "fast" / name).touch()
+    told = " ".join(advise(tmp_path / "fast").lines())
+    assert "of no video or image: 4 (a.dav, b.dav, c.xyz, ...); rename" in told
 
 
 def test_one_parameter_is_enough(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from conftest_rtsp import rtsp_camera
 from conftest_server import as_jpeg, camera, pictures
 
 from data_prep import prepare, sources
-from data_prep.frames import Pace, to_working_size
+from data_prep.frames import Pace, to_view, to_working_size
 from data_prep.record import record
 from data_prep.sources import BACKLOG, _Playout, open_source, shown
 from ddllib import DDLError
@@ -511,3 +511,22 @@ def test_a_rate_that_is_none_is_told(tmp_path, rate):
 def test_no_end_of_a_recording_is_told(tmp_path, minutes):
     with pytest.raises(DDLError, match="minutes: .*; expected a number above 0"):
         next(record("0", tmp_path, 60 * minutes, 10))
+
+
+def test_what_a_person_sees_keeps_its_proportions_and_is_no_larger_than_asked(tmp_path):
+    frames = {
+        (48, 64): (48, 64),
+        (720, 1280): (360, 640),
+        (1000, 250): (640, 160),
+        (33, 51): (32, 50),
+    }
+    for given, expected in frames.items():
+        image = np.random.default_rng(0).integers(0, 256, (*given, 3), np.uint8)
+        view = to_view(image)
+        assert view.shape == (*expected, 3)
+        assert to_view(image[..., 0]).shape == view.shape  # grey
+    write_video(tmp_path / "a.avi", pictures(3))
+    for frame, plain in zip(
+        open_source(tmp_path / "a.avi", 32), open_source(tmp_path / "a.avi", None), strict=True
+    ):
+        assert np.array_equal(frame.view, plain.image) and plain.view is None

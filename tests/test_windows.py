@@ -60,6 +60,18 @@ def test_windows_never_cross_from_clip_to_clip(clips):
         assert torch.equal(x[5, channel], expected)
 
 
+def test_frames_stay_where_they_are_and_a_copy_on_the_device_gives_the_same(clips, tmp_path):
+    np.save(tmp_path / "01.npy", clips["01"])
+    clips["01"] = np.load(tmp_path / "01.npy", mmap_mode="r")
+    windows = Windows(clips, track_rows(range(6)), temporal=3)
+    assert windows.held is None and windows.clips[0] is clips["01"]  # more than memory holds
+    indices = torch.tensor([7, 0, 3, 5])
+    x, mask = windows.gather(indices, torch.Generator())
+    windows.held = torch.cat([torch.from_numpy(np.array(c)) for c in clips.values()]), [0, 6]
+    held, painted = windows.gather(indices, torch.Generator())
+    assert torch.equal(x, held) and torch.equal(mask, painted)
+
+
 def test_a_window_without_a_track_gets_an_empty_mask(clips):
     windows = Windows(clips, track_rows(range(6)), temporal=3)
     _, mask = windows.gather(torch.arange(8), torch.Generator())

@@ -1,0 +1,88 @@
+"""``changes.csv``: when the scene was seen to have changed, how, and when it was as before."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from ddllib.errors import DDLError
+from ddllib.files import disk_faults, write_whole
+
+NAME = "changes.csv"
+OVER = "over"  # the kind of a row that says that the scene is as it was
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row: seconds and frame at which it was told, a ``drift.Drift``'s kind, and a sentence."""
+
+    time_s: float
+    frame: int
+    kind: str
+    told: str
+
+
+COLUMNS = tuple(field.name for field in fields(Change))
+
+
+class ChangeFile:
+    """``changes.csv`` in a folder; it is there from the first change on.
+
+    A row is on the disk before anyone is told of it; ``added`` counts those of this process. What
+    a killed process has left half written is cut off. Raises ``DDLError`` for a file that is no
+    such table.
+    """
+
+    def __init__(self, folder: Path | str):
+        self.path, self.added = Path(folder) / NAME, 0
+        if self.path.is_file():
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if whole and not whole.startswith(_line(COLUMNS)):
+                raise _no_table(self.path)
+            if whole != content:
+                write_whole(self.path, lambda file: file.write(whole))
+
+    def add(self, change: Change) -> None:
+        """Append a row."""
+        row = _line([f"{change.time_s:.3f}", *astuple(change)[1:]])
+        with disk_faults(self.path), self.path.open("ab") as file:
+            file.write(row if file.tell() else _line(COLUMNS) + row)
+            file.flush()
+            os.fsync(file.fileno())
+        self.added += 1
+
+
+def _line(values: Sequence) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()
+
+
+def read_changes(folder: Path | str) -> list[Change]:
+    """The changes told during a watch into a folder; none where there is no file.
+
+    Raises ``DDLError`` for a file that is no such table.
+    """
+    path = Path(folder) / NAME
+    if not path.is_file():
+        return []
+    text = path.read_bytes().decode("utf-8", "replace")
+    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
+    try:
+        if rows and tuple(rows[0]) != COLUMNS:
+            raise ValueError
+        return [Change(float(s), int(frame), kind, told) for s, frame, kind, told in rows[1:]]
+    except ValueError:
+        raise _no_table(path) from None
+
+
+def _no_table(path: Path) -> DDLError:
+    return DDLError(
+        f"{path}: no table of changes; expected {','.join(COLUMNS)}; choose another folder or "
+        "remove it"
+    )
