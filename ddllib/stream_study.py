@@ -79,7 +79,7 @@ class Kept:
 
     def __iter__(self) -> Iterator:
         for frame in self.source:
-            self.frames.append(frame)
+            self.frames.append(replace(frame, view=None))
             yield frame
 
     def pieces(self) -> list[np.ndarray]:
