@@ -15,6 +15,7 @@ from data_prep.endings import COUNTING, Ending
 from data_prep.layouts import Clip
 from ddllib.errors import DDLError
 from ddllib.events import longest_gap
+from ddllib.pictures import fitted
 
 MOST_PIXELS = 1 << 26  # of one frame, 8192 x 8192; a larger one is a mistake or an attack
 MOST_BYTES = 1 << 29  # of one image file
@@ -278,9 +279,7 @@ def to_view(frame: np.ndarray) -> np.ndarray:
 
     A frame with a side above `VIEW` pixels is made smaller; sides are even, as videos want them.
     """
-    height, width = frame.shape[:2]
-    scale = min(VIEW / max(height, width), 1.0)
-    height, width = (max(int(side * scale / 2 + 1e-6) * 2, 2) for side in (height, width))
+    height, width = fitted(frame.shape[:2], VIEW)
     if (height, width) != frame.shape[:2]:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     return frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)

@@ -32,7 +32,7 @@ from ddllib.events import (
     when,
 )
 from ddllib.evidence import Evidence, Trace
-from ddllib.pictures import CLIPS, open_video, resized, seen
+from ddllib.pictures import CLIP_SIDE, CLIPS, fitted, open_video, resized, seen
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
@@ -227,7 +227,8 @@ class Alarms:
     def _judge(self, scored, seconds: float, mark: str, value: float) -> None:
         grids = [grid.astype(np.float16) for grid in patch_means(scored.map, self.patch)]
         self._trace.push((seconds, value, grids), running=bool(self.detector.started))
-        self._frames.append(seen(scored))
+        image = seen(scored)
+        self._frames.append(resized(image, fitted(image.shape[:2], CLIP_SIDE)))
         ended = self.detector.push(scored.index, seconds, value, scored.map, mark)
         if ended:
             self._record(ended)

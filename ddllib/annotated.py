@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ddllib.events import region
-from ddllib.pictures import BOX_COLOUR, Video, boxed, heat, open_video, resized, seen
+from ddllib.pictures import BOX_COLOUR, Video, boxed, fitted, heat, open_video, resized, seen
 
 HIGH = 72  # pixels of the strip
 MOST = 320  # of the longer side of a frame: all that is watched is written
@@ -56,7 +56,7 @@ class AnnotatedVideo:
         self._scores.append(score)
         strange = region(scored.map, self.patch) if score > self.threshold else None
         image = seen(scored)
-        self._shape = self._shape or _small(image.shape[:2])
+        self._shape = self._shape or fitted(image.shape[:2], MOST)
         image = resized(image, self._shape)
         error = heat(scored.map, TOP * self.threshold, image.shape[:2])
         strip = self._strip(2 * image.shape[1])
@@ -89,10 +89,3 @@ class AnnotatedVideo:
         video, self._video = self._video, None
         if video is not None:
             video.close()
-
-
-def _small(shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width with a longer side of ``MOST`` pixels at most, both of them even."""
-    scale = min(MOST / max(shape), 1.0)
-    height, width = (max(int(side * scale / 2 + 1e-6) * 2, 2) for side in shape)
-    return height, width

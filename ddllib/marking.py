@@ -38,7 +38,7 @@ def mark_event(
     ``footage`` is what was watched, by default the source that the folder names, from which the
     event is copied as ``mark_normal`` does it. A webcam or an address cannot be seen again: then
     the clip that the event has left is taken, compressed, a minute at most, its longer side
-    ``data_prep.frames.VIEW`` pixels at most. Returns the new clip's path. Raises ``DDLError`` for
+    ``pictures.CLIP_SIDE`` pixels at most. Returns the new clip's path. Raises ``DDLError`` for
     an event that is not there, where neither footage nor clip is, and as ``mark_normal`` does.
     """
     from data_prep.sources import is_address, shown

@@ -15,6 +15,7 @@ from ddllib.errors import DDLError
 from ddllib.files import write_whole
 
 SIDE = 288  # pixels: small frames are enlarged to about this side
+CLIP_SIDE = 400  # pixels of the longer side of an event's clip: OpenCV writes WebM without thrift
 LOOK, ROOM = 100, 4 << 20  # after so many frames: are so many bytes free for more of a video?
 CLIPS = (".webm", ".avi")  # how videos of events end, see open_video
 BOX_COLOUR = (60, 60, 230)  # blue, green, red
@@ -24,6 +25,13 @@ def enlarged(shape: tuple[int, int]) -> tuple[int, int]:
     """Height and width at which small frames are shown: a whole number of times their own."""
     times = max(round(SIDE / max(shape)), 1)
     return shape[0] * times, shape[1] * times
+
+
+def fitted(shape: tuple[int, int], most: int) -> tuple[int, int]:
+    """Height and width in the same proportions, ``most`` pixels at most; even, as videos want."""
+    scale = min(most / max(shape), 1.0)
+    height, width = (max(int(side * scale / 2 + 1e-6) * 2, 2) for side in shape)
+    return height, width
 
 
 def seen(scored) -> np.ndarray:
