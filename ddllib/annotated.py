@@ -24,8 +24,7 @@ class AnnotatedVideo:
     (``events.region``, by ``patch`` pixels). ``smooth`` is the filter over time that the threshold
     was chosen with, such as ``streaming.RunningMedian()``; without one scores are raw. ``path`` is
     ``stem`` with the suffix of ``pictures.open_video``, None before the first frame; the video is
-    whole once it is closed. It grows with the footage, some tens of megabytes an hour; memory does
-    not.
+    whole once it is closed. It grows with the footage, up to a gigabyte an hour; memory does not.
     """
 
     def __init__(

@@ -305,7 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     asked = "false ones an hour (default: the profile's)"
     parser.add_argument("--alarms", type=float, help=asked)
     parser.add_argument("--no-alarms", action="store_true", help="only scores, no events")
-    video = "also a video of all that is watched, with error maps and scores"
+    video = "also a video of all that is watched, with error maps and scores; up to 1 GB an hour"
     parser.add_argument("--video", action="store_true", help=video)
     mask = "an image, white where nothing counts, or boxes: [[0, 0, 0.5, 0.2]], from 0 to 1; none"
     command = "is run as CMD FOLDER NUMBER for each event that has ended"
