@@ -106,7 +106,7 @@ def advise(source: str | Path) -> Advice:
     wanted = None if rate is None or rate < 1.3 * RATE else RATE
     kept = propose_rate(rate, wanted)
     proposals = [kept, propose_size(footage.at_rate(wanted), looked_at), propose_detector()]
-    return Advice(proposals, list(remarks(footage, kept.value)))
+    return Advice(proposals, list(remarks(footage, kept.value, passed_over(source, footage))))
 
 
 def kept_advice(source: str) -> dict:
@@ -186,13 +186,12 @@ def propose_detector() -> Proposal:
     return Proposal("detector", "yolo", reason)
 
 
-def remarks(footage: Footage, rate: float | None) -> Iterator[str]:
+def remarks(footage: Footage, rate: float | None, passed: Sequence[str]) -> Iterator[str]:
     """What else the owner of the footage should know."""
     clips = footage.clips["training"].values()
     total = sum(stated_frames(clip, rate) for clip in clips)
     if total < FEW_WINDOWS:
         yield f"about {total} frames are little to learn from; {FEW_WINDOWS} or more are better."
-    passed = passed_over(footage)
     if passed:
         yield (
             f"passed over, as their names are of no video or image: {len(passed)} "
@@ -203,9 +202,10 @@ def remarks(footage: Footage, rate: float | None) -> Iterator[str]:
         yield "all of it is taken as normal; keep out what should raise an alarm."
 
 
-def passed_over(footage: Footage) -> list[str]:
-    """Names of files beside the training clips that are taken for no footage."""
-    places = dict.fromkeys(clip.path.parent for clip in footage.clips["training"].values())
+def passed_over(source: str | Path, footage: Footage) -> list[str]:
+    """Names of files beside the training clips, within `source`, that are taken for no footage."""
+    parents = dict.fromkeys(clip.path.parent for clip in footage.clips["training"].values())
+    places = [place for place in parents if place.is_relative_to(source)]
     known = VIDEOS | IMAGES | BESIDE
     files = [path for place in places for path in visible(place) if path.is_file()]
     return sorted(path.name for path in files if path.suffix.lower() not in known)

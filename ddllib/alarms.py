@@ -39,6 +39,7 @@ AROUND_S = 2.0  # seconds of the clip before and after the event
 LONGEST_S = 60.0  # a clip is no longer, whatever the event
 KEEP_S = 1.0  # seconds of a running event that a killed process may lose
 TRACE_S = 30.0  # seconds before an event of which patch means are kept
+SETTLED_S = 30.0  # after so many seconds without a drift, one told by an earlier process is over
 CHANGES = 20  # lines told of the scene that are remembered
 
 
@@ -90,6 +91,7 @@ class Alarms:
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
         self._trace = Trace(max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
+        self._from: float | None = None  # seconds at which the footage began, or its last gap ended
         self._scene: str | None = None  # the clip of which the drift is
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
@@ -196,11 +198,13 @@ class Alarms:
     def _watch_scene(self, scored, seconds: float) -> str:
         if not self.drift:
             return ""
+        before, over = self.drift.drift, "the scene is as before"
         if self._last is None:  # behind a gap: a camera that is back, or another clip
-            before, self._scene = self._scene, self._clip_at(seconds)
-            if self._scene != before:
+            other, self._scene = self._scene, self._clip_at(seconds)
+            if self._scene != other:
                 self.drift.reset()
-        before, begun = self.drift.drift, self.drift.push(scored.frame, scored.score)
+                over = "another clip begins"
+        begun = self.drift.push(scored.frame, scored.score)
         if begun:
             self.scenes.add(Change(seconds, scored.index, begun.kind, begun.sentence))
             self._tell_of_scene(
@@ -208,10 +212,16 @@ class Alarms:
                 "before, events are kept but not told"
             )
         if not self.drift.drift:
-            if before:
-                self.scenes.add(Change(seconds, scored.index, OVER, "the scene is as before"))
+            if before or self._seen_since(seconds) > SETTLED_S:
+                self.scenes.close(Change(seconds, scored.index, OVER, over))
             self._tell_hushed()
         return self.drift.drift.kind if self.drift.drift else ""
+
+    def _seen_since(self, seconds: float) -> float:
+        """For how many seconds the scene was looked at, since this process or a gap began."""
+        if self._last is None or self._from is None:
+            self._from = seconds
+        return seconds - self._from
 
     def _tell_hushed(self) -> None:
         """One line for all that a changed scene has set off."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddllib.events import region
+from ddllib.events import is_gap, longest_gap, region
 from ddllib.pictures import BOX_COLOUR, Video, boxed, fitted, heat, open_video, resized, seen
 
 HIGH = 72  # pixels of the strip
@@ -36,11 +36,16 @@ class AnnotatedVideo:
         self.path: Path | None = None
         self._video: Video | None = None
         self._shape: tuple[int, int] | None = None  # of the first frame; others are made so
+        self._last: tuple[int, float] | None = None
         self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
         self._scores: deque[float] = deque(maxlen=max(round(SHOWN_S * frame_rate), 1))
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``), and write the one that is due."""
+        now = (scored.index, seconds)
+        if is_gap(self._last, now, longest_gap(self.frame_rate)):
+            self.interrupt()
+        self._last = now
         self._waiting.append(scored)
         value = self.smooth.push(scored.score) if self.smooth else scored.score
         if value is not None:

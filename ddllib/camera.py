@@ -212,8 +212,8 @@ def to_watch(settings: Settings) -> str:
     A path counts from the project's root or is near the data (``settings.find_path``), wherever the
     chapter runs. Raises ``DDLError`` where there is none of them.
     """
-    from data_prep.layouts import split_folder
-    from data_prep.sources import is_address, open_source
+    from data_prep.layouts import holds_clips, split_folder
+    from data_prep.sources import is_address
 
     if settings.watch:
         address = is_address(settings.watch) or "://" in settings.watch  # an unknown scheme, too
@@ -221,7 +221,6 @@ def to_watch(settings: Settings) -> str:
     footage = road.footage(settings)
     for split in ("testing", "training"):
         place = split_folder(footage, split)
-        with contextlib.suppress(DDLError):
-            open_source(place, settings.size)
+        if holds_clips(place, split):
             return str(place)
     raise DDLError(f"{footage}: no test clips to watch; name a video or an address by watch")

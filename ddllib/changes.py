@@ -39,6 +39,7 @@ class ChangeFile:
 
     def __init__(self, folder: Path | str):
         self.path, self.added = Path(folder) / NAME, 0
+        self._running: str | None = None  # the kind of the change that is not over yet
         if self.path.is_file():
             content = self.path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
@@ -46,9 +47,23 @@ class ChangeFile:
                 raise _no_table(self.path)
             if whole != content:
                 write_whole(self.path, lambda file: file.write(whole))
+            self._running = next(
+                (c.kind for c in read_changes(folder)[-1:] if c.kind != OVER), None
+            )
 
     def add(self, change: Change) -> None:
-        """Append a row."""
+        """Append a change; none that runs already, as when its watch was started again."""
+        if change.kind != self._running or not self.path.is_file():
+            self._append(change)
+            self._running = change.kind
+
+    def close(self, change: Change) -> None:
+        """Append that the scene is as it was, if a change is running."""
+        if self._running and self.path.is_file():
+            self._append(change)
+        self._running = None
+
+    def _append(self, change: Change) -> None:
         row = _line([f"{change.time_s:.3f}", *astuple(change)[1:]])
         with disk_faults(self.path), self.path.open("ab") as file:
             file.write(row if file.tell() else _line(COLUMNS) + row)

@@ -87,10 +87,10 @@ class EventFile:
         None where there is neither. The file then is as if it were new.
         """
         folder = self.path.parent
-        if not self.count and not (folder / CHANGES).exists():
-            return None
         begun = (p for p in folder.glob("earlier-*") if not (p / self.path.name).exists())
         place = next(begun, None)  # a process was killed while it moved them
+        if not (place or self.count or (folder / CHANGES).exists()):
+            return None
         if not place:
             place = folder / time.strftime("earlier-%Y-%m-%d-%H%M%S")
             while place.exists():

@@ -7,7 +7,7 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from ddllib.changes import OVER, read_changes
+from ddllib.changes import read_changes
 from ddllib.event_file import read_events
 from ddllib.events import Event, clock, when
 from ddllib.files import write_whole
@@ -76,10 +76,7 @@ def write_page(folder: Path | str) -> Path:
 def _changes(folder: Path) -> str:
     """A list of the newest changes of the scene; nothing where there is none."""
     found = read_changes(folder)
-    lines = [
-        f"{clock(change.time_s)}: {change.told}" + " from here on" * (change.kind == OVER)
-        for change in found[-CHANGES:]
-    ]
+    lines = [f"{clock(change.time_s)}: {change.told}" for change in found[-CHANGES:]]
     if not lines:
         return ""
     older = f" (the last {len(lines)} of {len(found)})" * (len(found) > len(lines))

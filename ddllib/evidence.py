@@ -121,6 +121,8 @@ def read_evidence(folder: Path | str, number: int) -> Evidence:
     path = Path(folder) / f"{number:04d}.npz"
     expected, remedy = "what an event leaves", "watch the footage again"
     numbers = read_arrays(path, expected, remedy)
+    if "frame" in numbers:  # older ones have no shape: a person saw the model's own frame
+        numbers = {"shape": np.array(numbers["frame"].shape[-2:]), **numbers}
     for name, count in DIMENSIONS.items():
         values = numbers.get(name)
         if values is None or values.ndim != count or values.dtype.kind not in "uif":

@@ -24,7 +24,7 @@ from ddllib.errors import DDLError
 from ddllib.event_file import read_events
 from ddllib.events import Event, clock
 from ddllib.pictures import CLIPS, save_picture, write_lossless
-from ddllib.settings import load_profile
+from ddllib.settings import find_path, load_profile
 
 AROUND_S = 2.0  # seconds before and after the event that go with it
 ROOM = 1 << 28  # bytes of frames that wait for the event to begin
@@ -48,16 +48,16 @@ def mark_event(
     if not 1 <= number <= len(events):
         raise DDLError(f"{watched}: no event {number}; expected 1 to {len(events)}")
     event, rate = events[number - 1], facts.get("frame_rate")
-    source = footage or facts.get("source")
-    live = not source or is_address(str(source))
-    if not live and (footage or Path(source).exists()):
-        return mark_normal(event, source, folder, frame_rate=rate)
+    source = str(footage or facts.get("source") or "")
+    if not source:
+        raise DDLError(f"{watched}: names no source; give what was watched as footage (--footage)")
+    if not is_address(source.removeprefix("camera ")):
+        return mark_normal(event, footage or find_path(source), folder, frame_rate=rate)
     clip = next((p for s in CLIPS if (p := watched / f"{number:04d}{s}").is_file()), None)
     if clip is None:
-        what = shown(str(source)) if source else "a source without a name"
         raise DDLError(
-            f"{watched}: event {number} is of {what} and has left no clip; give a recording of it "
-            "as footage"
+            f"{watched}: event {number} is of {shown(source)} and has left no clip; give a "
+            "recording of it as footage (--footage)"
         )
     at = clock(event.start_s).replace(":", "").replace(" ", "-")
     return _put(_ClipCut(clip, event, rate), f"{watched.name}-{at}", event, Path(folder))

@@ -110,7 +110,10 @@ class Windows:
         return torch.stack([self._draw(int(i), rng) for i in indices])
 
     def batch(self, indices: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """X and M as ``gather`` gives them, with these boxes; the device is not waited for."""
+        """X and M as ``gather`` gives them, with these boxes.
+
+        A device that holds the frames is not waited for.
+        """
         frames = self._frames([self.places[int(i)] for i in indices])
         x = frames.transpose(1, 2).float() / 255
         if x.shape[1] != self.channels:
@@ -139,10 +142,16 @@ def _held(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, list[i
     """All frames one after the other on a GPU, and where each clip begins; None if not there."""
     if device.type != "cuda":
         return None
-    needed = sum(clip.nbytes for clip in clips)
-    if needed > ROOM * torch.cuda.mem_get_info(device)[0]:
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if sum(clip.nbytes for clip in clips) > ROOM * (torch.cuda.mem_get_info(device)[0] + cached):
         return None
-    frames = torch.cat([torch.from_numpy(np.array(clip)) for clip in clips]).to(device)
+    frames, offsets = _joined(clips)
+    return frames.to(device), offsets
+
+
+def _joined(clips: list[np.ndarray]) -> tuple[Tensor, list[int]]:
+    """Clips as one tensor, one after the other, and the number of the first frame of each."""
+    frames = torch.cat([torch.from_numpy(np.array(clip)) for clip in clips])
     return frames, [0, *np.cumsum([len(clip) for clip in clips]).tolist()]
 
 

@@ -479,10 +479,27 @@ def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
     assert "0:00:00.5: the camera was &quot;nudged&quot;" in page and "0:00:01.5" in page
     with (tmp_path / "changes.csv").open("ab") as file:
         file.write(b"2.0,20,mov")  # the process was killed
-    watched(tmp_path, [0.1] * 30, drift=Moved())
-    assert [change.frame for change in read_changes(tmp_path)] == [5, 15, 5, 15]
+    watched(tmp_path, [0.1] * 12, drift=Moved())
+    watched(tmp_path, [0.1] * 12, drift=Moved())  # it was set back in between, and moved again
+    assert [change.frame for change in read_changes(tmp_path)] == [5, 15, 5]
+    calm = Moved()
+    calm.count = 100  # it was set back while nobody watched
+    watched(tmp_path, [0.1] * 400, drift=calm)
+    (*_, over) = read_changes(tmp_path)
+    assert over.kind == OVER and over.time_s > alarms.SETTLED_S
     place = Alarms(LEVEL, tmp_path, RATE, PATCH).begin_anew()
     assert not read_changes(tmp_path) and len(read_changes(place)) == 4
+
+
+def test_a_change_is_over_where_another_clip_begins(tmp_path):
+    clips = {"where": lambda seconds: ("a", seconds) if seconds < 1 else ("b", seconds - 1)}
+    listener = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=lambda line: None, drift=Moved(), **clips)
+    for k in range(12):
+        if k == 10:
+            listener.interrupt()
+            listener.drift.count = 100
+        listener(scored(k, 0.1), k / RATE)
+    assert [(c.frame, c.told) for c in read_changes(tmp_path)[1:]] == [(10, "another clip begins")]
 
 
 def test_another_table_is_no_table_of_changes(tmp_path):

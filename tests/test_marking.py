@@ -9,7 +9,7 @@ from conftest_webm import cut, write_matroska
 
 from data_prep import prepare
 from data_prep.frames import Pace
-from data_prep.sources import open_source
+from data_prep.sources import open_source, shown
 from ddllib import DDLError
 from ddllib.data import load_prepared
 from ddllib.event_file import EventFile
@@ -140,9 +140,14 @@ def test_an_event_of_a_recording_is_marked_by_its_number(tmp_path, yard, capsys)
         assert why in capsys.readouterr().err
     assert main([str(folder), "1", "--to", str(yard), "--footage", str(tmp_path / "no.avi")]) == 1
     assert "no footage there" in capsys.readouterr().err
+    open_video(folder / "0001", 10, (48, 64)).close()  # its clip is never taken in silence
+    for source, why in (("gone.avi", "gone.avi: not found"), (None, "names no source; give")):
+        folder = watched_folder(tmp_path / str(source), [event_at(50, 60, 10)], source=source)
+        with pytest.raises(DDLError, match=why):
+            mark_event(folder, 1, yard)
 
 
-@pytest.mark.parametrize("source", ["rtsp://camera/1", "0", None])
+@pytest.mark.parametrize("source", ["rtsp://camera/1", shown("0")])
 def test_of_a_live_source_the_clip_that_the_event_left_is_taken(tmp_path, yard, source):
     event = Event(1.8e9, 1.8e9 + 1, 1.8e9, 500, 510, 505, 0.9)
     folder = watched_folder(tmp_path / "w", [event], source=source)
@@ -152,7 +157,7 @@ def test_of_a_live_source_the_clip_that_the_event_left_is_taken(tmp_path, yard, 
     for frame in numbered(51):
         video.write(frame)
     video.close()
-    path = mark_event(folder, 1, yard, footage=source)
+    path = mark_event(folder, 1, yard)
     found, rate = numbers(path)
     assert len(found) == 51 and rate == 10 and path.name.startswith("w-2027-01-1")
     manifest = prepare(yard, tmp_path / "prepared", SIZE, "none", progress=False)

@@ -324,6 +324,8 @@ def test_advice_follows_the_footage(tmp_path, monkeypatch):
         (tmp_path / "fast" / name).touch()
     told = " ".join(advise(tmp_path / "fast").lines())
     assert "of no video or image: 4 (a.dav, b.dav, c.xyz, ...); rename" in told
+    (tmp_path / "slow" / "a link").symlink_to(tmp_path / "nowhere")
+    assert "passed over" not in " ".join(advise(tmp_path / "slow" / "a.avi").lines())
 
 
 def test_one_parameter_is_enough(tmp_path, monkeypatch):

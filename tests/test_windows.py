@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ddllib import DDLError
 from ddllib.data import TRACK_COLUMNS
-from ddllib.windows import Windows, common_tracks, paint_boxes, to_pixels
+from ddllib.windows import Windows, _joined, common_tracks, paint_boxes, to_pixels
 
 
 def track_rows(frames, track=1, clip="01", box=(0.25, 0.5, 0.5, 1.0)):
@@ -67,7 +67,7 @@ def test_frames_stay_where_they_are_and_a_copy_on_the_device_gives_the_same(clip
     assert windows.held is None and windows.clips[0] is clips["01"]  # more than memory holds
     indices = torch.tensor([7, 0, 3, 5])
     x, mask = windows.gather(indices, torch.Generator())
-    windows.held = torch.cat([torch.from_numpy(np.array(c)) for c in clips.values()]), [0, 6]
+    windows.held = _joined(windows.clips)
     held, painted = windows.gather(indices, torch.Generator())
     assert torch.equal(x, held) and torch.equal(mask, painted)
 
