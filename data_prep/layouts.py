@@ -145,16 +145,6 @@ def split_folder(root: str | Path, split: str) -> Path:
     return root if layout == PLAIN else root / FOLDERS[layout][split]
 
 
-def holds_clips(place: Path, split: str) -> bool:
-    """Whether there is a video at a place, or a folder of clips or images.
-
-    Raises DDLError where clips lie there in a way that no layout has.
-    """
-    if is_video(place) or find_clips(place, split):
-        return True
-    return any(path.suffix.lower() in IMAGES for path in visible(place))
-
-
 def one_video(path: Path) -> Footage:
     """A single video is a training clip."""
     clip = open_clip(path, "training")

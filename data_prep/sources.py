@@ -148,13 +148,22 @@ def shown(address: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{path}"
 
 
-def clips_at(path: Path) -> list[layouts.Clip]:
-    """The clips of a file or a folder, in the order in which they are watched."""
+def find_clips(path: Path) -> list[layouts.Clip]:
+    """The clips of a file or a folder, in the order in which they are watched; none is no error.
+
+    Raises DDLError where clips lie there in a way that no layout has.
+    """
     if path.is_file():
         return [layouts.open_clip(path, "testing")]
     clips = list(layouts.find_clips(path, "testing").values())
     if not clips and any(p.suffix.lower() in layouts.IMAGES for p in layouts.visible(path)):
         clips = [layouts.open_clip(path, "testing")]
+    return clips
+
+
+def clips_at(path: Path) -> list[layouts.Clip]:
+    """The same, but none is an error."""
+    clips = find_clips(path)
     if not clips:
         raise DDLError(f"{path}: neither videos nor images in it; give the folder that holds them")
     return clips

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddllib.changes import OVER, Change, ChangeFile
-from ddllib.drift import DriftMonitor
+from ddllib.changes import OVER, ChangeFile, SceneChange
+from ddllib.drift import PATIENCE, QUIET_S, DriftMonitor
 from ddllib.event_file import EventFile
 from ddllib.events import (
     Event,
@@ -39,7 +39,8 @@ AROUND_S = 2.0  # seconds of the clip before and after the event
 LONGEST_S = 60.0  # a clip is no longer, whatever the event
 KEEP_S = 1.0  # seconds of a running event that a killed process may lose
 TRACE_S = 30.0  # seconds before an event of which patch means are kept
-SETTLED_S = 30.0  # after so many seconds without a drift, one told by an earlier process is over
+# Seconds after which every drift would have been seen: one told by an earlier process is over then.
+SETTLED_S = QUIET_S + 2 * PATIENCE
 CHANGES = 20  # lines told of the scene that are remembered
 
 
@@ -206,14 +207,15 @@ class Alarms:
                 over = "another clip begins"
         begun = self.drift.push(scored.frame, scored.score)
         if begun:
-            self.scenes.add(Change(seconds, scored.index, begun.kind, begun.sentence))
+            self.scenes.add(SceneChange(seconds, scored.index, begun.kind, begun.sentence))
             self._tell_of_scene(
                 f"the scene has changed at {clock(seconds)}: {begun.sentence}; until it is as "
                 "before, events are kept but not told"
             )
         if not self.drift.drift:
-            if before or self._seen_since(seconds) > SETTLED_S:
-                self.scenes.close(Change(seconds, scored.index, OVER, over))
+            calm_s = self._seen_since(seconds)
+            if before or calm_s > SETTLED_S:
+                self.scenes.close(SceneChange(seconds, scored.index, OVER, over))
             self._tell_hushed()
         return self.drift.drift.kind if self.drift.drift else ""
 

@@ -212,15 +212,15 @@ def to_watch(settings: Settings) -> str:
     A path counts from the project's root or is near the data (``settings.find_path``), wherever the
     chapter runs. Raises ``DDLError`` where there is none of them.
     """
-    from data_prep.layouts import holds_clips, split_folder
-    from data_prep.sources import is_address
+    from data_prep.layouts import split_folder
+    from data_prep.sources import find_clips
 
     if settings.watch:
-        address = is_address(settings.watch) or "://" in settings.watch  # an unknown scheme, too
+        address = settings.watch.isdecimal() or "://" in settings.watch
         return settings.watch if address else str(find_path(settings.watch))
     footage = road.footage(settings)
     for split in ("testing", "training"):
         place = split_folder(footage, split)
-        if holds_clips(place, split):
+        if find_clips(place):
             return str(place)
     raise DDLError(f"{footage}: no test clips to watch; name a video or an address by watch")

@@ -17,7 +17,7 @@ OVER = "over"  # the kind of a row that says that the scene is as it was
 
 
 @dataclass(frozen=True)
-class Change:
+class SceneChange:
     """A row: seconds and frame at which it was told, a ``drift.Drift``'s kind, and a sentence."""
 
     time_s: float
@@ -26,7 +26,7 @@ class Change:
     told: str
 
 
-COLUMNS = tuple(field.name for field in fields(Change))
+COLUMNS = tuple(field.name for field in fields(SceneChange))
 
 
 class ChangeFile:
@@ -51,19 +51,19 @@ class ChangeFile:
                 (c.kind for c in read_changes(folder)[-1:] if c.kind != OVER), None
             )
 
-    def add(self, change: Change) -> None:
+    def add(self, change: SceneChange) -> None:
         """Append a change; none that runs already, as when its watch was started again."""
         if change.kind != self._running or not self.path.is_file():
             self._append(change)
             self._running = change.kind
 
-    def close(self, change: Change) -> None:
+    def close(self, change: SceneChange) -> None:
         """Append that the scene is as it was, if a change is running."""
         if self._running and self.path.is_file():
             self._append(change)
         self._running = None
 
-    def _append(self, change: Change) -> None:
+    def _append(self, change: SceneChange) -> None:
         row = _line([f"{change.time_s:.3f}", *astuple(change)[1:]])
         with disk_faults(self.path), self.path.open("ab") as file:
             file.write(row if file.tell() else _line(COLUMNS) + row)
@@ -78,7 +78,7 @@ def _line(values: Sequence) -> bytes:
     return text.getvalue().encode()
 
 
-def read_changes(folder: Path | str) -> list[Change]:
+def read_changes(folder: Path | str) -> list[SceneChange]:
     """The changes told during a watch into a folder; none where there is no file.
 
     Raises ``DDLError`` for a file that is no such table.
@@ -91,7 +91,7 @@ def read_changes(folder: Path | str) -> list[Change]:
     try:
         if rows and tuple(rows[0]) != COLUMNS:
             raise ValueError
-        return [Change(float(s), int(frame), kind, told) for s, frame, kind, told in rows[1:]]
+        return [SceneChange(float(s), int(frame), kind, told) for s, frame, kind, told in rows[1:]]
     except ValueError:
         raise _no_table(path) from None
 

@@ -9,7 +9,7 @@ line (``ddllib.alarms``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,16 +43,8 @@ class Drift:
     frame: int
 
 
-def background(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """What stands still in frames, each uint8 C x H x W: H x W float32 in [0, 255].
-
-    A dozen frames, seconds apart from one another, do; all of them are held in memory.
-    """
-    return np.median([_grey(frame) for frame in frames], axis=0).astype(np.float32)
-
-
 def backgrounds(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """The ``background`` of footage in every light that it was taken in: K x H x W float32.
+    """What stands still in footage, in every light that it was taken in: K x H x W float32.
 
     A camera that is watched day and night has two, or more. Frames, each uint8 C x H x W, are put
     together from the darkest on as long as they differ by less than what would be told as a change
@@ -72,25 +64,24 @@ def backgrounds(frames: Sequence[np.ndarray]) -> np.ndarray:
 class DriftMonitor:
     """Watches for a change of the scene, in memory that does not grow.
 
-    ``reference`` is the ``background`` of footage that the model knows, H x W, or its
-    ``backgrounds``, of which that counts which is most like the picture; without one the first
-    ``SAMPLES`` seconds are taken for it. ``high`` is a level below which scores fall again
-    and again when all is well, such as a threshold's release; None watches the picture alone.
-    Pixels marked in ``ignore``, H x W, are not compared.
+    ``references`` are the ``backgrounds`` of footage that the model knows, K x H x W, of which that
+    counts which is most like the picture; without them the first ``SAMPLES`` seconds are taken.
+    ``high`` is a level below which scores fall again and again when all is well, such as a
+    threshold's release; None watches the picture alone. Pixels marked in ``ignore``, H x W, are
+    not compared.
     """
 
     def __init__(
         self,
         frame_rate: float,
-        reference: np.ndarray | None = None,
+        references: np.ndarray | None = None,
         high: float | None = None,
         ignore: np.ndarray | None = None,
     ):
         if not frame_rate > 0:
             raise DDLError(f"frame_rate is {frame_rate}; expected frames per second, above 0")
         self.frame_rate, self.high = frame_rate, high
-        single = reference is not None and reference.ndim == 2
-        self.references = reference[None] if single else reference
+        self.references = references
         self.kept = None if ignore is None else ~ignore
         self.drift: Drift | None = None
         self._count = self._seconds = 0

@@ -28,7 +28,7 @@ def enlarged(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def fitted(shape: tuple[int, int], most: int) -> tuple[int, int]:
-    """Height and width in the same proportions, ``most`` pixels at most; even, as videos want."""
+    """Height and width in the same proportions, even, the longer ``most`` pixels at most."""
     scale = min(most / max(shape), 1.0)
     height, width = (max(int(side * scale / 2 + 1e-6) * 2, 2) for side in shape)
     return height, width

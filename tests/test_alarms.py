@@ -11,7 +11,7 @@ import pytest
 from data_prep.sources import open_source
 from ddllib import alarms
 from ddllib.alarms import Alarms
-from ddllib.changes import OVER, Change, ChangeFile, read_changes
+from ddllib.changes import OVER, ChangeFile, SceneChange, read_changes
 from ddllib.drift import Drift, DriftMonitor
 from ddllib.errors import DDLError
 from ddllib.event_file import read_events
@@ -404,7 +404,7 @@ def drifts(tmp_path, gains, where=None):
         tmp_path,
         1.0,
         PATCH,
-        drift=DriftMonitor(1.0, still.astype(np.float32)),
+        drift=DriftMonitor(1.0, still.astype(np.float32)[None]),
         where=where,
         tell=(lines := []).append,
     )
@@ -473,7 +473,7 @@ def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
     lines = watched(tmp_path, [0.1] * 30, drift=Moved())
     assert len(lines) == 1 and lines[0].startswith("the scene has changed at 0:00:00.5: the camera")
     begun, over = read_changes(tmp_path)
-    assert begun == Change(0.5, 5, "moved", MOVE.sentence)
+    assert begun == SceneChange(0.5, 5, "moved", MOVE.sentence)
     assert (over.time_s, over.frame, over.kind) == (1.5, 15, OVER)
     page = write_page(tmp_path).read_text()
     assert "0:00:00.5: the camera was &quot;nudged&quot;" in page and "0:00:01.5" in page
@@ -484,7 +484,7 @@ def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
     assert [change.frame for change in read_changes(tmp_path)] == [5, 15, 5]
     calm = Moved()
     calm.count = 100  # it was set back while nobody watched
-    watched(tmp_path, [0.1] * 400, drift=calm)
+    watched(tmp_path, [0.1] * 800, drift=calm)
     (*_, over) = read_changes(tmp_path)
     assert over.kind == OVER and over.time_s > alarms.SETTLED_S
     place = Alarms(LEVEL, tmp_path, RATE, PATCH).begin_anew()
