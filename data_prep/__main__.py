@@ -16,7 +16,7 @@ import cv2
 
 from data_prep import datasets
 from data_prep.advise import RATE, advise, write_profile
-from data_prep.detectors import DETECTORS
+from data_prep.detectors import AUTO, DETECTORS
 from data_prep.layouts import SPLITS
 from data_prep.manifest import to_json, verify, write_atomically
 from data_prep.prepared import prepare
@@ -97,7 +97,7 @@ def add_prepare(commands) -> None:
         metavar="PIXELS",
         help="height and width, or one number for both (default: 128)",
     )
-    make.add_argument("--detector", choices=DETECTORS, default="motion")
+    make.add_argument("--detector", choices=(*DETECTORS, AUTO), default="motion")
     make.add_argument("--weights", help="for yolo (.pt, .onnx, OpenVINO folder) or faster-rcnn")
     make.add_argument(
         "--splits",

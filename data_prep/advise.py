@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_prep.detectors import AUTO
 from data_prep.detectors.motion import MotionDetector
 from data_prep.detectors.weights import PACKAGES, find_local, installed
 from data_prep.frames import duration, frame_size, open_video, tidy_rate, time_of
@@ -181,9 +182,11 @@ def moving_sides(clip: Clip) -> list[float]:
 def propose_detector() -> Proposal:
     weights = find_local("yolo") if installed(PACKAGES["yolo"][0]) else None
     if weights is None:
-        return Proposal("detector", "motion", "it needs no weights, and YOLO's are not here.")
-    reason = f"its weights are here ({weights.name}), and it tells people from shadows."
-    return Proposal("detector", "yolo", reason)
+        first = "motion comes first, as it needs no weights and YOLO's are not here"
+    else:
+        first = f"YOLO comes first, as its weights are here ({weights.name}); then motion"
+    reason = f"{first}; where hardly anything can be followed, boxes are drawn at random."
+    return Proposal("detector", AUTO, reason)
 
 
 def remarks(footage: Footage, rate: float | None, passed: Sequence[str]) -> Iterator[str]:

@@ -25,7 +25,7 @@ import pandas as pd
 from data_prep import frames as fr
 from data_prep.boxes import Boxes
 from data_prep.clips import Workers, clip_checksum, write_clip
-from data_prep.detectors import Detector, make_detector
+from data_prep.detectors import Detector, detectors_to_try
 from data_prep.layouts import SPLITS, Clip, Footage
 from data_prep.manifest import (
     FORMAT,
@@ -53,6 +53,7 @@ from ddllib.files import remedy_of, writing
 from ddllib.settings import runs_root
 
 LARGEST = 4096  # pixels of a working side
+ENOUGH = 0.05  # share of training windows with a track; less asks for the next detector, if any
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Request:
     size: tuple[int, int]
     channels: int
     tracked: tuple[str, ...]
-    detector: Detector
+    detectors: Sequence[Detector]  # the first that tracks `ENOUGH` counts, else the last
     progress: bool
 
 
@@ -86,7 +87,9 @@ def prepare(
     footage and 3 for colour. `dataset`, `scene`: see `survey.survey`. `frame_rate`: frames of a
     video to keep per second, chosen by their times (`frames.Pace`); None keeps all. Labels and
     masks speak of all frames; those of the kept ones are taken. Every labelling that is found is
-    kept under its name; boxes are kept under `$DDL_RUNS/detections`. The same request
+    kept under its name; boxes are kept under `$DDL_RUNS/detections`. `detector` "auto" takes the
+    first of YOLO, where it and its weights are at hand, motion, and random boxes by which one
+    training window in twenty has a track; what was tried is told. The same request
     over the same footage returns at once. Raises DDLError for footage, labels or weights that
     cannot be used, and if no training window has a track present in all its frames.
     """
@@ -100,11 +103,12 @@ def prepare(
         size=(size, size) if isinstance(size, int) else tuple(size),
         channels=channels or count_channels(found.footage),
         tracked=tuple(s for s in SPLITS if s in splits),
-        detector=make_detector(detector, weights),
+        detectors=detectors_to_try(detector, weights),
         progress=progress,
     )
     plan = describe(found, request, scene)
-    manifest = read_finished(out, plan)
+    plans = [plan_with(plan, one) for one in request.detectors]
+    manifest = next(filter(None, (read_finished(out, one) for one in plans)), None)
     if manifest is None:
         check_target(found.footage.root, out)
         try:
@@ -150,7 +154,7 @@ def all_clips(footage: Footage) -> list[Clip]:
 
 
 def describe(found: Survey, request: Request, scene: str | None) -> dict:
-    """The manifest as far as it is known before any work, with the fingerprint of all of it."""
+    """The manifest as far as it is known before any work, but for the detector."""
     footage = found.footage
     clips = {split: {} for split in SPLITS}
     for clip in all_clips(footage):
@@ -166,28 +170,33 @@ def describe(found: Survey, request: Request, scene: str | None) -> dict:
         "width": request.size[1],
         "channels": request.channels,
         "tracked": list(request.tracked),
-        "detector": request.detector.settings,
+        "detector": None,
         "tracker": tracker_settings(),
     }
+    return plan
+
+
+def plan_with(plan: dict, detector: Detector) -> dict:
+    """The plan by one of the detectors, with its fingerprint."""
+    plan = {**plan, "detector": detector.settings}
     return {**plan, "fingerprint": hashlib.sha256(json.dumps(plan).encode()).hexdigest()}
 
 
 def make(found: Survey, marks: dict, request: Request, plan: dict, out: Path) -> dict:
     """Do the work in `.partial`, then move it to its place, the manifest last."""
-    work, footage = out / ".partial", found.footage
+    work = out / ".partial"
     keys = clip_keys(plan)
     clear(work, keys)
     reuse(out, work, keys)
     workers = Workers(request.progress)
     records = write_clips(found, request, keys, work, workers)
     check_lengths(found, records)
-    tracks = find_tracks(found, request, plan, workers)
-    coverage = check_coverage(footage, tracks, records, request)
+    detector, tracks, coverage = follow(found, request, plan, records["training"], workers)
     with writing(work / "tracks.csv") as file:
         tracks.to_csv(file, index=False, float_format="%.6f")
     labels = write_truth(found, marks, records["testing"], request.size, work)
     manifest = {
-        **plan,
+        **plan_with(plan, detector),
         "labelling": choose_labelling(found, labels),
         "clips": records,
         "coverage": coverage,
@@ -274,43 +283,62 @@ def check_lengths(found: Survey, records: Mapping[str, Mapping[str, dict]]) -> N
     check(replace(found, lengths=true), whole=False)
 
 
-def find_tracks(found: Survey, request: Request, plan: dict, workers: Workers) -> pd.DataFrame:
+def follow(
+    found: Survey, request: Request, plan: dict, records: dict, workers: Workers
+) -> tuple[Detector, pd.DataFrame, float]:
+    """The first detector whose boxes can be followed, its tracks, and the share of windows.
+
+    That is of training windows, in [0, 1], with a track throughout; `records` are those of the
+    training clips. Where there is a choice the share must be `ENOUGH`. None at all is an error.
+    """
+    lengths = {name: record["frames"] for name, record in records.items()}
+    for detector in request.detectors:
+        tracks = find_tracks(found, detector, request.tracked, plan, workers)
+        training = tracks[tracks["split"] == "training"]
+        coverage = common_track_coverage(training, lengths, WINDOW)
+        if coverage >= ENOUGH or detector is request.detectors[-1]:
+            break
+        if request.progress:
+            print(f"{tracked_by(detector.settings, coverage)}: too few; another detector is tried")
+    if coverage == 0:
+        raise DDLError(
+            f"{found.footage.root}: no window of {WINDOW} training frames has a track throughout "
+            f"({len(training)} boxes in {sum(lengths.values())} frames); expected objects that "
+            f"detector {detector.settings['name']} finds; try another detector, a longer clip or, "
+            f"where nothing ever moves, detector none"
+        )
+    return detector, tracks, coverage
+
+
+def tracked_by(detector: Mapping, coverage: float) -> str:
+    """By what and in how many windows something was followed, from a detector's settings."""
+    name = "random boxes" if detector["name"] == "none" else f"detector {detector['name']}"
+    return f"{name}: {100 * coverage:.0f} % of windows have a track"
+
+
+def find_tracks(
+    found: Survey, detector: Detector, tracked: Sequence[str], plan: dict, workers: Workers
+) -> pd.DataFrame:
     """The tracks table of the tracked splits, by kept boxes or new ones."""
-    boxes = Boxes(request.detector, runs_root() / "detections")
+    boxes = Boxes(detector, runs_root() / "detections")
     checksums = plan["footage"]
-    clips = [clip for clip in all_clips(found.footage) if clip.split in request.tracked]
+    clips = [clip for clip in all_clips(found.footage) if clip.split in tracked]
 
     def rows(clip: Clip, watched: Callable[[Iterable], Iterable]) -> np.ndarray:
         return boxes.rows(clip, checksums[clip.split][clip.name], watched)
 
-    total = frames_of(found, clips)
-    tracked = workers.over("objects", rows, clips, total, request.detector.parallel)
-    counts = [len(rows) for rows in tracked]
-    table = pd.DataFrame(np.concatenate([np.zeros((0, 8)), *tracked]), columns=COLUMNS[2:])
+    each = workers.over("objects", rows, clips, frames_of(found, clips), detector.parallel)
+    counts = [len(rows) for rows in each]
+    table = pd.DataFrame(np.concatenate([np.zeros((0, 8)), *each]), columns=COLUMNS[2:])
     table = table.astype({"frame": int, "track": int, "class": int})
     table.insert(0, "split", np.repeat([clip.split for clip in clips], counts))
     table.insert(1, "clip", np.repeat([clip.name for clip in clips], counts))
     return table
 
 
-def check_coverage(footage: Footage, tracks: pd.DataFrame, records: dict, request: Request):
-    """Share of training windows with a track throughout; none at all is an error."""
-    lengths = {name: record["frames"] for name, record in records["training"].items()}
-    training = tracks[tracks["split"] == "training"]
-    coverage = common_track_coverage(training, lengths, WINDOW)
-    if coverage == 0:
-        raise DDLError(
-            f"{footage.root}: no window of {WINDOW} training frames has a track throughout "
-            f"({len(training)} boxes in {sum(lengths.values())} frames); expected objects that "
-            f"detector {request.detector.settings['name']} finds; try another detector, a "
-            "longer clip or, where nothing ever moves, detector none"
-        )
-    return coverage
-
-
 def summary(manifest: dict) -> list[str]:
     """What a preparation says when it is done."""
-    lines = [f"{100 * manifest['coverage']:.0f} % of windows have a track"]
+    lines = [tracked_by(manifest["detector"], manifest["coverage"])]
     chosen, facts = manifest["labelling"], manifest["labellings"]
     if facts and not chosen:
         lines.append(f"labels: {', '.join(facts)} differ; choose one by `labelling`")

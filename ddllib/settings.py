@@ -40,7 +40,7 @@ class Settings:
     dataset: str | None = None  # what the footage is meant to be; None recognises it
     scene: str | None = None  # only this scene, by the clips' names before "_"
     labelling: str | None = None  # which of several labels counts; None is the official one
-    detector: str = "motion"  # motion, yolo, faster-rcnn, or none: random boxes
+    detector: str = "motion"  # motion, yolo, faster-rcnn, none: random boxes, or auto: what works
     weights: str | None = None  # a path, for yolo and faster-rcnn; None looks for their own
     size: int = 96  # working height and width, pixels; a multiple of 16
     frame_rate: float | None = None  # frames of a video kept per second, by their times; None: all
@@ -217,7 +217,7 @@ _MOST = {
     "batch_size": _LARGEST,
 }
 _CHOICES = {
-    "detector": ("motion", "yolo", "faster-rcnn", "none"),
+    "detector": ("motion", "yolo", "faster-rcnn", "none", "auto"),
     "model": ("c3dsu", "unet"),
     "preset": ("released", "paper"),
     "mode": get_args(Mode),

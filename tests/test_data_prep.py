@@ -441,7 +441,8 @@ def test_target_is_guarded(footage, tmp_path):
 def test_command(footage, tmp_path, capsys):
     out = str(tmp_path / "out")
     assert main(["prepare", str(footage), out, "--size", "24", "32"]) == 0
-    assert re.search(r"^\d+ % of windows have a track$", capsys.readouterr().out, re.MULTILINE)
+    said = capsys.readouterr().out
+    assert re.search(r"^detector motion: \d+ % of windows have a track$", said, re.MULTILINE)
     assert main(["verify", out]) == 0
     assert main(["verify", str(footage)]) == 1
     error = capsys.readouterr().err

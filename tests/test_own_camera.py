@@ -13,10 +13,11 @@ from conftest_server import pictures
 from conftest_webm import write_matroska
 
 from data_prep import advise as advise_module
-from data_prep import prepare
+from data_prep import prepare, prepared
 from data_prep.__main__ import main
 from data_prep.advise import advise
-from data_prep.frames import duration, tidy_rate
+from data_prep.detectors import detectors_to_try
+from data_prep.frames import duration, read_frames, tidy_rate
 from data_prep.manifest import verify
 from data_prep.record import record
 from data_prep.sources import open_source
@@ -314,7 +315,8 @@ def test_advice_follows_the_footage(tmp_path, monkeypatch):
     fast, slow = advise(tmp_path / "fast"), advise(tmp_path / "slow")
     assert fast.settings["frame_rate"] == 10 and slow.settings["frame_rate"] == 12
     assert fast.settings["size"] < slow.settings["size"]
-    assert fast.settings["detector"] == "motion"  # no weights are to be found
+    assert fast.settings["detector"] == "auto"
+    assert "YOLO's are not here" in " ".join(fast.lines())
     for advice in (fast, slow):
         load_profile("own-camera", **advice.settings)
         assert all(p.reason.endswith(".") for p in advice.proposals)
@@ -385,6 +387,38 @@ def test_advice_on_images_and_on_stillness(tmp_path):
     assert advice.settings["frame_rate"] == 10 and advice.settings["size"] == 128
     assert "as 10 a second" in advice.lines()[0]
     assert "nothing moves" in " ".join(advice.lines())
+
+
+class Blind:
+    """A detector that knows nothing of what passes by."""
+
+    settings, parallel = {"name": "blind"}, True
+
+    def detect(self, clip):
+        for _ in read_frames(clip):
+            yield np.zeros((0, 6))
+
+
+def test_the_first_detector_that_tracks_enough_is_taken(tmp_path, own_runs, monkeypatch, capsys):
+    monkeypatch.setenv("DDL_DATA", str(tmp_path / "nothing"))
+    assert [d.settings["name"] for d in detectors_to_try("auto")] == ["motion", "none"]
+    write_frames(tmp_path / "still" / "a", [walk()[0]] * 20)
+    manifest = prepare(tmp_path / "still", tmp_path / "out", SIZE, detector="auto")
+    assert manifest["detector"]["name"] == "none" and manifest["coverage"] > 0.5
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == (
+        "detector motion: 0 % of windows have a track: too few; another detector is tried"
+    )
+    assert told[1].startswith("random boxes: ") and len(told) == 2
+    assert prepare(tmp_path / "still", tmp_path / "out", SIZE, detector="auto") == manifest
+    assert capsys.readouterr().out == ""  # what was done is not tried again
+
+    blind = [Blind(), *detectors_to_try("auto")]
+    monkeypatch.setattr(prepared, "detectors_to_try", lambda name, weights: blind)
+    write_frames(tmp_path / "walk" / "a", walk())
+    manifest = prepare(tmp_path / "walk", tmp_path / "out-2", SIZE, detector="auto")
+    assert manifest["detector"]["name"] == "motion"
+    assert verify(tmp_path / "out-2") == manifest
 
 
 def test_a_video_of_one_frame_has_no_rate(tmp_path):

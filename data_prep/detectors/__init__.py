@@ -13,6 +13,7 @@ from data_prep.layouts import Clip
 from ddllib.errors import DDLError
 
 DETECTORS = ("motion", "yolo", "faster-rcnn", "none")
+AUTO = "auto"  # the first that tracks anything worth while, see `detectors_to_try`
 NO_CLASS = -1
 
 # What moves through a walkway or a street, by COCO name. Street furniture stands still and
@@ -69,4 +70,20 @@ def make_detector(name: str, weights: str | Path | None = None) -> Detector:
         from data_prep.detectors.none import RandomBoxes
 
         return RandomBoxes()
-    raise DDLError(f"detector: unknown name {name!r}; expected one of {', '.join(DETECTORS)}")
+    known = ", ".join([*DETECTORS, AUTO])
+    raise DDLError(f"detector: unknown name {name!r}; expected one of {known}")
+
+
+def detectors_to_try(name: str, weights: str | Path | None = None) -> list[Detector]:
+    """The detector called `name`; for "auto" several, of which the first that tracks enough counts.
+
+    These are YOLO, if it is installed and its weights are given or here, then motion, which finds
+    what is of no known class, then random boxes for footage in which nothing moves.
+    """
+    if name != AUTO:
+        return [make_detector(name, weights)]
+    from data_prep.detectors.weights import PACKAGES, find_local, installed
+
+    known = installed(PACKAGES["yolo"][0]) and (weights or find_local("yolo"))
+    first = [make_detector("yolo", weights)] if known else []
+    return [*first, make_detector("motion"), make_detector("none")]
