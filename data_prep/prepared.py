@@ -310,8 +310,10 @@ def follow(
     return detector, tracks, coverage
 
 
-def tracked_by(detector: Mapping, coverage: float) -> str:
-    """By what and in how many windows something was followed, from a detector's settings."""
+def tracked_by(detector: Mapping | None, coverage: float | None) -> str:
+    """By what and in how many windows something was followed, as a manifest tells it."""
+    if not detector or coverage is None:
+        return "tracks that preparation has not made"
     name = "random boxes" if detector["name"] == "none" else f"detector {detector['name']}"
     return f"{name}: {100 * coverage:.0f} % of windows have a track"
 

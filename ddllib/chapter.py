@@ -19,7 +19,7 @@ from ddllib.errors import DDLError
 from ddllib.events import EPOCH, Event, clock
 from ddllib.reading import read_json, read_yaml
 from ddllib.records import Record, highest_clips
-from ddllib.settings import RESULTS
+from ddllib.settings import RESULTS, Settings
 
 NUMBERS = "application/vnd.ddl.numbers+json"
 _RESTORE = "restore the file"
@@ -213,6 +213,20 @@ def drift_table(report: Mapping) -> pd.DataFrame:
         told, after = (first["sentence"], f"{first['after']:.0f}") if first else ("nothing", None)
         rows.append({"footage": name, "told": told, "after, s": after})
     return pd.DataFrame(rows)
+
+
+def advice_table(advice, settings: Settings) -> pd.DataFrame:
+    """What footage asks for (``data_prep.advise.Advice``), why, and what the settings have."""
+    used = [getattr(settings, proposal.name) for proposal in advice.proposals]
+    return pd.DataFrame(
+        {
+            "setting": proposal.name,
+            "proposed": f"{proposal.value}",
+            "in use": "all" if value is None else f"{value}",  # frames a second
+            "why": proposal.reason,
+        }
+        for proposal, value in zip(advice.proposals, used, strict=True)
+    )
 
 
 def detector_table(comparison: Mapping) -> pd.DataFrame:
