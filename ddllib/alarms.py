@@ -33,6 +33,7 @@ from ddllib.events import (
 )
 from ddllib.evidence import Evidence, Trace
 from ddllib.pictures import CLIP_SIDE, CLIPS, fitted, open_video, resized, seen
+from ddllib.streaming import HeldBack
 from ddllib.thresholds import Threshold
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
@@ -77,7 +78,7 @@ class Alarms:
         on_event: Callable[[int], None] = lambda number: None,
     ):
         self.folder, self.frame_rate, self.patch = Path(folder), frame_rate, patch
-        self.smooth, self.drift, self.where, self.tell = smooth, drift, where, tell
+        self.drift, self.where, self.tell = drift, where, tell
         self.on_event = on_event
         self.gap_s = longest_gap(frame_rate)
         self.detector = EventDetector(
@@ -88,7 +89,7 @@ class Alarms:
         described["filter"] = type(smooth).__name__ if smooth else "none"
         self.file = EventFile(self.folder, {**(facts or {}), **described})
         self.scenes = ChangeFile(self.folder)
-        self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
+        self._held = HeldBack(smooth)
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
         self._trace = Trace(max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
@@ -113,7 +114,7 @@ class Alarms:
             self._loud = None if self._known.drift else self._known.start
             if not self._known.open:
                 self.catch_up()  # it had ended, and its end may not have been told
-        self._blurred = self._delay
+        self._blurred = self._held.delay
 
     def begin_anew(self) -> Path | None:
         """A recording is watched from its beginning: events that are there would be found again."""
@@ -141,12 +142,8 @@ class Alarms:
     @property
     def lag(self) -> int:
         """Frames that a killed process may have scored without their event being on the disk."""
-        waiting = 2 * self._delay  # those without a filtered score, and those that it begins with
+        waiting = 2 * self._held.delay  # without a filtered score, and those that it begins with
         return waiting + math.ceil((self.detector.least_s + KEEP_S) * self.frame_rate) + 1
-
-    @property
-    def _delay(self) -> int:
-        return getattr(self.smooth, "delay", 0)
 
     def __call__(self, scored, seconds: float) -> None:
         """Take the next scored frame (``streaming.Scored``) and its time in seconds."""
@@ -157,10 +154,8 @@ class Alarms:
             self.interrupt()
         mark = self._watch_scene(scored, seconds)
         self._last = now
-        self._waiting.append((scored, seconds, mark))
-        value = self.smooth.push(scored.score) if self.smooth else scored.score
-        if value is not None:
-            self._take(value)
+        for due in self._held.push((scored, seconds, mark), scored.score):
+            self._take(*due)
 
     def interrupt(self) -> None:
         """The footage has a gap here: what runs ends, what waits is judged first."""
@@ -176,12 +171,11 @@ class Alarms:
         self._forget()
 
     def _flush(self) -> None:
-        for value in self.smooth.finish() if self.smooth else ():
-            self._take(value)
+        for due in self._held.finish():
+            self._take(*due)
 
-    def _take(self, value: float) -> None:
-        """The oldest waiting frame has its filtered score."""
-        waited = self._waiting.popleft()
+    def _take(self, waited: tuple, value: float) -> None:
+        """A frame that was held back has its filtered score."""
         if self._blurred:
             self._blurred -= 1
         else:
@@ -192,7 +186,6 @@ class Alarms:
         if self._clip:
             self._clip.finish()
         self._clip, self._peak, self._last = None, None, None
-        self._waiting.clear()
         self._frames.clear()
         self._trace.clear()
 

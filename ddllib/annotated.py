@@ -9,6 +9,7 @@ import numpy as np
 
 from ddllib.events import is_gap, longest_gap, region
 from ddllib.pictures import BOX_COLOUR, Video, boxed, fitted, heat, open_video, resized, seen
+from ddllib.streaming import HeldBack
 
 HIGH = 72  # pixels of the strip
 MOST = 320  # of the longer side of a frame: all that is watched is written
@@ -32,12 +33,11 @@ class AnnotatedVideo:
     ):
         self.stem, self.frame_rate, self.patch = Path(stem), frame_rate, patch
         self.threshold = max(threshold, 1e-6)  # it is divided by
-        self.smooth = smooth
         self.path: Path | None = None
         self._video: Video | None = None
         self._shape: tuple[int, int] | None = None  # of the first frame; others are made so
         self._last: tuple[int, float] | None = None
-        self._waiting: deque = deque()  # scored frames whose filtered score is not known yet
+        self._held = HeldBack(smooth)
         self._scores: deque[float] = deque(maxlen=max(round(SHOWN_S * frame_rate), 1))
 
     def __call__(self, scored, seconds: float) -> None:
@@ -46,15 +46,13 @@ class AnnotatedVideo:
         if is_gap(self._last, now, longest_gap(self.frame_rate)):
             self.interrupt()
         self._last = now
-        self._waiting.append(scored)
-        value = self.smooth.push(scored.score) if self.smooth else scored.score
-        if value is not None:
-            self._write(self._waiting.popleft(), value)
+        for due in self._held.push(scored, scored.score):
+            self._write(*due)
 
     def interrupt(self) -> None:
         """The footage has a gap here, over which no filter reaches."""
-        for value in self.smooth.finish() if self.smooth else ():
-            self._write(self._waiting.popleft(), value)
+        for due in self._held.finish():
+            self._write(*due)
 
     def _write(self, scored, score: float) -> None:
         self._scores.append(score)

@@ -183,3 +183,33 @@ class RunningMedian:
         answers = [self.push(value) for value in last * self.delay]
         self._values.clear()
         return [answer for answer in answers if answer is not None]
+
+
+class HeldBack:
+    """What waits until the filter over time knows its score: pairs of it and the filtered score.
+
+    ``smooth`` is a filter such as ``RunningMedian``; without one nothing waits and scores are raw.
+    """
+
+    def __init__(self, smooth: RunningMedian | None = None):
+        self.smooth = smooth
+        self._waiting: deque = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def delay(self) -> int:
+        """Pushes that a filtered score comes late."""
+        return self.smooth.delay if self.smooth else 0
+
+    def push(self, item, score: float) -> list[tuple]:
+        """Take an item with its raw score; the pair that is due, if one is."""
+        self._waiting.append(item)
+        value = self.smooth.push(score) if self.smooth else score
+        return [] if value is None else [(self._waiting.popleft(), value)]
+
+    def finish(self) -> list[tuple]:
+        """The pairs still owed; what is pushed next begins anew."""
+        values = self.smooth.finish() if self.smooth else []
+        return [(self._waiting.popleft(), value) for value in values]

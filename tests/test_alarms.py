@@ -48,6 +48,8 @@ def scored(index: int, score: float) -> Scored:
 class Median:
     """A centred median of three, one value late; its last value is repeated."""
 
+    delay = 1
+
     def __init__(self):
         self.values = deque(maxlen=3)
 
@@ -311,7 +313,7 @@ def test_memory_holds_a_few_seconds_whatever_the_stream(tmp_path):
     for k in range(1500):
         listener(scored(k, 0.1), k / RATE)
     assert len(listener._frames) == 20 and len(listener._trace.seen) == 300
-    assert len(listener._waiting) == 1
+    assert len(listener._held) == 1
 
 
 def nudged(at):
