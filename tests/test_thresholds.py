@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ddllib import little_study, threshold_study
+from ddllib import little_study, ped2_study, threshold_study
 from ddllib.errors import DDLError
+from ddllib.records import find_records
+from ddllib.settings import RESULTS
 from ddllib.thresholds import (
     Counts,
     Unit,
@@ -302,6 +304,24 @@ def test_sets_are_as_little_as_other_footage_is():
     for count, frames in ((21, 150), (6, 201)):
         with pytest.raises(DDLError, match="give more minutes"):
             next(little_study.draw_sets(clips, count, frames, 1))
+
+
+def test_every_recorded_run_of_ped2_is_asked(tmp_path):
+    records = ped2_study.judged_by_labels(find_records(RESULTS))
+    assert len(records) > 20 and {r.folder.parent.name for r in records} > {"ped2-table2"}
+    assert all(set(r.scores) == {f"{k:02d}" for k in range(1, 13)} for r in records)
+    some = records[:2]
+    report = ped2_study.measure(some, [0.01, 0.05], splits=10, progress=False)
+    assert [row["frames"] for row in report["rows"]] == [362, 362]
+    assert report["rows"][0]["run"] == f"ped2/{some[0].folder.name}"
+    for row, covered in zip(report["rows"], ([0.9, 0.8], [1.0, 0.6]), strict=True):
+        assert all(0 < share <= 1 for share in row["covered"])
+        row["covered"] = covered
+    first, second = ped2_study.lines(report)
+    assert "2 runs of Ped2, the 362 normal frames" in first and "held in 95 % of all" in first
+    assert "5 % of frames asked for" in second and "in 60 to 80 % of those of a single" in second
+    with pytest.raises(DDLError, match="no record of Ped2's test clips"):
+        ped2_study.measure([], [0.01], 10)
 
 
 def test_how_often_intervals_hold_over_sets_and_of_one_is_told():
