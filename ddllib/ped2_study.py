@@ -23,7 +23,7 @@ from ddllib.errors import DDLError
 from ddllib.files import write_whole
 from ddllib.little_study import held
 from ddllib.records import Record, environment, find_records
-from ddllib.settings import RESULTS
+from ddllib.settings import RESULTS, recorded
 from ddllib.threshold_study import CASES, PED2_RATE, normal_stretches
 
 NAME = "ped2.json"
@@ -31,7 +31,8 @@ NAME = "ped2.json"
 
 def judged_by_labels(records: Sequence[Record]) -> list[Record]:
     """Those whose scores are of UCSD Ped2's test clips, not of altered training clips."""
-    return [r for r in records if r.settings.data == "ped2" and not r.settings.held_out]
+    asked = {"data": "ped2", "held_out": 0}
+    return [r for r in records if asked.items() <= recorded(r.facts["settings"]).items()]
 
 
 def measure(
@@ -47,9 +48,8 @@ def measure(
     for record in tqdm(records, desc="runs", disable=not progress):
         clips = normal_stretches(record.scores, record.labels)
         shares = [held(clips, rate, PED2_RATE, splits) for rate in rates]
-        name = f"{record.folder.parent.name}/{record.folder.name}"
         facts = {"stretches": len(clips), "frames": sum(map(len, clips.values()))}
-        rows.append({"run": name, **facts, "covered": shares})
+        rows.append({"run": record.name, **facts, "covered": shares})
     return {"rates": list(rates), "splits": splits, "rows": rows}
 
 
