@@ -23,6 +23,7 @@ from ddllib.camera import LEAST_S, MINUTE
 from ddllib.commands import run_command
 from ddllib.drift import DriftMonitor
 from ddllib.files import write_whole
+from ddllib.records import environment
 from ddllib.settings import load_profile
 from ddllib.threshold_study import generated_minutes
 from ddllib.thresholds import choose_threshold
@@ -102,7 +103,7 @@ def told(frames: Iterator, scores=None, high: float | None = None) -> list[dict]
 
 def measure(minutes: int) -> dict:
     """What is told of ordinary footage, and of each change how soon."""
-    settings = load_profile("demo")
+    settings, made_with = load_profile("demo"), environment()
     size = (settings.size, settings.size)
     scores = generated_minutes(settings, minutes)
     from data_prep.demo.story import FRAME_RATE
@@ -119,6 +120,7 @@ def measure(minutes: int) -> dict:
         "minutes": minutes,
         "ordinary": told(seconds_of(minutes, size), sampled, high),
         "changes": changes,
+        "environment": made_with,
     }
 
 
