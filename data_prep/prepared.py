@@ -25,7 +25,7 @@ import pandas as pd
 from data_prep import frames as fr
 from data_prep.boxes import Boxes
 from data_prep.clips import Workers, clip_checksum, write_clip
-from data_prep.detectors import Detector, detectors_to_try
+from data_prep.detectors import AUTO, Detector, detectors_to_try
 from data_prep.layouts import SPLITS, Clip, Footage
 from data_prep.manifest import (
     FORMAT,
@@ -53,7 +53,7 @@ from ddllib.files import remedy_of, writing
 from ddllib.settings import runs_root
 
 LARGEST = 4096  # pixels of a working side
-ENOUGH = 0.05  # share of training windows with a track; less asks for the next detector, if any
+ENOUGH, MANY = 0.05, 1000  # share of training windows with a track, or so many: a choice is made
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Request:
     size: tuple[int, int]
     channels: int
     tracked: tuple[str, ...]
-    detectors: Sequence[Detector]  # the first that tracks `ENOUGH` counts, else the last
+    detectors: Sequence[Detector]  # the first that tracks enough counts, else the last
     progress: bool
 
 
@@ -88,8 +88,9 @@ def prepare(
     video to keep per second, chosen by their times (`frames.Pace`); None keeps all. Labels and
     masks speak of all frames; those of the kept ones are taken. Every labelling that is found is
     kept under its name; boxes are kept under `$DDL_RUNS/detections`. `detector` "auto" takes the
-    first of YOLO, where it and its weights are at hand, motion, and random boxes by which one
-    training window in twenty has a track; what was tried is told. The same request
+    first of YOLO, where it and its weights are at hand, motion, and random boxes by which a
+    thousand training windows or one in twenty have a track; the manifest keeps what was tried, and
+    footage that stays the same keeps its detector. The same request
     over the same footage returns at once. Raises DDLError for footage, labels or weights that
     cannot be used, and if no training window has a track present in all its frames.
     """
@@ -107,8 +108,8 @@ def prepare(
         progress=progress,
     )
     plan = describe(found, request, scene)
-    plans = [plan_with(plan, one) for one in request.detectors]
-    manifest = next(filter(None, (read_finished(out, one) for one in plans)), None)
+    wanted = plan_of_any(plan) if detector == AUTO else plan_with(plan, request.detectors[0])
+    manifest = read_finished(out, wanted)
     if manifest is None:
         check_target(found.footage.root, out)
         try:
@@ -182,6 +183,11 @@ def plan_with(plan: dict, detector: Detector) -> dict:
     return {**plan, "fingerprint": hashlib.sha256(json.dumps(plan).encode()).hexdigest()}
 
 
+def plan_of_any(plan: dict) -> dict:
+    """The plan as a manifest has it whose detector was a choice, whichever was taken."""
+    return {**{name: value for name, value in plan.items() if name != "detector"}, "asked": AUTO}
+
+
 def make(found: Survey, marks: dict, request: Request, plan: dict, out: Path) -> dict:
     """Do the work in `.partial`, then move it to its place, the manifest last."""
     work = out / ".partial"
@@ -191,12 +197,15 @@ def make(found: Survey, marks: dict, request: Request, plan: dict, out: Path) ->
     workers = Workers(request.progress)
     records = write_clips(found, request, keys, work, workers)
     check_lengths(found, records)
-    detector, tracks, coverage = follow(found, request, plan, records["training"], workers)
+    tried, tracks = follow(found, request, plan, records["training"], workers)
+    detector, coverage = tried[-1]
+    chosen = {"asked": AUTO, "tried": [[one.settings["name"], share] for one, share in tried]}
     with writing(work / "tracks.csv") as file:
         tracks.to_csv(file, index=False, float_format="%.6f")
     labels = write_truth(found, marks, records["testing"], request.size, work)
     manifest = {
         **plan_with(plan, detector),
+        **(chosen if len(request.detectors) > 1 else {}),
         "labelling": choose_labelling(found, labels),
         "clips": records,
         "coverage": coverage,
@@ -285,21 +294,21 @@ def check_lengths(found: Survey, records: Mapping[str, Mapping[str, dict]]) -> N
 
 def follow(
     found: Survey, request: Request, plan: dict, records: dict, workers: Workers
-) -> tuple[Detector, pd.DataFrame, float]:
-    """The first detector whose boxes can be followed, its tracks, and the share of windows.
+) -> tuple[list[tuple[Detector, float]], pd.DataFrame]:
+    """The detectors that were tried, the taken one last, each with its share, and its tracks.
 
-    That is of training windows, in [0, 1], with a track throughout; `records` are those of the
-    training clips. Where there is a choice the share must be `ENOUGH`. None at all is an error.
+    The share is that of training windows, in [0, 1], with a track throughout; `records` are those
+    of the training clips. Where there is no choice any share above 0 does; 0 is an error.
     """
     lengths = {name: record["frames"] for name, record in records.items()}
+    windows, tried = sum(max(count - WINDOW + 1, 0) for count in lengths.values()), []
     for detector in request.detectors:
         tracks = find_tracks(found, detector, request.tracked, plan, workers)
         training = tracks[tracks["split"] == "training"]
         coverage = common_track_coverage(training, lengths, WINDOW)
-        if coverage >= ENOUGH or detector is request.detectors[-1]:
+        tried.append((detector, coverage))
+        if coverage >= ENOUGH or coverage * windows >= MANY:
             break
-        if request.progress:
-            print(f"{tracked_by(detector.settings, coverage)}: too few; another detector is tried")
     if coverage == 0:
         raise DDLError(
             f"{found.footage.root}: no window of {WINDOW} training frames has a track throughout "
@@ -307,15 +316,19 @@ def follow(
             f"detector {detector.settings['name']} finds; try another detector, a longer clip or, "
             f"where nothing ever moves, detector none"
         )
-    return detector, tracks, coverage
+    return tried, tracks
 
 
-def tracked_by(detector: Mapping | None, coverage: float | None) -> str:
-    """By what and in how many windows something was followed, as a manifest tells it."""
-    if not detector or coverage is None:
-        return "tracks that preparation has not made"
-    name = "random boxes" if detector["name"] == "none" else f"detector {detector['name']}"
-    return f"{name}: {100 * coverage:.0f} % of windows have a track"
+def tracking_lines(manifest: Mapping) -> list[str]:
+    """By what and in how many windows something was followed; of a choice, what was tried, too."""
+    if not manifest.get("detector"):
+        return []  # tracks that preparation has not made
+    last = [manifest["detector"]["name"], manifest["coverage"]]
+    names = {"none": "random boxes"}
+    return [
+        f"{names.get(name, f'detector {name}')}: {100 * share:.0f} % of windows have a track"
+        for name, share in manifest.get("tried", [last])
+    ]
 
 
 def find_tracks(
@@ -340,7 +353,7 @@ def find_tracks(
 
 def summary(manifest: dict) -> list[str]:
     """What a preparation says when it is done."""
-    lines = [tracked_by(manifest["detector"], manifest["coverage"])]
+    lines = tracking_lines(manifest)
     chosen, facts = manifest["labelling"], manifest["labellings"]
     if facts and not chosen:
         lines.append(f"labels: {', '.join(facts)} differ; choose one by `labelling`")

@@ -125,8 +125,6 @@ def trained(
     key += f"-{name}" if name else ""
     folder = runs_root() / "stream-study" / key
     place = join(list(footage.clips["training"].values()), folder, rate, change)
-    # Whose weights lie here has no part in it.
-    values = {"detector": "motion", **values}
     settings = load_profile("own-camera", data=os.path.relpath(place, ROOT), **values)
     data = road.prepare(settings)
     run = road.train(settings, data)

@@ -19,6 +19,7 @@ from data_prep.advise import advise
 from data_prep.detectors import detectors_to_try
 from data_prep.frames import duration, read_frames, tidy_rate
 from data_prep.manifest import verify
+from data_prep.prepared import tracking_lines
 from data_prep.record import record
 from data_prep.sources import open_source
 from ddllib import DDLError, camera, load_profile, road
@@ -406,19 +407,38 @@ def test_the_first_detector_that_tracks_enough_is_taken(tmp_path, own_runs, monk
     manifest = prepare(tmp_path / "still", tmp_path / "out", SIZE, detector="auto")
     assert manifest["detector"]["name"] == "none" and manifest["coverage"] > 0.5
     told = capsys.readouterr().out.splitlines()
-    assert told[0] == (
-        "detector motion: 0 % of windows have a track: too few; another detector is tried"
-    )
+    assert told[0] == "detector motion: 0 % of windows have a track"
     assert told[1].startswith("random boxes: ") and len(told) == 2
+    assert told == tracking_lines(manifest)
     assert prepare(tmp_path / "still", tmp_path / "out", SIZE, detector="auto") == manifest
     assert capsys.readouterr().out == ""  # what was done is not tried again
 
+    walker, out = tmp_path / "walk", tmp_path / "out-2"
+    write_frames(walker / "a", [*walk(), *[walk()[0]] * 200])
+    prepare(walker, out, SIZE, detector="none", progress=False)
     blind = [Blind(), *detectors_to_try("auto")]
     monkeypatch.setattr(prepared, "detectors_to_try", lambda name, weights: blind)
-    write_frames(tmp_path / "walk" / "a", walk())
-    manifest = prepare(tmp_path / "walk", tmp_path / "out-2", SIZE, detector="auto")
-    assert manifest["detector"]["name"] == "motion"
-    assert verify(tmp_path / "out-2") == manifest
+    manifest = prepare(walker, out, SIZE, detector="auto")  # that was not asked for before
+    assert [name for name, _ in manifest["tried"]] == ["blind", "motion"]
+    assert verify(out) == manifest and 0.05 < manifest["coverage"] < 0.2
+    blind.reverse()  # another would come first now: the choice once made is kept
+    assert prepare(walker, out, SIZE, detector="auto") == manifest
+    monkeypatch.setattr(prepared, "ENOUGH", 0.2)
+    blind.reverse()
+    assert prepare(walker, tmp_path / "3", SIZE, "auto")["detector"]["name"] == "none"
+    monkeypatch.setattr(prepared, "MANY", 10)  # few of all windows, but many
+    assert prepare(walker, tmp_path / "4", SIZE, "auto")["detector"]["name"] == "motion"
+
+
+def test_yolo_comes_first_where_its_weights_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    weights = tmp_path / "models" / "yolo11n.pt"
+    assert len(detectors_to_try("auto")) == 2
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    names = [detector.settings["name"] for detector in detectors_to_try("auto")]
+    assert names == ["yolo", "motion", "none"]
+    assert [d.settings["name"] for d in detectors_to_try("none")] == ["none"]
 
 
 def test_a_video_of_one_frame_has_no_rate(tmp_path):

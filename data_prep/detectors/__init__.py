@@ -78,7 +78,7 @@ def detectors_to_try(name: str, weights: str | Path | None = None) -> list[Detec
     """The detector called `name`; for "auto" several, of which the first that tracks enough counts.
 
     These are YOLO, if it is installed and its weights are given or here, then motion, which finds
-    what is of no known class, then random boxes for footage in which nothing moves.
+    what is of no known class, then random boxes for footage in which hardly anything moves.
     """
     if name != AUTO:
         return [make_detector(name, weights)]
