@@ -183,7 +183,7 @@ class Recording:
 
     def __init__(self, path: Path, wish: Wish):
         self.name = path.name or str(path)
-        self.wish = wish
+        self.path, self.wish = path, wish
         self.clips = [replace(clip, rate=wish.rate) for clip in clips_at(path)]
         self._starts: list[float] = []  # of the clips read so far, seconds
         self._stopped = threading.Event()
@@ -206,10 +206,13 @@ class Recording:
     def where(self, time_s: float) -> tuple[str, float] | None:
         """The clip that a time lies in, by its name, and the seconds from its beginning on.
 
-        None where there is but one clip.
+        None where a single clip is all that was named.
         """
-        if len(self.clips) == 1 or not self._starts:
-            return None
+        alone = len(self.clips) == 1 and self.clips[0].path == self.path
+        return None if alone or not self._starts else self.place(time_s)
+
+    def place(self, time_s: float) -> tuple[str, float]:
+        """The same of any recording, once it is read up to there."""
         index = max(bisect.bisect_right(self._starts, time_s) - 1, 0)
         return self.clips[index].path.name, time_s - self._starts[index]
 

@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from ddllib.settings import find_path, load_profile
 
 AROUND_S = 2.0  # seconds before and after the event that go with it
 ROOM = 1 << 28  # bytes of frames that wait for the event to begin
+SAME_S = 2e-3  # seconds: places in a clip are kept to the thousandth
 
 
 def mark_event(
@@ -51,7 +53,7 @@ def mark_event(
     source = str(footage or facts.get("source") or "")
     if not source:
         raise DDLError(f"{watched}: names no source; give what was watched as footage (--footage)")
-    if not is_address(source.removeprefix("camera ")):
+    if not is_address(source if footage else source.removeprefix("camera ")):
         return mark_normal(event, footage or find_path(source), folder, frame_rate=rate)
     clip = next((p for s in CLIPS if (p := watched / f"{number:04d}{s}").is_file()), None)
     if clip is None:
@@ -225,9 +227,29 @@ class _FileCut:
             if self.found <= self.event.end - self.event.start:
                 raise
 
+    def _frames(self) -> Iterator:
+        """The source's frames, numbered as when they were watched.
+
+        Clips before the event's may have come or gone since: where the event names its clip, frames
+        count from its start there.
+        """
+        event, moved = self.event, 0 if not self.event.clip else None
+        if event.clip and event.clip not in {clip.path.name for clip in self.source.clips}:
+            raise DDLError(
+                f"{self.name}: {event.clip}, in which the event lies, is not there any more; "
+                "expected the footage that was watched"
+            )
+        for frame in self.source:
+            if moved is None:
+                name, seconds = self.source.place(frame.time_s)
+                if name == event.clip and seconds > event.clip_s - SAME_S:
+                    moved = frame.index - event.start
+            index = min(frame.index, event.start - 1) if moved is None else frame.index - moved
+            yield replace(frame, index=index)
+
     def _images(self) -> Iterator[np.ndarray]:
         waiting, event, last_s = deque(), self.event, 0.0
-        for frame in self.source:
+        for frame in self._frames():
             if frame.index > event.end and (frame.gap or frame.time_s - last_s > AROUND_S):
                 break
             if frame.gap:

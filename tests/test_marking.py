@@ -87,8 +87,26 @@ def test_what_surrounds_an_event_is_of_its_own_clip(tmp_path, yard):
     for name, first in (("1.avi", 0), ("2.avi", 40), ("3.avi", 80)):
         write_video(tmp_path / "week" / name, numbered(40, first))
     assert sum(frame.gap for frame in open_source(tmp_path / "week", SIZE)) == 3
-    marked = mark_normal(event_at(45, 76, 10, clip="2.avi"), tmp_path / "week", yard)
+    event = event_at(45, 76, 10, clip="2.avi", clip_s=0.5)
+    marked = mark_normal(event, tmp_path / "week", yard)
     assert numbers(marked)[0] == list(range(40, 80))
+
+
+def test_an_event_is_found_where_clips_came_or_went_before_it(tmp_path, yard):
+    week, event = tmp_path / "week", event_at(45, 50, 10, clip="2.avi", clip_s=0.5)
+    for name, first in (("1.avi", 0), ("2.avi", 40), ("3.avi", 80)):
+        write_video(week / name, numbered(40, first))
+    asked = range(40, 71)  # two seconds on either side, as far as the clip goes
+    assert numbers(mark_normal(event, week, yard, "before"))[0] == list(asked)
+    write_video(week / "0.avi", numbered(30, 0))
+    assert numbers(mark_normal(event, week, yard, "one more"))[0] == list(asked)
+    for name in ("0.avi", "1.avi", "3.avi"):
+        (week / name).unlink()
+    assert numbers(mark_normal(event, week, yard, "alone"))[0] == list(asked)
+    write_video(week / "4.avi", numbered(40, 80))
+    (week / "2.avi").unlink()
+    with pytest.raises(DDLError, match="2.avi, in which the event lies, is not there any more"):
+        mark_normal(event, week, yard, "gone")
 
 
 def test_footage_that_breaks_off_behind_the_event_will_do(tmp_path, yard):
