@@ -93,8 +93,6 @@ class Alarms:
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
         self._trace = Trace(max(int(TRACE_S * frame_rate), 1))
         self._last: tuple[int, float] | None = None
-        self._from: float | None = None  # seconds at which the footage began, or its last gap ended
-        self._scene: str | None = None  # the clip of which the drift is
         self._peak = None
         self._told: int | None = None  # where the event began of which is told that it runs
         self._loud: int | None = None  # the same, if a person was told
@@ -192,12 +190,7 @@ class Alarms:
     def _watch_scene(self, scored, seconds: float) -> str:
         if not self.drift:
             return ""
-        before, over = self.drift.drift, "the scene is as before"
-        if self._last is None:  # behind a gap: a camera that is back, or another clip
-            other, self._scene = self._scene, self._clip_at(seconds)
-            if self._scene != other:
-                self.drift.reset()
-                over = "another clip begins"
+        before = self.drift.drift
         begun = self.drift.push(scored.frame, scored.score)
         if begun:
             self.scenes.add(SceneChange(seconds, scored.index, begun.kind, begun.sentence))
@@ -206,17 +199,11 @@ class Alarms:
                 "before, events are kept but not told"
             )
         if not self.drift.drift:
-            calm_s = self._seen_since(seconds)
-            if before or calm_s > SETTLED_S:
-                self.scenes.close(SceneChange(seconds, scored.index, OVER, over))
+            if before or self.drift.seconds > SETTLED_S:
+                over = SceneChange(seconds, scored.index, OVER, "the scene is as before")
+                self.scenes.close(over)
             self._tell_hushed()
         return self.drift.drift.kind if self.drift.drift else ""
-
-    def _seen_since(self, seconds: float) -> float:
-        """For how many seconds the scene was looked at, since this process or a gap began."""
-        if self._last is None or self._from is None:
-            self._from = seconds
-        return seconds - self._from
 
     def _tell_hushed(self) -> None:
         """One line for all that a changed scene has set off."""
@@ -351,10 +338,6 @@ class Alarms:
     def _goes_on(self, event: Event) -> bool:
         """Whether an event is one that was known before, or its continuation."""
         return self._known is not None and event.start <= self._known.end
-
-    def _clip_at(self, seconds: float) -> str | None:
-        place = self.where(seconds) if self.where else None
-        return place[0] if place else None
 
     def _placed(self, event: Event) -> Event:
         place = self.where(event.start_s) if self.where else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -163,17 +163,25 @@ def alarms(
     from data_prep.sources import shown
 
     rate = rate or frame_rate(settings, data)
-    clips = list(data.training.values())
-    each = max(BACKGROUND // len(clips), 1)
-    frames = [clip[i] for clip in clips for i in np.linspace(0, len(clip) - 1, each, dtype=int)]
     ignore = load_ignore(settings.ignore, data.size)
-    drift = DriftMonitor(rate, backgrounds(frames), chosen.release, ignore)
+    known = backgrounds(spread_frames(data.training, BACKGROUND))
+    drift = DriftMonitor(rate, known, chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
     options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event}
     return Alarms(
         chosen, folder, rate, settings.patch_size, LEAST_S, smoother(settings), drift, **options
     )
+
+
+def spread_frames(clips: Mapping[str, np.ndarray], count: int) -> list[np.ndarray]:
+    """``count`` frames, C x H x W, drawn evenly from clips N x C x H x W laid end to end."""
+    ends = np.cumsum([len(clip) for clip in clips.values()])
+    found, parts = [], list(clips.values())
+    for place in np.linspace(0, ends[-1] - 1, min(count, ends[-1]), dtype=int):
+        k = int(np.searchsorted(ends, place, side="right"))
+        found.append(parts[k][place - ends[k]])
+    return found
 
 
 def smoother(settings: Settings) -> RunningMedian | None:

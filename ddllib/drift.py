@@ -51,7 +51,8 @@ def backgrounds(frames: Sequence[np.ndarray]) -> np.ndarray:
     of light; those of a light that is hardly there, fewer than ``FEW``, are left out.
     """
     pictures = np.stack([_grey(frame) for frame in frames])
-    gains = np.array([brightness(np.median(pictures, axis=0), one) for one in pictures])
+    middle = np.median(pictures, axis=0)
+    gains = np.array([brightness(middle, one) for one in pictures])
     groups: list[list[int]] = []
     for k in np.argsort(gains, kind="stable"):
         if not groups or gains[k] > LIGHT * gains[groups[-1][0]]:
@@ -63,6 +64,8 @@ def backgrounds(frames: Sequence[np.ndarray]) -> np.ndarray:
 
 class DriftMonitor:
     """Watches for a change of the scene, in memory that does not grow.
+
+    What is pushed is of one camera: interruptions and the ends of files are no change.
 
     ``references`` are the ``backgrounds`` of footage that the model knows, K x H x W, of which that
     counts which is most like the picture; without them the first ``SAMPLES`` seconds are taken.
@@ -107,16 +110,10 @@ class DriftMonitor:
         self._pictures.append(_grey(frame))
         return self._look()
 
-    def reset(self) -> None:
-        """Other footage comes: forget the last seconds and what was told; the reference is kept.
-
-        Where the same camera was interrupted there is nothing to forget.
-        """
-        self.drift, self._steady_s = None, self._seconds
-        self._pictures.clear()
-        self._scores.clear()
-        self._second.clear()
-        self._suspicions = 0
+    @property
+    def seconds(self) -> int:
+        """For how many seconds the scene was looked at."""
+        return self._seconds
 
     def _look(self) -> Drift | None:
         if len(self._pictures) < SAMPLES:
