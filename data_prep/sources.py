@@ -38,7 +38,7 @@ import numpy as np
 
 from data_prep import layouts
 from data_prep.endings import Ending
-from data_prep.frames import Pace, is_rate, read_timed, time_of, to_view, to_working_size
+from data_prep.frames import Pace, Timed, is_rate, read_timed, time_of, to_view, to_working_size
 from ddllib.errors import DDLError
 
 BACKLOG = 8  # frames; a pause of a second at 8 frames per second costs none
@@ -177,7 +177,11 @@ def as_wished(image: np.ndarray, wish: Wish) -> dict[str, np.ndarray]:
 
 
 class Recording:
-    """The frames of files, as fast as they are taken; each clip begins with a gap."""
+    """The frames of files, as fast as they are taken; each clip begins with a gap.
+
+    So does what comes after a pause of more than `longest_step` seconds, where a rate is asked for.
+    A clip that breaks off ends there: `faults` says so, and the next one follows.
+    """
 
     live, dropped, reconnections = False, 0, 0
 
@@ -187,6 +191,7 @@ class Recording:
         self.clips = [replace(clip, rate=wish.rate) for clip in clips_at(path)]
         self._starts: list[float] = []  # of the clips read so far, seconds
         self._stopped = threading.Event()
+        self.faults: list[str] = []  # of clips that broke off, a line each
 
     @property
     def identity(self) -> list[str]:
@@ -218,20 +223,31 @@ class Recording:
 
     def __iter__(self) -> Iterator[Frame]:
         index, start, wish = 0, 0.0, self.wish
+        longest = wish.longest_step if wish.rate else math.inf
         self._starts.clear()
+        self.faults.clear()
         for clip in self.clips:
             self._starts.append(start)
-            gap, time_s, step = True, start, 0.0
-            for timed in read_timed(clip):
+            time_s, step, last = start, 0.0, -math.inf
+            for timed in self._of(clip):
                 if self._stopped.is_set():
                     return
                 time_s, step = start + timed.time_s, start + timed.time_s - time_s
                 if timed.image is None:
                     continue
-                pixels = as_wished(timed.image, wish)
+                pixels, gap = as_wished(timed.image, wish), time_s - last > longest
+                gap = gap or last == -math.inf
                 yield Frame(index, time_s, gap=gap, read_s=time.monotonic(), **pixels)
-                index, gap = index + 1, False
+                index, last = index + 1, time_s
             start = time_s + step
+
+    def _of(self, clip: layouts.Clip) -> Iterator[Timed]:
+        """A clip's frames; where it breaks off that is told, and the next clip's turn has come."""
+        try:
+            yield from read_timed(clip)
+        except DDLError as error:
+            self.faults.append(str(error))
+            self.wish.tell(str(error))
 
     def stop(self) -> None:
         """End the iteration before its next frame; may be called from a signal handler."""

@@ -59,8 +59,9 @@ class Alarms:
     at least once: where the process was killed meanwhile, the next one says it, perhaps again. An
     event that a stop cuts short is told then, and again when it has ended, if the watch goes on.
     What begins while the scene is changed has its row and its evidence, but one line says how many
-    there were. ``changes`` keeps the newest lines told of the scene; ``changes.csv`` has them all,
-    with their times (``ddllib.changes``).
+    there were. With ``renew`` events of another threshold are put aside (``EventFile``), which is
+    told; else they are an error. ``changes`` keeps the newest lines told of the scene;
+    ``changes.csv`` has them all, with their times (``ddllib.changes``).
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Alarms:
         where: Callable[[float], tuple[str, float] | None] | None = None,
         tell: Callable[[str], None] = print,
         on_event: Callable[[int], None] = lambda number: None,
+        renew: bool = False,
     ):
         self.folder, self.frame_rate, self.patch = Path(folder), frame_rate, patch
         self.drift, self.where, self.tell = drift, where, tell
@@ -87,7 +89,9 @@ class Alarms:
         described = {"threshold": threshold.asdict(), "least_s": least_s, "patch": patch}
         described["frame_rate"] = frame_rate
         described["filter"] = type(smooth).__name__ if smooth else "none"
-        self.file = EventFile(self.folder, {**(facts or {}), **described})
+        self.file = EventFile(self.folder, {**(facts or {}), **described}, renew)
+        if self.file.aside:
+            tell(f"another threshold than before; events by that one are kept in {self.file.aside}")
         self.scenes = ChangeFile(self.folder)
         self._held = HeldBack(smooth)
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))

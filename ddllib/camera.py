@@ -152,12 +152,14 @@ def alarms(
     where: Callable[[float], tuple[str, float] | None] | None = None,
     on_event: Callable[[int], None] = lambda number: None,
     rate: float | None = None,
+    renew: bool = False,
 ) -> Alarms:
     """What listens to a watch and leaves its events in ``folder``, filtered as the threshold was.
 
     ``where`` is the source's, to tell in which of several clips an event lies; ``on_event`` is
     called with the number of each that has ended. ``rate`` is the watch's, in frames per second,
-    where it is not the footage's.
+    where it is not the footage's. With ``renew`` a folder of another threshold is no error: its
+    events are put aside, as for a live source, which has to be watched on.
     A change of the scene is judged by the backgrounds of the training footage.
     """
     from data_prep.sources import shown
@@ -168,7 +170,7 @@ def alarms(
     drift = DriftMonitor(rate, known, chosen.release, ignore)
     facts = {name: getattr(settings, name) for name in ("data", "protocol", "ignore")}
     facts["source"] = shown(str(settings.watch)) if settings.watch else None
-    options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event}
+    options = {"facts": facts, "where": where, "tell": tell, "on_event": on_event, "renew": renew}
     return Alarms(
         chosen, folder, rate, settings.patch_size, LEAST_S, smoother(settings), drift, **options
     )

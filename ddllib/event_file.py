@@ -32,28 +32,31 @@ class EventFile:
     ``events.json`` beside it keeps ``facts``: which filter and which threshold made the events.
     Every line is on the disk before the next one is asked for. A folder that holds events of the
     same facts is gone on with, and a line that was cut off is taken away; events of other facts
-    raise ``DDLError``. An event that was told to have begun (``begin``) when the process was killed
-    gets its line when the folder is gone on with, marked open. Until ``told`` is called of an event
-    that has begun, whoever opens the folder next finds it in ``left``: its number, the event, and
-    whether it was loud.
+    raise ``DDLError``, but where ``renew`` is set and only the threshold is another, as after new
+    normal footage: then they are put aside, into ``aside``. An event that was told to have begun
+    (``begin``) when the process was killed gets its line when the folder is gone on with, marked
+    open. Until ``told`` is called of an event that has begun, whoever opens the folder next finds
+    it in ``left``: its number, the event, and whether it was loud.
     """
 
-    def __init__(self, folder: Path | str, facts: Mapping):
+    def __init__(self, folder: Path | str, facts: Mapping, renew: bool = False):
         self.path = Path(folder) / "events.csv"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         described = self.path.with_suffix(".json")
         content = (json.dumps(dict(facts), indent=1, sort_keys=True) + "\n").encode()
         self.gone_on = self.path.exists() and described.exists()  # from an earlier watch
-        if self.path.exists() and described.exists() and described.read_bytes() != content:
+        other = self.gone_on and described.read_bytes() != content
+        if other and not (renew and _is_of_another_threshold(described, json.loads(content))):
             raise DDLError(
                 f"{described}: events of another source, threshold or filter; expected the same; "
                 "choose another folder or remove this one"
             )
-        write_whole(described, lambda file: file.write(content))
         self.count = self._mended()
         self._begun = self.path.with_name("running.json")
         self.left: tuple[int, Event, bool] | None = None
         self._take_up()
+        self.aside = self.set_aside() if other else None
+        write_whole(described, lambda file: file.write(content))
 
     def begin(self, event: Event, loud: bool = True) -> None:
         """Remember an event of which not all is told yet; ``loud`` if it is told at all."""
@@ -149,6 +152,16 @@ class EventFile:
             file.write(whole)
             file.truncate()
         return whole.count(b"\n") - 1
+
+
+def _is_of_another_threshold(described: Path, facts: Mapping) -> bool:
+    """Whether that is all in which what made the events differs from ``facts``."""
+    try:
+        before = read_json(described, "what made the events", "remove it")
+    except DDLError:
+        return False
+    known = isinstance(before, dict)
+    return known and {**before, "threshold": None} == {**facts, "threshold": None}
 
 
 def _row(number: int, event: Event) -> list:

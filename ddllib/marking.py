@@ -207,7 +207,7 @@ class _FileCut:
             )
         self.event, self.asked, self.found = event, frame_rate, 0
         self.name = Path(footage).stem
-        self.source = open_source(footage, None, rate=frame_rate)
+        self.source = open_source(footage, None, rate=frame_rate, tell=lambda line: None)
 
     def rate(self) -> float:
         """Frames per second: the watch's, or the footage's own where those are fewer."""
@@ -221,11 +221,10 @@ class _FileCut:
         return min(own, self.asked or own)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        try:
-            yield from self._images()
-        except DDLError:  # what breaks off behind the event was watched up to there, too
-            if self.found <= self.event.end - self.event.start:
-                raise
+        yield from self._images()
+        whole = self.found > self.event.end - self.event.start
+        if self.source.faults and not whole:  # what breaks off behind the event matters nothing
+            raise DDLError(self.source.faults[-1])
 
     def _frames(self) -> Iterator:
         """The source's frames, numbered as when they were watched.

@@ -49,6 +49,7 @@ class Watched:
     ``reconnections`` are the source's. ``delays`` holds the seconds from reading a frame to its
     score, T // 2 frames of waiting included, for the newest ``REMEMBERED`` frames. ``stopped`` is
     the signal that ended it, if one did; ``gave_up`` says that the source did, as nothing came.
+    ``faults`` has a line for each clip of a recording that broke off.
     """
 
     frames: int = 0
@@ -59,6 +60,7 @@ class Watched:
     seconds: float = 0.0
     stopped: int | None = None
     gave_up: bool = False
+    faults: list[str] = field(default_factory=list)
     delays: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 
     def delay(self, share: float = 0.5) -> float:
@@ -72,7 +74,9 @@ class Watched:
         return (
             f"{self.scored} of {self.frames} frames scored, {pace:.1f} per second; delay "
             f"{self.delay():.3f} s, 95 % within {self.delay(0.95):.3f} s; {self.dropped} dropped, "
-            f"{self.reconnections} reconnections" + TORN * torn
+            f"{self.reconnections} reconnections"
+            + f"; {len(self.faults)} broken off" * bool(self.faults)
+            + TORN * torn
         )
 
 
@@ -241,6 +245,7 @@ class _Loop:
         self.watched.gave_up = getattr(self.source, "gave_up", False)
         self.watched.dropped = getattr(self.source, "dropped", 0)
         self.watched.reconnections = getattr(self.source, "reconnections", 0)
+        self.watched.faults = getattr(self.source, "faults", [])
 
 
 class _Page:
@@ -325,7 +330,7 @@ def _parser() -> argparse.ArgumentParser:
 def _status(watched: Watched) -> int:
     if watched.stopped:
         return 128 + watched.stopped
-    return GAVE_UP if watched.gave_up else 0
+    return GAVE_UP if watched.gave_up else int(bool(watched.faults))
 
 
 def _watch_by(given: argparse.Namespace) -> int:
@@ -368,7 +373,8 @@ def _watch_by(given: argparse.Namespace) -> int:
                 "looks faster or slower than normal"
             )
         with ExitStack() as after:
-            options = {"where": source.where, "rate": rate}
+            live = source.identity is None
+            options = {"where": source.where, "rate": rate, "renew": live}
             if hook:
                 options["on_event"] = hook
                 after.callback(hook.close)

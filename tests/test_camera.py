@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest_footage import write_video
+from conftest_server import camera as camera_of
 from conftest_server import pictures
 
 from data_prep.demo import ordinary
@@ -19,7 +20,7 @@ from ddllib.evaluation import apply_protocol
 from ddllib.event_file import read_events
 from ddllib.score_table import read_scores
 from ddllib.settings import ROOT, load_profile
-from ddllib.watch import claimed, main, watch
+from ddllib.watch import GAVE_UP, claimed, main, watch
 
 CUT = 60  # frames of ordinary walkway before a magenta block comes
 
@@ -223,6 +224,28 @@ def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     assert main([*given, "--alarms", "600"]) == 1
     assert pd.read_csv(tmp_path / "events.csv").equals(before)
     assert json.loads((tmp_path / "events.json").read_text())["threshold"]["rate"] == 600
+
+
+def test_a_live_source_is_watched_on_by_another_threshold(walkway, tmp_path, capsys):
+    """Normal footage was added meanwhile: a watch that was killed must not stay ended."""
+    settings, data, _, _ = walkway
+    clip = next(iter(data.testing.values()))[:30]
+    frames = [np.ascontiguousarray(np.moveaxis(f, 0, -1)[..., ::-1]) for f in clip]
+    with camera_of(frames, frames, frames, pause=0.02) as playing:
+        given = ["--run", str(settings.run_folder), "--to", str(tmp_path), "--rate", "50"]
+        given += ["--source", playing.address, "--patience", "0.5", "--give-up", "0.2"]
+        assert main([*given, "--alarms", "600"]) == GAVE_UP
+        (tmp_path / "events.csv").open("a").write("1,0,9,4,0,90,40,0.9,,,,,0,,,\n")
+        assert main([*given, "--alarms", "60"]) == GAVE_UP
+        told = capsys.readouterr().out
+        (place,) = tmp_path.glob("earlier-*")
+        assert f"another threshold than before; events by that one are kept in {place}" in told
+        assert [e.end for e in read_events(place)[0]][-1] == 90
+        assert read_events(place)[1]["threshold"]["rate"] == 600
+        assert read_events(tmp_path)[1]["threshold"]["rate"] == 60
+        assert 90 not in [e.end for e in read_events(tmp_path)[0]]
+        assert main([*given, "--alarms", "60", "--patch", "12"]) == 1
+        assert "events of another source, threshold or filter" in capsys.readouterr().err
 
 
 def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
