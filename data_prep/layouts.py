@@ -153,6 +153,11 @@ def one_video(path: Path) -> Footage:
 
 def find_layout(root: Path) -> tuple[Path, str]:
     """The folder that holds the data set, `root` or the only one in it, and its layout."""
+    if root.is_file():
+        raise DDLError(
+            f"{root}: its ending is of no video; expected one of {', '.join(sorted(VIDEOS))}; "
+            "rename or convert it"
+        )
     if not root.is_dir():
         raise DDLError(f"{root}: no such folder; give the folder that holds the footage")
     found = layouts_at(root)

@@ -2,13 +2,14 @@
 
 import math
 import os
-import time
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from data_prep.frames import tidy_rate
 from data_prep.sources import Frame, Stream, open_source
+from data_prep.tracking import WINDOW
 from ddllib.errors import DDLError
 from ddllib.pictures import Video
 
@@ -36,20 +37,22 @@ def record(
         raise DDLError(f"{source.name}: is kept already; give a webcam's number or an address")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    piece, end = None, time.monotonic() + seconds
+    piece, path = None, None
+    over = threading.Timer(seconds, source.stop)  # frames may come or not
+    over.daemon = True
+    over.start()
     try:
         for frame in source:
             if piece and (frame.gap or frame.time_s - piece.start >= PIECE):
-                yield piece.close()
-                piece = None
+                path, piece = piece.close(), None
+                if path:
+                    yield path
             piece = piece or Piece(folder, frame, rate, source.wish.tell)
             piece.write(frame)
-            if time.monotonic() >= end:
-                source.stop()
     finally:
-        if piece:
-            path = piece.close()
-    if piece:
+        over.cancel()
+        path = piece.close() if piece else None
+    if path:
         yield path
 
 
@@ -67,12 +70,17 @@ class Piece:
         self.video.write(frame.image)
         self.last = frame.time_s
 
-    def close(self) -> Path:
+    def close(self) -> Path | None:
+        """The whole video; None of too few frames for a window, which nothing can learn from."""
         try:
             self.video.close()
         except DDLError:
             self.part.unlink(missing_ok=True)
             raise
+        if self.video.count < WINDOW:
+            self.part.unlink()
+            self.tell(f"{self.path.name}: {self.video.count} frames before a gap, not kept")
+            return None
         os.replace(self.part, self.path)
         self._compare_rate()
         return self.path

@@ -180,7 +180,8 @@ class Recording:
     """The frames of files, as fast as they are taken; each clip begins with a gap.
 
     So does what comes after a pause of more than `longest_step` seconds, where a rate is asked for.
-    A clip that breaks off ends there: `faults` says so, and the next one follows.
+    A clip that breaks off ends there: `faults` says so, and the next one follows; it is an error
+    where no frame is read at all.
     """
 
     live, dropped, reconnections = False, 0, 0
@@ -240,6 +241,8 @@ class Recording:
                 yield Frame(index, time_s, gap=gap, read_s=time.monotonic(), **pixels)
                 index, last = index + 1, time_s
             start = time_s + step
+        if self.faults and not index:
+            raise DDLError(self.faults[0])
 
     def _of(self, clip: layouts.Clip) -> Iterator[Timed]:
         """A clip's frames; where it breaks off that is told, and the next clip's turn has come."""

@@ -52,6 +52,11 @@ def identity(settings: Settings, data: Prepared) -> dict:
     return {**kept, "precision": precision, "prepared data": data.digest}
 
 
+def trained_on(folder: Path) -> str | None:
+    """The digest of the prepared data that a run in ``folder`` was trained on."""
+    return read(folder)["identity"].get("prepared data")
+
+
 def save(folder: Path, who: dict, progress: dict, *parts) -> None:
     """Write the run's identity, its progress and every part's state, all or nothing.
 

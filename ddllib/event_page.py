@@ -23,6 +23,7 @@ _STYLE = """
 """
 FILTERS = {"none": "raw scores", "RunningMedian": "scores filtered by a running median"}
 CHANGES = 20  # of the scene, listed on the page
+LISTED = 500  # events of a folder's own page, the highest
 _IMAGE = '<img src="{}" loading="lazy" alt="">'
 _VIDEO = '<video src="{}" preload="metadata" controls muted loop></video>'
 _MEDIA = (  # a file's suffix, its kind, how it is shown, and what is told of it
@@ -68,7 +69,7 @@ def write_page(folder: Path | str) -> Path:
     path = Path(folder) / "index.html"
     head = '<!doctype html><meta charset="utf-8"><title>Events</title>'
     head += "<style>body { font: 16px/1.4 sans-serif; margin: 1em 2em; }</style>"
-    page = head + events_page(folder, embed=False, most=None)
+    page = head + events_page(folder, embed=False, most=LISTED)
     write_whole(path, lambda file: file.write(page.encode()))
     return path
 

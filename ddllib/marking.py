@@ -41,11 +41,14 @@ def mark_event(
     event is copied as ``mark_normal`` does it. A webcam or an address cannot be seen again: then
     the clip that the event has left is taken, compressed, a minute at most, its longer side
     ``pictures.CLIP_SIDE`` pixels at most. Returns the new clip's path. Raises ``DDLError`` for
-    an event that is not there, where neither footage nor clip is, and as ``mark_normal`` does.
+    an event or a folder that is not there, where neither footage nor clip is, and as
+    ``mark_normal`` does.
     """
     from data_prep.sources import is_address, shown
 
     watched = Path(watched)
+    if not Path(folder).exists():
+        raise DDLError(f"{folder}: no such folder; expected that of the normal footage")
     events, facts = read_events(watched)
     if not 1 <= number <= len(events):
         raise DDLError(f"{watched}: no event {number}; expected 1 to {len(events)}")
@@ -94,7 +97,7 @@ def _put(cut: _ArrayCut | _FileCut | _ClipCut, name: str, event: Event, folder: 
     clips, place, videos = _training(folder)
     path = place / (f"{name}.avi" if videos else name)
     if path.exists() or name in clips:
-        raise DDLError(f"{path}: there already; choose another name")
+        raise DDLError(f"{path}: there already; remove it to put the event there again")
     hidden = path.with_name(f".{path.name}")  # data_prep overlooks it, should it be left half done
     hidden.parent.mkdir(parents=True, exist_ok=True)
     write = partial(write_lossless, frame_rate=cut.rate()) if videos else _write_frames

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from ddllib import checkpoints
 from ddllib.annotated import AnnotatedVideo
 from ddllib.commands import run_command
 from ddllib.data import load_prepared
@@ -34,6 +35,7 @@ TORN = (
     "; no piece between gaps is as long as a window: frames come in bursts (give the "
     "camera's rtsp or .m3u8 address), or too slowly"
 )
+REST = 100  # times as long as it took the page rests before it is made anew
 REMEMBERED = 10_000  # delays that the report is made of, the newest
 GAVE_UP = 75  # exit status of a live source from which nothing comes any more; try again later
 
@@ -251,20 +253,23 @@ class _Loop:
 class _Page:
     """A listener that renews the page after each event, after its clip and after a change.
 
-    So a killed watch leaves one, and a person who was told finds the clip.
+    So a killed watch leaves one, and a person who was told finds the clip. Of many events that
+    takes a while: the page then is as old as leaves nearly all of the time for watching.
     """
 
     def __init__(self, alarms):
         self.alarms = alarms
         self.shown = self._there()
+        self.rests = 0.0  # until then, by the clock time.monotonic
 
     def __call__(self, scored, seconds: float) -> None:
-        if self._there() != self.shown:
+        if self._there() != self.shown and time.monotonic() >= self.rests:
             self.catch_up()
 
     def catch_up(self) -> None:
-        self.shown = self._there()
+        started, self.shown = time.monotonic(), self._there()
         write_page(self.alarms.folder)
+        self.rests = time.monotonic() + REST * (time.monotonic() - started)
 
     def _there(self) -> tuple[int, bool, int]:
         return self.alarms.file.count, self.alarms.filming, self.alarms.scenes.added
@@ -354,6 +359,11 @@ def _watch_by(given: argparse.Namespace) -> int:
     run = replace(run, settings=settings)
     data = load_prepared(given.run.resolve().parent / settings.prepared_folder.name)
     usual = camera.frame_rate(settings, data)
+    if checkpoints.trained_on(given.run) != data.digest:
+        print(
+            "note: the normal footage has changed since this run was trained; the threshold is by "
+            "what is there now; train on it (start_from)"
+        )
     rate = usual if given.rate is None else given.rate
     wishes = {"patience": given.patience, "give_up": given.give_up}
     source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)

@@ -16,6 +16,7 @@ from conftest_server import pictures
 from data_prep.demo import ordinary
 from data_prep.sources import open_source
 from ddllib import DDLError, camera, live, road
+from ddllib.data import Prepared
 from ddllib.evaluation import apply_protocol
 from ddllib.event_file import read_events
 from ddllib.score_table import read_scores
@@ -224,6 +225,16 @@ def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     assert main([*given, "--alarms", "600"]) == 1
     assert pd.read_csv(tmp_path / "events.csv").equals(before)
     assert json.loads((tmp_path / "events.json").read_text())["threshold"]["rate"] == 600
+
+
+def test_normal_footage_that_changed_since_training_is_told(walkway, tmp_path, capsys, monkeypatch):
+    settings, _, _, path = walkway
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--no-alarms", "--to"]
+    assert main([*given, str(tmp_path / "a")]) == 0
+    assert "has changed since" not in capsys.readouterr().out
+    monkeypatch.setattr(Prepared, "digest", "another")
+    assert main([*given, str(tmp_path / "b")]) == 0
+    assert "note: the normal footage has changed since this run was" in capsys.readouterr().out
 
 
 def test_a_live_source_is_watched_on_by_another_threshold(walkway, tmp_path, capsys):

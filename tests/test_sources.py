@@ -14,6 +14,7 @@ from conftest_footage import HEIGHT, WIDTH, walk, write_frames, write_video
 from conftest_hls import hls_camera, segments
 from conftest_rtsp import rtsp_camera
 from conftest_server import as_jpeg, camera, pictures
+from conftest_webm import cut, write_matroska
 
 from data_prep import prepare, sources
 from data_prep.frames import Pace, to_view, to_working_size
@@ -497,6 +498,31 @@ def test_an_empty_folder_and_a_broken_file_are_told(tmp_path):
     (tmp_path / "a.avi").write_bytes(b"no video")
     with pytest.raises(DDLError, match="a.avi: OpenCV cannot open this video"):
         list(open_source(tmp_path, SIZE))
+
+
+def test_a_clip_that_breaks_off_ends_there_and_the_next_one_follows(tmp_path):
+    for name in ("a", "b", "c"):
+        write_matroska(tmp_path / f"{name}.mkv", pictures(40), np.arange(40) / 10, ends=4.0)
+    cut(tmp_path / "b.mkv", 0.5)
+    told = []
+    source = open_source(tmp_path, SIZE, tell=told.append)
+    frames = list(source)
+    starts = [frame.index for frame in frames if frame.gap]
+    assert starts[:2] == [0, 40] and len(starts) == 3 and 40 < starts[2] < 80
+    assert [frame.index for frame in frames] == list(range(starts[2] + 40))
+    assert told == source.faults and len(told) == 1 and "b.mkv: breaks off" in told[0]
+    assert source.where(frames[-1].time_s)[0] == "c.mkv"
+
+
+def test_a_pause_in_a_recording_is_a_gap(tmp_path):
+    times = np.concatenate([np.arange(20) / 10, 60 + np.arange(20) / 10])
+    write_matroska(tmp_path / "a.mkv", pictures(40), times, ends=62.0)
+
+    def gaps(**wishes):
+        return [f.index for f in open_source(tmp_path / "a.mkv", SIZE, **wishes) if f.gap]
+
+    assert gaps(rate=10) == [0, 20]
+    assert gaps() == [0]  # who asks for all frames knows how they lie
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), "5", True])
