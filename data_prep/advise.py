@@ -21,6 +21,7 @@ from ddllib.errors import DDLError
 from ddllib.files import write_whole
 from ddllib.reading import read_json
 from ddllib.settings import OWN_PROFILES, PROFILES, find_path, load_profile, runs_root
+from ddllib.thresholds import ENOUGH as ALARMS
 
 LEAST = 0.1  # frames per second that settings can name
 RATE = 10.0  # frames per second: UCSD Ped2's, at which three frames hold a step of a walker
@@ -192,9 +193,16 @@ def propose_detector() -> Proposal:
 def remarks(footage: Footage, rate: float | None, passed: Sequence[str]) -> Iterator[str]:
     """What else the owner of the footage should know."""
     clips = footage.clips["training"].values()
-    total = sum(stated_frames(clip, rate) for clip in clips)
+    total, usual = sum(stated_frames(clip, rate) for clip in clips), load_profile("own-camera")
     if total < FEW_WINDOWS:
         yield f"about {total} frames are little to learn from; {FEW_WINDOWS} or more are better."
+    asked = f"{usual.alarms_per_hour:g} false alarm{'s' * (usual.alarms_per_hour != 1)} an hour"
+    needed = ALARMS / usual.alarms_per_hour / usual.threshold_share
+    if rate and total / rate / 3600 < needed:
+        yield (
+            f"a threshold for {asked} takes about {needed:.0f} hours of normal footage to be more "
+            "than a guess; with less, ask for more alarms an hour, or take it as a guess."
+        )
     if passed:
         yield (
             f"passed over, as their names are of no video or image: {len(passed)} "

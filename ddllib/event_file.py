@@ -49,7 +49,7 @@ class EventFile:
         if other and not (renew and _is_of_another_threshold(described, json.loads(content))):
             raise DDLError(
                 f"{described}: events of another source, threshold or filter; expected the same; "
-                "choose another folder or remove this one"
+                f"give another folder, or move {self.path.parent} away"
             )
         self.count = self._mended()
         self._begun = self.path.with_name("running.json")

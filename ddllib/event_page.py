@@ -11,6 +11,7 @@ from ddllib.changes import read_changes
 from ddllib.event_file import read_events
 from ddllib.events import Event, clock, when
 from ddllib.files import write_whole
+from ddllib.thresholds import Threshold
 
 _STYLE = """
 .ddl-events { display: flex; overflow-x: auto; scroll-snap-type: x mandatory; gap: 1em; }
@@ -24,14 +25,22 @@ _STYLE = """
 FILTERS = {"none": "raw scores", "RunningMedian": "scores filtered by a running median"}
 CHANGES = 20  # of the scene, listed on the page
 LISTED = 500  # events of a folder's own page, the highest
+_MARK = (
+    "<p>An event that was normal goes to the normal footage by <code>python -m ddllib.marking "
+    "FOLDER NUMBER --to FOOTAGE</code>.</p>"
+)
 _IMAGE = '<img src="{}" loading="lazy" alt="">'
 _VIDEO = '<video src="{}" preload="metadata" controls muted loop></video>'
+_TRACE = (
+    "the score over time (dark; shaded where above the threshold, red), and that of the place of "
+    "the peak alone (blue)"
+)
 _MEDIA = (  # a file's suffix, its kind, how it is shown, and what is told of it
     (".jpg", "image/jpeg", _IMAGE, "the frame of the peak"),
     (".webm", "video/webm", _VIDEO, "the event"),
     ("-rebuilt.jpg", "image/jpeg", _IMAGE, "what the model made of the frame"),
     ("-error.jpg", "image/jpeg", _IMAGE, "where they differ"),
-    (".svg", "image/svg+xml", _IMAGE, "score (dark), this patch (blue), threshold (red)"),
+    (".svg", "image/svg+xml", _IMAGE, _TRACE),
 )
 
 
@@ -50,7 +59,7 @@ def events_page(
     events, facts = read_events(folder)
     changes = _changes(folder)
     if not events:
-        return f"<p>No events{_why(facts)}.</p>{changes}"
+        return f"<p>No events{_why(facts)}.</p>{_promise(facts)}{changes}"
     numbered = list(enumerate(events, start=1))
     shown = sorted(sorted(numbered, key=lambda pair: -pair[1].score)[:most])
     links = [None, *(number for number, _ in shown), None]
@@ -60,6 +69,7 @@ def events_page(
     ]
     all_of_them = " ".join(f'<a href="#{mark}-{number}">{number}</a>' for number, _ in shown)
     left = f"<p>{len(shown)} of {len(events)} events{_why(facts)}: {all_of_them}</p>"
+    left += _promise(facts)
     page = f'<style>{_STYLE}</style>{left}<div class="ddl-events">{"".join(cards)}</div>'
     return page + changes
 
@@ -69,7 +79,7 @@ def write_page(folder: Path | str) -> Path:
     path = Path(folder) / "index.html"
     head = '<!doctype html><meta charset="utf-8"><title>Events</title>'
     head += "<style>body { font: 16px/1.4 sans-serif; margin: 1em 2em; }</style>"
-    page = head + events_page(folder, embed=False, most=LISTED)
+    page = head + events_page(folder, embed=False, most=LISTED) + _MARK
     write_whole(path, lambda file: file.write(page.encode()))
     return path
 
@@ -90,6 +100,17 @@ def _level(facts: Mapping) -> float | None:
     chosen = facts.get("threshold")
     value = chosen.get("value") if isinstance(chosen, dict) else None
     return value if isinstance(value, int | float) else None
+
+
+def _promise(facts: Mapping) -> str:
+    """What the threshold stands for, and how little, and what is ignored, as far as it is known."""
+    chosen, ignored = facts.get("threshold"), facts.get("ignore")
+    try:
+        lines = [str(Threshold(**chosen)), chosen["warning"] or ""]
+    except (TypeError, ValueError, KeyError):  # another hand's
+        return ""
+    lines += [f"ignored: {ignored}"] if ignored else []
+    return f"<p>{'<br>'.join(html.escape(str(line)) for line in lines if line)}</p>"
 
 
 def _why(facts: Mapping) -> str:

@@ -15,6 +15,7 @@ from ddllib.pictures import boxed, heat, picture, save_picture
 from ddllib.reading import read_arrays
 
 WIDE, HIGH = 600, 120  # of the drawn trace, in its own units
+EDGE = 14  # above and below the lines, where numbers stand
 DIMENSIONS = {
     "frame": 3, "reconstruction": 3, "map": 2, "place": 1, "patch": 0,
     "shape": 1, "seconds": 1, "scores": 1, "region": 1,
@@ -93,19 +94,41 @@ class Evidence:
         write_whole(folder / f"{stem}.npz", lambda file: np.savez_compressed(file, **numbers))
 
     def trace(self, threshold: float) -> str:
-        """The scores (dark), the patch's error (blue) and the threshold (red) as an SVG."""
-        top = 1.1 * max(threshold, *self.scores, *self.region)
-        span = float(np.ptp(self.seconds)) or 1.0
+        """The scores (dark), the patch's error (blue) and the threshold (red) as an SVG.
+
+        From the lowest of them to the highest; where scores lie above the threshold it is shaded.
+        """
+        values = np.concatenate([self.scores, self.region, [threshold]])
+        low, high = float(values.min()), float(values.max())
+        span, room = float(np.ptp(self.seconds)) or 1.0, (high - low) or 1.0
         x = (self.seconds - self.seconds[0]) / span * WIDE
+
+        def y(value):
+            return EDGE + (HIGH - 2 * EDGE) * (high - value) / room
+
+        above = x[self.scores > threshold]
+        shade = ""
+        if len(above):
+            begin, wide = above[0], max(above[-1] - above[0], 1)
+            shade = f'<rect x="{begin:.1f}" width="{wide:.1f}" height="{HIGH}" fill="#eeeeee"/>'
         lines = [
-            _line(x, HIGH * (1 - self.region / top), "#4c72b0", 1),
-            _line(x, HIGH * (1 - self.scores / top), "#222222", 1.6),
-            _line(np.array([0, WIDE]), np.full(2, HIGH * (1 - threshold / top)), "#c44e52", 1),
+            shade,
+            _line(x, y(self.region), "#4c72b0", 1),
+            _line(x, y(self.scores), "#222222", 1.6),
+            _line(np.array([0, WIDE]), np.full(2, y(threshold)), "#c44e52", 1),
+            _text(2, 10, f"{high:.4g}"),
+            _text(2, HIGH - 3, f"{low:.4g}"),
+            _text(WIDE - 2, HIGH - 3, f"{span:.0f} s", "end"),
         ]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" '
             f'width="{WIDE}" height="{HIGH}">{"".join(lines)}</svg>'
         )
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    place = f'x="{x}" y="{y}" text-anchor="{anchor}"'
+    return f'<text {place} font-size="10" font-family="sans-serif" fill="#666666">{text}</text>'
 
 
 def _line(x: np.ndarray, y: np.ndarray, colour: str, width: float) -> str:

@@ -26,7 +26,7 @@ from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.reading import read_array
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
 from ddllib.scoring import reconstruct, score_clip
-from ddllib.settings import Settings, find_path, load_profile, runs_root
+from ddllib.settings import Settings, find_path, load_profile, runs_root, shown_place
 from ddllib.training import Run, fit
 
 _KEPT = ".scores"  # of one clip, while others are still to be scored
@@ -102,6 +102,8 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
         run = fit(settings, data, folder, progress)
     state = "trained" if run.steps_now else "reused, nothing to train"
     print(f"{settings.profile}/{folder.name}: {state}; epochs: {run.epoch}")
+    if settings.threshold_share:  # there is normal footage to choose a threshold by
+        print(f"to watch with it: python -m ddllib.watch --run {shown_place(folder)} --help")
     return run
 
 

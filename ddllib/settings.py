@@ -26,6 +26,7 @@ RESULTS = ROOT / "book" / "results"
 Mode = Literal["none", "sdl", "ddl"]
 
 _LARGEST = 2**32 - 1  # of a whole number; larger ones are no seeds
+RUNS_NAMED = 5  # of those there are, in a message
 _LONGEST = 180  # bytes of what a run's folder is called after its first words
 _FINITE = sys.float_info.max
 
@@ -168,7 +169,13 @@ class Settings:
         if self.start_from is None:
             return None
         place = runs_root() / self.start_from
-        place = place if place.is_dir() else find_path(self.start_from)
+        if not place.is_dir():
+            try:
+                place = find_path(self.start_from)
+            except DDLError as error:
+                known = sorted(shown_place(p.parent) for p in runs_root().glob("*/*/checkpoint.pt"))
+                here = f"runs here: {', '.join(known[:RUNS_NAMED]) or 'none'}"
+                raise DDLError(f"start_from: no run {self.start_from} ({error}); {here}") from None
         if not place.is_dir():
             raise DDLError(f"start_from: {place} is a file; expected the folder of a trained run")
         return place
@@ -190,6 +197,14 @@ class Settings:
     def asdict(self) -> dict:
         """Plain values, as a record keeps them."""
         return asdict(self)
+
+
+def shown_place(path: Path) -> str:
+    """A path for a page: from the project's root on, else from the runs on, else its name."""
+    for root, begins in ((ROOT, ""), (runs_root(), "$DDL_RUNS/")):
+        if path.is_relative_to(root):
+            return begins + path.relative_to(root).as_posix()
+    return path.name
 
 
 def recorded(values: Mapping) -> dict:

@@ -214,13 +214,14 @@ def _checked(scores: Mapping, rate: float, unit: str, frame_rate: float) -> list
 
 def _warning(held: float, seconds: float, parts: int, method: Method, share: float) -> str | None:
     if held < ENOUGH:
-        how = "extrapolated" if method == "extreme value" else "counted all the same"
+        guess = "extrapolated" if method == "extreme value" else "counted from too few alarms"
         enough = seconds / 60 * ENOUGH / held
-        apart = f", of which {_rounded(enough)} are not trained on," if share < 1 else ""
+        apart = f", of which {_rounded(enough)} are kept for it," if share < 1 else ""
         return (
-            f"{seconds / 60:.3g} min of normal footage hold {held:.2g} independent alarms at this "
-            f"rate; expected {ENOUGH}: record {_rounded(enough / share)} min{apart} or ask for a "
-            f"higher rate; the threshold is {how}"
+            f"this threshold is little more than a guess, {guess}: it is chosen by "
+            f"{seconds / 60:.3g} min of normal footage, which hold {held:.2g} independent alarms "
+            f"at this rate; expected {ENOUGH}; record {_rounded(enough / share)} min{apart} or ask "
+            "for a higher rate"
         )
     if parts < 2 * SEEN:
         return (

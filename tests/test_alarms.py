@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.sources import open_source
-from ddllib import alarms
+from ddllib import alarms, watch
 from ddllib.alarms import Alarms
 from ddllib.changes import OVER, ChangeFile, SceneChange, read_changes
 from ddllib.drift import Drift, DriftMonitor
@@ -351,7 +351,8 @@ def test_what_was_told_of_the_scene_is_remembered(tmp_path):
     assert list(listener.changes) == lines[2:]
 
 
-def test_the_page_has_an_event_at_its_end_and_its_clip_soon_after(tmp_path):
+def test_the_page_has_an_event_at_its_end_and_its_clip_soon_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "REST", 0)  # frames come faster here than from any camera
     listener = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=lambda line: None)
     page, seen = _Page(listener), []
     for k, score in enumerate(QUIET + LOUD + QUIET):
@@ -361,6 +362,23 @@ def test_the_page_has_an_event_at_its_end_and_its_clip_soon_after(tmp_path):
         seen.append(("0001.jpg" in text, "0001.webm" in text))
     assert seen.index((True, False)) < seen.index((True, True)) and seen[-1] == (True, True)
     assert seen.index((True, True)) - seen.index((True, False)) <= alarms.AROUND_S * RATE + 1
+
+
+def test_a_page_that_takes_long_is_made_seldom(tmp_path, monkeypatch):
+    listener, clock = Alarms(LEVEL, tmp_path, RATE, PATCH, tell=lambda line: None), [100.0]
+    page, made = _Page(listener), []
+
+    def slow(folder):
+        made.append(clock[0])
+        clock[0] += 0.3
+
+    monkeypatch.setattr(watch, "write_page", slow)
+    monkeypatch.setattr(watch.time, "monotonic", lambda: clock[0])
+    for k in range(1000):
+        listener.file.count = k  # an event with each frame
+        page(scored(k, 0.1), k / RATE)
+        clock[0] += 0.1
+    assert 3 <= len(made) <= 5 and np.diff(made).min() > 30
 
 
 def test_the_trace_of_a_long_event_begins_before_it(tmp_path):

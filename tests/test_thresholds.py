@@ -101,7 +101,7 @@ def test_how_much_to_record_counts_what_is_trained_on():
         for share in (1.0, 0.2)
     ]
     assert "record 600 min or ask" in warnings[0]
-    assert "record 3,000 min, of which 600 are not trained on, or ask" in warnings[1]
+    assert "record 3,000 min, of which 600 are kept for it, or ask" in warnings[1]
 
 
 def test_an_extrapolated_threshold_is_near_the_one_that_much_footage_gives():
@@ -226,8 +226,8 @@ def test_a_method_can_be_asked_for():
     clips = footage(8, clips=4, frames=200)
     by = {m: choose_threshold(clips, 1.0, frame_rate=RATE, method=m) for m in METHODS}
     assert [by[m].method for m in METHODS] == [*METHODS]
-    assert "counted all the same" in by["counted"].warning
-    assert by["extreme value"].warning.endswith("is extrapolated")
+    assert "counted from too few alarms" in by["counted"].warning
+    assert "a guess, extrapolated" in by["extreme value"].warning
     with pytest.raises(DDLError, match="method is 'counting'; expected one of counted, extreme"):
         choose_threshold(clips, 1.0, frame_rate=RATE, method="counting")
 
