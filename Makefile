@@ -1,5 +1,6 @@
 # `make book` runs the chapters and builds the site, `make test` runs the tests,
-# `make lab` opens the chapters in JupyterLab. Each makes .venv first where there is none.
+# `make lab` opens the chapters in JupyterLab. Each makes .venv first where there is none, which
+# `make setup` does alone.
 # `make audit` checks the pinned versions against known vulnerabilities; it needs a network.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ export HF_HUB_OFFLINE := 1
 # Compiled once, torch and its companions load twice as fast in every later kernel.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: book test kills lab lint audit clean
+.PHONY: setup book test kills lab lint audit clean
 
 book: $(READY)
 	@echo "Running the chapters that changed; the first time this takes some minutes."
@@ -35,6 +36,8 @@ lab: $(READY)
 	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book --LabApp.news_url=None \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--LabApp.extension_manager=readonly $(LAB_FLAGS)
+
+setup: $(READY)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .
