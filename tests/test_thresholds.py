@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from ddllib import little_study, ped2_study, threshold_study
+from ddllib.chapter import read_report
 from ddllib.errors import DDLError
 from ddllib.records import find_records
 from ddllib.settings import RESULTS
@@ -306,7 +307,18 @@ def test_sets_are_as_little_as_other_footage_is():
             next(little_study.draw_sets(clips, count, frames, 1))
 
 
-def test_every_recorded_run_of_ped2_is_asked(tmp_path):
+def test_the_page_tells_of_every_recorded_run_of_ped2():
+    records = {r.name: r for r in ped2_study.judged_by_labels(find_records(RESULTS))}
+    report = read_report(RESULTS / "thresholds" / ped2_study.NAME)
+    assert {row["run"] for row in report["rows"]} == set(records)
+    first = report["rows"][0]
+    again = ped2_study.measure(
+        [records[first["run"]]], report["rates"], report["splits"], progress=False
+    )
+    assert again["rows"] == [first]
+
+
+def test_every_recorded_run_of_ped2_is_asked():
     records = ped2_study.judged_by_labels(find_records(RESULTS))
     assert len(records) > 20 and {r.folder.parent.name for r in records} > {"ped2-table2"}
     assert all(set(r.scores) == {f"{k:02d}" for k in range(1, 13)} for r in records)
