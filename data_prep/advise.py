@@ -200,8 +200,8 @@ def remarks(footage: Footage, rate: float | None, passed: Sequence[str]) -> Iter
     needed = ALARMS / usual.alarms_per_hour / usual.threshold_share
     if rate and total / rate / 3600 < needed:
         yield (
-            f"a threshold for {asked} takes about {needed:.0f} hours of normal footage to be more "
-            "than a guess; with less, ask for more alarms an hour, or take it as a guess."
+            f"a threshold for {asked}, the usual one, takes about {needed:.0f} hours of normal "
+            "footage to be more than a guess; with less, ask for more alarms an hour."
         )
     if passed:
         yield (

@@ -37,7 +37,7 @@ def record(
         raise DDLError(f"{source.name}: is kept already; give a webcam's number or an address")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    piece, path = None, None
+    piece, path, read, kept = None, None, 0, 0
     over = threading.Timer(seconds, source.stop)  # frames may come or not
     over.daemon = True
     over.start()
@@ -46,14 +46,19 @@ def record(
             if piece and (frame.gap or frame.time_s - piece.start >= PIECE):
                 path, piece = piece.close(), None
                 if path:
+                    kept += 1
                     yield path
             piece = piece or Piece(folder, frame, rate, source.wish.tell)
             piece.write(frame)
+            read += 1
     finally:
         over.cancel()
         path = piece.close() if piece else None
     if path:
         yield path
+    elif not kept:
+        why = "frames come too seldom; give a lower --rate" if read else "no frame came"
+        raise DDLError(f"{source.name}: nothing was kept: {why}; check the address and the camera")
 
 
 class Piece:
@@ -79,7 +84,7 @@ class Piece:
             raise
         if self.video.count < WINDOW:
             self.part.unlink()
-            self.tell(f"{self.path.name}: {self.video.count} frames before a gap, not kept")
+            self.tell(f"{self.path.name}: {self.video.count} frames, no window; not kept")
             return None
         os.replace(self.part, self.path)
         self._compare_rate()

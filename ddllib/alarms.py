@@ -92,6 +92,9 @@ class Alarms:
         self.file = EventFile(self.folder, {**(facts or {}), **described}, renew)
         if self.file.aside:
             tell(f"another threshold than before; events by that one are kept in {self.file.aside}")
+        if self.file.owed:
+            number, event, _ = self.file.owed
+            tell(f"event {number} of those, during which the watch was killed: {when(event)}")
         self.scenes = ChangeFile(self.folder)
         self._held = HeldBack(smooth)
         self._frames: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))

@@ -55,7 +55,9 @@ class EventFile:
         self._begun = self.path.with_name("running.json")
         self.left: tuple[int, Event, bool] | None = None
         self._take_up()
+        owed = self.left
         self.aside = self.set_aside() if other else None
+        self.owed = owed if other else None  # what was to be told of those put aside
         write_whole(described, lambda file: file.write(content))
 
     def begin(self, event: Event, loud: bool = True) -> None:

@@ -24,7 +24,7 @@ _STYLE = """
 """
 FILTERS = {"none": "raw scores", "RunningMedian": "scores filtered by a running median"}
 CHANGES = 20  # of the scene, listed on the page
-LISTED = 500  # events of a folder's own page, the highest
+LISTED = 5000  # events of a folder's own page, the highest
 _MARK = (
     "<p>An event that was normal goes to the normal footage by <code>python -m ddllib.marking "
     "FOLDER NUMBER --to FOOTAGE</code>.</p>"
@@ -107,7 +107,7 @@ def _promise(facts: Mapping) -> str:
     chosen, ignored = facts.get("threshold"), facts.get("ignore")
     try:
         lines = [str(Threshold(**chosen)), chosen["warning"] or ""]
-    except (TypeError, ValueError, KeyError):  # another hand's
+    except (TypeError, ValueError, KeyError, OverflowError):  # another hand's
         return ""
     lines += [f"ignored: {ignored}"] if ignored else []
     return f"<p>{'<br>'.join(html.escape(str(line)) for line in lines if line)}</p>"

@@ -106,13 +106,10 @@ class Evidence:
         def y(value):
             return EDGE + (HIGH - 2 * EDGE) * (high - value) / room
 
-        above = x[self.scores > threshold]
-        shade = ""
-        if len(above):
-            begin, wide = above[0], max(above[-1] - above[0], 1)
-            shade = f'<rect x="{begin:.1f}" width="{wide:.1f}" height="{HIGH}" fill="#eeeeee"/>'
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.scores > threshold, [0]])))
+        above = [(x[first], x[stop - 1]) for first, stop in edges.reshape(-1, 2)]
         lines = [
-            shade,
+            *(_shade(first, max(last - first, 1)) for first, last in above),
             _line(x, y(self.region), "#4c72b0", 1),
             _line(x, y(self.scores), "#222222", 1.6),
             _line(np.array([0, WIDE]), np.full(2, y(threshold)), "#c44e52", 1),
@@ -124,6 +121,10 @@ class Evidence:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" '
             f'width="{WIDE}" height="{HIGH}">{"".join(lines)}</svg>'
         )
+
+
+def _shade(x: float, wide: float) -> str:
+    return f'<rect x="{x:.1f}" width="{wide:.1f}" height="{HIGH}" fill="#eeeeee"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:

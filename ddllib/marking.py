@@ -252,7 +252,9 @@ class _FileCut:
     def _images(self) -> Iterator[np.ndarray]:
         waiting, event, last_s = deque(), self.event, 0.0
         for frame in self._frames():
-            if frame.index > event.end and (frame.gap or frame.time_s - last_s > AROUND_S):
+            if self.found and frame.gap:
+                break  # no event spans one
+            if frame.index > event.end and frame.time_s - last_s > AROUND_S:
                 break
             if frame.gap:
                 waiting.clear()

@@ -200,6 +200,8 @@ class _Loop:
                 if ends():
                     break
                 continue
+            if getattr(self.source, "faults", []):  # frames behind would be counted otherwise
+                (self.table.path.parent / SOURCE).unlink(missing_ok=True)
             if frame.gap and self.watched.frames:
                 self.end_piece()
                 for listener in self.listeners:
@@ -359,11 +361,6 @@ def _watch_by(given: argparse.Namespace) -> int:
     run = replace(run, settings=settings)
     data = load_prepared(given.run.resolve().parent / settings.prepared_folder.name)
     usual = camera.frame_rate(settings, data)
-    if checkpoints.trained_on(given.run) != data.digest:
-        print(
-            "note: the normal footage has changed since this run was trained; the threshold is by "
-            "what is there now; train on it (start_from)"
-        )
     rate = usual if given.rate is None else given.rate
     wishes = {"patience": given.patience, "give_up": given.give_up}
     source = open_source(given.source, data.size, channels=data.channels, rate=rate, **wishes)
@@ -375,6 +372,11 @@ def _watch_by(given: argparse.Namespace) -> int:
         check_folder(given.to)
         if given.no_alarms:
             return _status(_watch(source, scorer, given.to, (), **wishes))
+        if checkpoints.trained_on(given.run) != data.digest:
+            print(
+                "note: the prepared footage has changed since this run was trained; the threshold "
+                "is by what is there now; train on it (start_from)"
+            )
         chosen = camera.threshold(settings, data, run)
         print(chosen, *[chosen.warning] * bool(chosen.warning), sep="\n")
         if rate != usual:

@@ -429,6 +429,8 @@ def drifts(tmp_path, gains, where=None):
     for k, gain in enumerate(gains):
         frame = (gain * still).astype(np.uint8)[None]
         now = Scored(k, 0.1, np.zeros((SIDE, SIDE), np.float32), frame, frame)
+        if k % 10 == 0:
+            listener.interrupt()
         listener(now, k + 100.0 * (k // 10))
         marks.append(listener.drift.drift is not None)
     return lines, marks

@@ -229,12 +229,12 @@ def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
 
 def test_normal_footage_that_changed_since_training_is_told(walkway, tmp_path, capsys, monkeypatch):
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--no-alarms", "--to"]
+    given = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
     assert main([*given, str(tmp_path / "a")]) == 0
     assert "has changed since" not in capsys.readouterr().out
     monkeypatch.setattr(Prepared, "digest", "another")
     assert main([*given, str(tmp_path / "b")]) == 0
-    assert "note: the normal footage has changed since this run was" in capsys.readouterr().out
+    assert "note: the prepared footage has changed since this run was" in capsys.readouterr().out
 
 
 def test_a_live_source_is_watched_on_by_another_threshold(walkway, tmp_path, capsys):

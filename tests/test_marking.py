@@ -104,6 +104,9 @@ def test_an_event_is_found_where_clips_came_or_went_before_it(tmp_path, yard):
         (week / name).unlink()
     assert numbers(mark_normal(event, week, yard, "alone"))[0] == list(asked)
     write_video(week / "4.avi", numbered(40, 80))
+    late = event_at(75, 90, 10, clip="2.avi", clip_s=3.5)  # the clip was longer then
+    with pytest.raises(DDLError, match="ends 11 frames before the event"):
+        mark_normal(late, week, yard, "shorter")
     (week / "2.avi").unlink()
     with pytest.raises(DDLError, match="2.avi, in which the event lies, is not there any more"):
         mark_normal(event, week, yard, "gone")

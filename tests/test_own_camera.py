@@ -449,6 +449,17 @@ def test_a_video_of_one_frame_has_no_rate(tmp_path):
     assert told.settings["frame_rate"] == 10 and "tell no time" not in told.lines()[0]
 
 
+def test_what_leaves_nothing_to_learn_from_is_told(tmp_path):
+    told, wishes = [], {"patience": 0.3, "tell": lambda line: told.append(line)}
+    with camera_of(pictures(2), pause=0.02) as playing:
+        with pytest.raises(DDLError, match="nothing was kept: frames come too seldom"):
+            list(record(playing.address, tmp_path / "few", 1.5, 10, **wishes))
+    assert any("frames, no window; not kept" in line for line in told)
+    with pytest.raises(DDLError, match="nothing was kept: no frame came; check the address"):
+        list(record("http://127.0.0.1:9/video", tmp_path / "none", 0.5, 10, **wishes))
+    assert not list((tmp_path / "few").iterdir()) + list((tmp_path / "none").iterdir())
+
+
 def test_a_recording_that_the_disk_does_not_hold_is_told(disk):
     with camera_of(pictures(60), pause=0.02) as playing, disk.full(20_000):
         with pytest.raises(DDLError, match="avi: (not all of its|the disk is full)"):

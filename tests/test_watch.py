@@ -126,6 +126,18 @@ def test_a_recording_is_gone_on_with_behind_its_last_scored_frame(tmp_path):
         assert seen(12, **other) == 12
 
 
+@pytest.mark.parametrize("faults, scored", [([], 0), (["a.mkv: breaks off"], 12)])
+def test_behind_a_clip_that_broke_off_frames_are_not_counted_on(tmp_path, faults, scored):
+    """The clip may be whole the next time: then all that follows has other numbers."""
+    model, told = a_model(), []
+    for expected in (12, scored):
+        source = Again(frames_of(a_clip(frames=12), gaps=(0, 6)))
+        source.faults = faults
+        report = watch(source, StreamScorer(model, PATCH), tmp_path, (), tell=told.append)
+        assert report.scored == expected
+        assert told[-1].endswith("1 broken off") == bool(faults)
+
+
 class Hears:
     """A listener that has, or has not, what was heard before."""
 

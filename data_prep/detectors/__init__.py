@@ -84,6 +84,6 @@ def detectors_to_try(name: str, weights: str | Path | None = None) -> list[Detec
         return [make_detector(name, weights)]
     from data_prep.detectors.weights import PACKAGES, find_local, installed
 
-    known = installed(PACKAGES["yolo"][0]) and (weights or find_local("yolo"))
+    known = weights or (installed(PACKAGES["yolo"][0]) and find_local("yolo"))
     first = [make_detector("yolo", weights)] if known else []
     return [*first, make_detector("motion"), make_detector("none")]
