@@ -113,15 +113,12 @@ def test_of_a_changed_scene_an_event_is_told_that_began_before_it(tmp_path, mark
     class Changed:
         """A scene that is another from a frame on."""
 
-        drift = None
+        drift, seconds = None, 0
 
         def push(self, frame, score):
             self.count = getattr(self, "count", 0) + 1
             changed = self.count > mark
             self.drift = Drift("moved", "the view has moved", self.count) if changed else None
-
-        def reset(self):
-            pass
 
     ended, scores = [], [0.1] * 150 + [0.9] * 40
     watched(tmp_path, scores, ends=False, drift=Changed())
