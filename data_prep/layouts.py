@@ -152,7 +152,10 @@ def one_video(path: Path) -> Footage:
 
 
 def find_layout(root: Path) -> tuple[Path, str]:
-    """The folder that holds the data set, `root` or the only one in it, and its layout."""
+    """The folder that holds the data set, `root` or the only one in it, and its layout.
+
+    Raises DDLError for what is no folder, and for a folder of several data sets or mixed layouts.
+    """
     if root.is_file():
         raise DDLError(
             f"{root}: its ending is of no video; expected one of {', '.join(sorted(VIDEOS))}; "

@@ -27,8 +27,9 @@ def record(
     most five minutes long; a gap of the source begins another. A video has its name only once it
     is whole. It says that it has `rate` frames per second: where the source gave others, that is
     told with the rate to use. `wishes`: see `sources.open_source`, whose `tell` is called with it.
-    Raises DDLError for a source that is not live, for `seconds` that are not a finite number above
-    0, and where the disk is full.
+    A piece too short for a window is told and not kept. Raises DDLError for a source that is not
+    live, for `seconds` that are not a finite number above 0, where nothing was kept, and where the
+    disk is full.
     """
     if not (math.isfinite(seconds) and seconds > 0):
         raise DDLError(f"minutes: {seconds / 60:g}; expected a number above 0, such as 60")
@@ -37,7 +38,7 @@ def record(
         raise DDLError(f"{source.name}: is kept already; give a webcam's number or an address")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    piece, path, read, kept = None, None, 0, 0
+    piece, read, kept = None, 0, 0
     over = threading.Timer(seconds, source.stop)  # frames may come or not
     over.daemon = True
     over.start()
