@@ -10,7 +10,7 @@ from ddllib.evaluation import PROTOCOLS, evaluate
 from ddllib.losses import DDLLoss, distinction_loss, reconstruction_loss
 from ddllib.models import PRESETS, Conv3DSkipUNet, ConvBlock, UNet, load_released_checkpoint
 from ddllib.pseudo import PseudoAnomalyCreator
-from ddllib.scoring import score_clip
+from ddllib.scoring import score_clip, score_clips
 from ddllib.settings import Mode, Settings, load_profile
 from ddllib.streaming import RunningMedian, Scored, StreamScorer
 from ddllib.training import Run, fit
@@ -37,6 +37,7 @@ __all__ = [
     "load_released_checkpoint",
     "reconstruction_loss",
     "score_clip",
+    "score_clips",
 ]
 
 # Read once, when OpenCV opens its first video: FFmpeg would print addresses with their passwords.

@@ -43,7 +43,7 @@ from ddllib.means import flops
 from ddllib.memory import keep_freed_memory
 from ddllib.models import Conv3DSkipUNet
 from ddllib.records import environment
-from ddllib.scoring import as_input, score_clip
+from ddllib.scoring import as_input, score_clip, score_clips
 from ddllib.settings import Settings, load_profile
 from ddllib.training import new_optimiser, new_run, train_step
 from ddllib.windows import paint_boxes
@@ -360,9 +360,7 @@ def judge(settings: Settings) -> dict:
 
     scores = {TEXTBOOK: {name: slow(clip) for name, clip in data.testing.items()}}
     for precision in precisions_of(run.creator.l.device):
-        scores[precision] = {
-            name: score_clip(model, clip, patch, precision) for name, clip in data.testing.items()
-        }
+        scores[precision] = score_clips(model, data.testing, patch, precision)
     return {
         "run": f"{settings.profile}/{settings.run_folder.name}",
         "protocol": settings.protocol,

@@ -21,6 +21,7 @@ from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol
 from ddllib.files import write_whole
 from ddllib.ignore import load_ignore
+from ddllib.models import for_scoring
 from ddllib.reading import read_array, read_arrays
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings, find_path
@@ -103,13 +104,14 @@ def generated_scores(
 
     who, ignore = scorer(settings, data, run).identity, load_ignore(settings.ignore, data.size)
     folder, found = run.folder / "ordinary" / who[:16], {}
+    model = for_scoring(run.model, run.precision)
     for index in tqdm(range(first, first + minutes), desc="scoring minutes", disable=not progress):
         path = folder / f"{index:03d}.npy"
         if not path.is_file():
             pictures = ordinary(0, index, MINUTE)
             frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
             patch = settings.patch_size
-            scores = score_clip(run.model, frames, patch, run.precision, ignore=ignore)
+            scores = score_clip(model, frames, patch, run.precision, ignore=ignore)
             write_whole(path, partial(np.save, arr=scores))
         found[path.stem] = read_array(path, "scores of a minute", f"remove {path.name}")
     return found

@@ -47,6 +47,7 @@ def scoring_without(settings: Settings, clip: Tensor) -> dict[str, Callable[[], 
         used = _usual_order(new_run(settings).model.eval()) if name == LAST else model
         precision = "float32" if name == BFLOAT else settings.precision
         given = windows if name == ONCE else frames
+        folded = for_scoring(used, precision)  # once for many clips, as a test set is scored
 
         @torch.inference_mode()
         def run() -> Tensor:
@@ -54,7 +55,7 @@ def scoring_without(settings: Settings, clip: Tensor) -> dict[str, Callable[[], 
                 if name == FOLDED:
                     with autocast(clip.device, precision):
                         return used(given)
-                return for_scoring(used, precision)(given.to(getattr(torch, precision)))
+                return folded(given.to(getattr(torch, precision)))
 
         return run
 

@@ -340,13 +340,21 @@ def for_scoring(model: UNet, precision: str = "float32") -> UNet:
 
     In evaluation mode a batch norm scales and shifts each channel by constants, which the
     convolution before it can do itself: the same function with fewer passes over the maps. Weights
-    are kept in ``precision`` (float32 or bfloat16); outputs are float32 as the model's.
+    are kept in ``precision`` (float32 or bfloat16); outputs are float32 as the model's. A model
+    that came from here in that precision is given back as it is: many clips need one copy.
     """
+    dtype = getattr(torch, precision)
+    if not _has_norms(model) and next(model.parameters()).dtype == dtype:
+        return model
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for block in folded.modules():
         if isinstance(block, ConvBlock) and isinstance(block.batch_norm_1, nn.BatchNorm2d):
             _fold(block)
-    return folded.to(getattr(torch, precision))
+    return folded.to(dtype)
+
+
+def _has_norms(model: UNet) -> bool:
+    return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 def _fold(block: ConvBlock) -> None:

@@ -32,7 +32,7 @@ from ddllib.evaluation import apply_protocol, evaluate
 from ddllib.events import against_labels, find_events
 from ddllib.files import write_whole
 from ddllib.records import environment
-from ddllib.scoring import score_clip
+from ddllib.scoring import score_clips
 from ddllib.settings import runs_root
 from ddllib.stream_study import clip_labels, trained
 from ddllib.thresholds import Threshold
@@ -84,8 +84,7 @@ def outcome(frames: Clips, labels: Clips, run: Run, threshold: Threshold, rate: 
     ``frames`` are uint8 N x C x H x W and ``labels`` N of 0 and 1, by clip; ``rate`` is in frames
     per second.
     """
-    patch = run.settings.patch_size
-    scores = {n: score_clip(run.model, clip, patch, run.precision) for n, clip in frames.items()}
+    scores = score_clips(run.model, frames, run.settings.patch_size, run.precision)
     met = abnormal = alarmed = normal = 0
     for name, values in scores.items():
         filtered = apply_protocol(values, "median")

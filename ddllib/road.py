@@ -22,10 +22,11 @@ from ddllib.evaluation import PROTOCOLS, evaluate_all
 from ddllib.files import disk_faults, writing
 from ddllib.heldout import SHOWN, altered_clips, judge_held_out, threshold_parts
 from ddllib.ignore import load_ignore
+from ddllib.models import for_scoring
 from ddllib.pixels import pixel_auroc, region_and_track
 from ddllib.reading import read_array
 from ddllib.records import SCORED, Record, count_scoring, environment, read_record, write_record
-from ddllib.scoring import reconstruct, score_clip
+from ddllib.scoring import reconstruct, score_clip, score_clips
 from ddllib.settings import Settings, find_path, load_profile, runs_root, shown_place
 from ddllib.training import Run, fit
 
@@ -157,13 +158,13 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     if not data.testing:
         raise DDLError(f"{data.folder}: no test clips; put what is to be scored into testing/")
     started, ignore = time.perf_counter(), load_ignore(settings.ignore, data.size)
-    scores, shown = {}, {}
+    scores, shown, folded = {}, {}, _folded(run)
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
         maps = folder / "maps" / f"{name}.npy"
-        scores[name] = _score_once(settings, run, frames, maps, ignore)
+        scores[name] = _score_once(settings, folded, frames, maps, ignore)
         highest = int(scores[name].argmax())
-        shown |= _exhibits(run, name, frames, highest, data.labels.get(name))
+        shown |= _exhibits(folded, name, frames, highest, data.labels.get(name))
     facts = _facts(settings, data, run, time.perf_counter() - started)
     facts["metrics"] = evaluate_all(scores, data.labels)
     facts["pixels"] = judge_pixels(folder, settings, data)
@@ -188,19 +189,19 @@ def _kept_record(folder: Path) -> Record | None:
 
 def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     """Pseudo-anomalies in the held-out clips, scored and recorded; no test clip is looked at."""
-    started, scores, labels, shown = time.perf_counter(), {}, {}, {}
+    started, scores, labels, shown, folded = time.perf_counter(), {}, {}, {}, _folded(run)
     ignore = load_ignore(settings.ignore, data.size)
     other = judged_by(settings)
     tracks = (data if other == settings else prepare(other, progress=False)).tracks
     for name, frames, truth in altered_clips(data, settings.held_out, tracks):
         patch = settings.patch_size
-        scores[name] = score_clip(run.model, frames, patch, run.precision, ignore=ignore)
+        scores[name] = score_clip(folded.model, frames, patch, run.precision, ignore=ignore)
         labels[name] = truth
         kind, clip = name.split("/", 1)
         if kind in SHOWN and f"{kind}-index" not in shown:
             middle = int(np.flatnonzero(truth).mean())
-            shown |= _exhibit(run, kind, frames, middle)
-            shown |= _exhibit(run, f"{kind}-normal", data.training[clip], middle)
+            shown |= _exhibit(folded, kind, frames, middle)
+            shown |= _exhibit(folded, f"{kind}-normal", data.training[clip], middle)
     facts = _facts(settings, data, run, time.perf_counter() - started)
     aucs = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
     facts["held_out"] = aucs
@@ -217,10 +218,7 @@ def score_afterwards(settings: Settings, data: Prepared, run: Run, record: Recor
     if record.tests or not data.labels:
         return record
     ignore, patch = load_ignore(settings.ignore, data.size), settings.patch_size
-    scores = {
-        name: score_clip(run.model, frames, patch, run.precision, ignore=ignore)
-        for name, frames in data.testing.items()
-    }
+    scores = score_clips(run.model, data.testing, patch, run.precision, ignore)
     facts = {**record.facts, "tests": evaluate_all(scores, data.labels)}
     write_record(record.folder, facts, record.scores, record.labels, record.shown)
     count_scoring(facts, runs_root() / SCORED.name)
@@ -241,10 +239,12 @@ def score_normal(settings: Settings, data: Prepared, run: Run) -> dict[str, np.n
             f"{settings.window} frames, a window, of some training clip, such as 0.2"
         )
     ignore, patch = load_ignore(settings.ignore, data.size), settings.patch_size
-    return {
-        name: score_clip(run.model, frames, patch, run.precision, ignore=ignore)
-        for name, frames in ends.items()
-    }
+    return score_clips(run.model, ends, patch, run.precision, ignore)
+
+
+def _folded(run: Run) -> Run:
+    """The run with its model as it scores, made once for many clips."""
+    return replace(run, model=for_scoring(run.model, run.precision))
 
 
 def _is_of(record: Record, settings: Settings, data: Prepared) -> bool:

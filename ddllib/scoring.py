@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -120,6 +120,21 @@ def score_clip(
             on_maps(frame, maps.cpu().numpy())
         frame += len(maps)
     return repeat_edges(np.concatenate(scores), model.temporal)
+
+
+def score_clips(
+    model: UNet,
+    clips: Mapping[str, np.ndarray],
+    patch: int,
+    precision: str = "float32",
+    ignore: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Raw scores, float32 N, of every clip as ``score_clip`` gives them, by its name."""
+    model = for_scoring(model, precision)
+    return {
+        name: score_clip(model, frames, patch, precision, ignore=ignore)
+        for name, frames in clips.items()
+    }
 
 
 def frame_difference_scores(frames: np.ndarray, patch: int) -> np.ndarray:

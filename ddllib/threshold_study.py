@@ -31,7 +31,7 @@ from ddllib.events import count_events, least_frames
 from ddllib.files import write_whole
 from ddllib.heldout import split
 from ddllib.records import environment
-from ddllib.scoring import score_clip
+from ddllib.scoring import score_clips
 from ddllib.settings import Settings, load_profile
 from ddllib.thresholds import (
     CONFIDENCE,
@@ -84,8 +84,7 @@ def ped2_clips(settings: Settings, progress: bool = True) -> Clips:
     _, held = split(data, settings.held_out)
 
     def raw(clips: Mapping) -> Clips:
-        patch, precision = settings.patch_size, run.precision
-        return {n: score_clip(run.model, frames, patch, precision) for n, frames in clips.items()}
+        return score_clips(run.model, clips, settings.patch_size, run.precision)
 
     kept = {f"held out {n}": apply_protocol(scores, "median") for n, scores in raw(held).items()}
     return kept | normal_stretches(raw(data.testing), data.labels)

@@ -38,13 +38,13 @@ def test_the_study_compares_runs_on_altered_footage(footage, monkeypatch, tmp_pa
         given = {"size": 32, "latent_dim": 8, "epochs": 3, "threshold_share": 0.4, **values}
         return load_profile("tiny", **given)
 
-    light, scored = [], retrain_study.score_clip
+    light, scored = [], retrain_study.score_clips
 
-    def watched(model, frames, *given, **named):
-        light.append(float(frames.mean()))
-        return scored(model, frames, *given, **named)
+    def watched(model, clips, *given):
+        light.extend(float(frames.mean()) for frames in clips.values())
+        return scored(model, clips, *given)
 
-    monkeypatch.setattr(retrain_study, "score_clip", watched)
+    monkeypatch.setattr(retrain_study, "score_clips", watched)
     monkeypatch.setattr(stream_study, "load_profile", small)
     monkeypatch.setattr("sys.argv", ["", str(footage), "--rate", "20", "--to", str(tmp_path)])
     assert retrain_study.main() == 0

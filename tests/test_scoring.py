@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddllib import Conv3DSkipUNet, DDLError, UNet, score_clip
+from ddllib import Conv3DSkipUNet, DDLError, UNet, models, score_clip
+from ddllib.models import for_scoring
 from ddllib.scoring import (
     distance_map,
     frame_difference_scores,
     patch_scores,
     reconstruct,
     repeat_edges,
+    score_clips,
 )
 
 
@@ -92,6 +94,23 @@ def test_scoring_uses_and_keeps_the_learnt_statistics():
     assert model.training
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert np.allclose(scores, score_clip(model.eval(), clip, 4))
+
+
+def test_many_clips_are_scored_by_one_copy_of_the_model(monkeypatch):
+    model, clips = a_model(), {"01": a_clip(), "02": a_clip(frames=9)}
+    alone = {name: score_clip(model, clip, 4) for name, clip in clips.items()}
+    copies, fold = [], models._fold
+    monkeypatch.setattr(models, "_fold", lambda block: copies.append(block) or fold(block))
+    together = score_clips(model, clips, 4)
+    assert len(copies) == 8  # blocks of one model
+    assert all(np.array_equal(together[name], scores) for name, scores in alone.items())
+
+
+def test_a_copy_for_scoring_is_made_anew_for_another_precision():
+    folded = for_scoring(a_model())
+    assert for_scoring(folded) is folded
+    assert next(for_scoring(folded, "bfloat16").parameters()).dtype == torch.bfloat16
+    assert next(folded.parameters()).dtype == torch.float32
 
 
 def test_chunks_do_not_show(monkeypatch):
