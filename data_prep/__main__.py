@@ -18,13 +18,13 @@ from data_prep import datasets
 from data_prep.advise import RATE, advise, write_profile
 from data_prep.detectors import AUTO, DETECTORS
 from data_prep.layouts import SPLITS
-from data_prep.manifest import to_json, verify, write_atomically
+from data_prep.manifest import verify
 from data_prep.prepared import prepare
 from data_prep.record import record
 from data_prep.survey import report, survey
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
-from ddllib.files import writing
+from ddllib.files import write_json, writing
 from ddllib.settings import data_root, find_path
 
 PICTURES = (".png", ".pdf", ".svg", ".npz")
@@ -219,7 +219,7 @@ def run_compare(given) -> None:
     from data_prep.compare import compare
 
     table = compare(given.source, {name: None for name in given.detectors})
-    write_atomically(given.table, to_json(table))
+    write_json(given.table, table)
     print(f"{given.table}: written")
 
 

@@ -18,7 +18,7 @@ from data_prep.detectors.weights import PACKAGES, find_local, installed
 from data_prep.frames import duration, frame_size, open_video, tidy_rate, time_of
 from data_prep.layouts import IMAGES, VIDEOS, Clip, Footage, find_footage, visible
 from ddllib.errors import DDLError
-from ddllib.files import write_whole
+from ddllib.files import write_json, write_whole
 from ddllib.reading import read_json
 from ddllib.settings import OWN_PROFILES, PROFILES, find_path, load_profile, runs_root
 from ddllib.thresholds import ENOUGH as ALARMS
@@ -120,8 +120,7 @@ def kept_advice(source: str) -> dict:
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = runs_root() / "own-camera" / f"advised-{name}.json"
     if not path.is_file():
-        content = json.dumps({"data": source, **advise(find_path(source)).settings}, indent=1)
-        write_whole(path, lambda file: file.write(f"{content}\n".encode()))
+        write_json(path, {"data": source, **advise(find_path(source)).settings})
     values = read_json(path, "what was proposed for footage", "remove it")
     if values.pop("data", None) != source:
         raise DDLError(f"{path}: not what was proposed for {source}; remove it")

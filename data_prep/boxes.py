@@ -1,6 +1,7 @@
 """Boxes of a detector, kept clip by clip, and the tracks made of them."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from data_prep.detectors import Detector
 from data_prep.frames import frame_size
 from data_prep.layouts import Clip
-from data_prep.manifest import to_json, versions
+from data_prep.manifest import versions
 from data_prep.tracking import ClipTracker
 from ddllib.errors import DDLError
 from ddllib.files import writing
@@ -29,7 +30,7 @@ class Boxes:
 
     def __init__(self, detector: Detector, folder: Path):
         self.detector = detector
-        known = to_json([detector.settings, versions()])
+        known = json.dumps([detector.settings, versions()], indent=1)
         key = hashlib.sha256(known.encode()).hexdigest()[:16]
         self.folder = folder / f"{detector.settings['name']}-{key}"
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Iterable
@@ -10,22 +9,10 @@ from pathlib import Path
 
 from ddllib.data import check_tracks, read_manifest, read_tracks
 from ddllib.errors import DDLError
-from ddllib.files import writing
 
 FORMAT = 2
 LARGE = 1 << 26  # bytes; larger files are not read whole to tell whether they changed
 PACKAGES = ("numpy", "opencv-python", "boxmot", "ultralytics", "openvino", "torch", "torchvision")
-
-
-def to_json(value) -> str:
-    """JSON as the manifest is written: plain ASCII, so that no locale can misread it."""
-    return json.dumps(value, indent=1)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small text file that is whole or absent."""
-    with writing(path) as file:
-        file.write(text.encode())
 
 
 def file_checksum(path: Path) -> str:

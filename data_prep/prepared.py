@@ -31,9 +31,7 @@ from data_prep.manifest import (
     FORMAT,
     file_checksum,
     source_checksum,
-    to_json,
     versions,
-    write_atomically,
 )
 from data_prep.survey import Survey, check, read_labels, survey
 from data_prep.tracking import COLUMNS, WINDOW, common_track_coverage, tracker_settings
@@ -49,7 +47,7 @@ from data_prep.workplace import (
     reuse,
 )
 from ddllib.errors import DDLError
-from ddllib.files import remedy_of, writing
+from ddllib.files import remedy_of, write_json, writing
 from ddllib.settings import runs_root
 
 LARGEST = 4096  # pixels of a working side
@@ -242,7 +240,7 @@ def write_clips(
         key = keys[clip.split][clip.name]
         record = {"frames": count, "sha256": file_checksum(path), "key": key, **seen.record(clip)}
         # Written last: it says that the array is whole.
-        write_atomically(record_file(work, clip.split, clip.name), to_json(record))
+        write_json(record_file(work, clip.split, clip.name), record)
 
     clips = all_clips(found.footage)
     left = [clip for clip in clips if not record_file(work, clip.split, clip.name).is_file()]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from data_prep.manifest import FORMAT, checksums, file_checksum, to_json, write_atomically
+from data_prep.manifest import FORMAT, checksums, file_checksum
 from ddllib.data import read_manifest
 from ddllib.errors import DDLError
+from ddllib.files import write_json
 from ddllib.reading import read_array
 
 PARTS = ("training", "testing", "labels", "masks", "tracks.csv")
@@ -120,7 +121,7 @@ def reuse(out: Path, work: Path, keys: Mapping[str, Mapping[str, str]]) -> None:
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             link(array, target)
-            write_atomically(record_file(work, split, name), to_json(record))
+            write_json(record_file(work, split, name), record)
 
 
 def _describes(record: Mapping, array: Path) -> bool:
@@ -161,7 +162,7 @@ def move_into_place(work: Path, out: Path, manifest: dict) -> None:
             os.replace(work / part, target)
     if hasattr(os, "sync"):
         os.sync()  # the manifest must not reach the disk before what it vouches for
-    write_atomically(out / "manifest.json", to_json(manifest))
+    write_json(out / "manifest.json", manifest)
     shutil.rmtree(work)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 import tempfile
@@ -38,7 +37,7 @@ from ddllib.devices import (
     searched_kernels,
 )
 from ddllib.evaluation import evaluate
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.means import flops
 from ddllib.memory import keep_freed_memory
 from ddllib.models import Conv3DSkipUNet
@@ -110,9 +109,7 @@ def _report(given: argparse.Namespace) -> None:
     for shown in (speed_table(report), judged_table(report), means_table(report)):
         print(shown.to_string(index=False))
     if given.to:
-        write_whole(
-            given.to, lambda file: file.write((json.dumps(report, indent=1) + "\n").encode())
-        )
+        write_json(given.to, report)
 
 
 def measure(cases: Sequence[Case], device_name: str, rounds: int) -> dict:

@@ -10,7 +10,6 @@ pixels, dusk, something large put into the view.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -22,7 +21,7 @@ import numpy as np
 from ddllib.camera import LEAST_S, MINUTE
 from ddllib.commands import run_command
 from ddllib.drift import DriftMonitor
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.records import environment
 from ddllib.settings import load_profile
 from ddllib.threshold_study import generated_minutes
@@ -139,8 +138,7 @@ def _report(given: argparse.Namespace) -> None:
         for drift in change["told"]:
             print(f"{name}: after {drift['after']:.0f} s, {drift['kind']}: {drift['sentence']}")
     if given.to:
-        content = (json.dumps(report, indent=1) + "\n").encode()
-        write_whole(given.to / "drift.json", lambda file: file.write(content))
+        write_json(given.to / "drift.json", report)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from ddllib.changes import NAME as CHANGES
 from ddllib.errors import DDLError
 from ddllib.events import Event
-from ddllib.files import disk_faults, write_whole
+from ddllib.files import disk_faults, write_json, write_whole
 from ddllib.reading import read_json
 
 MOST = 2e11  # seconds; dates beyond have more than four digits of years
@@ -64,7 +64,7 @@ class EventFile:
         """Remember an event of which not all is told yet; ``loud`` if it is told at all."""
         row = dict(zip(COLUMNS, map(str, _row(self.count + 1, event)), strict=True))
         row["loud"] = loud
-        write_whole(self._begun, lambda file: file.write(json.dumps(row).encode()))
+        write_json(self._begun, row)
 
     def told(self) -> None:
         """All has been said of the event that began last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +74,11 @@ def write_whole(path: Path | str, writer: Callable[[BinaryIO], object]) -> None:
     """``writing`` for what is written by one call of ``writer`` with the open file."""
     with writing(path) as file:
         writer(file)
+
+
+def write_json(path: Path | str, value: object) -> None:
+    """``value`` as JSON, a line for each item, in plain ASCII, so that no locale misreads it."""
+    write_whole(path, lambda file: file.write(f"{json.dumps(value, indent=1)}\n".encode()))
 
 
 @contextmanager

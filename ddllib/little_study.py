@@ -11,7 +11,6 @@ remember, and every set is split many times.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 from ddllib.camera import LEAST_S
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.records import environment
 from ddllib.settings import load_profile
 from ddllib.threshold_study import (
@@ -127,8 +126,7 @@ def _report(given: argparse.Namespace) -> None:
     report = measure(ped2, generated, rates, FRAME_RATE, given.sets, given.splits)
     print(*lines(report), sep="\n")
     if given.to:
-        content = json.dumps({**report, "environment": made_with}, indent=1) + "\n"
-        write_whole(given.to / NAME, lambda file: file.write(content.encode()))
+        write_json(given.to / NAME, {**report, "environment": made_with})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from the first to the last of each stretch, can be split at random for all of th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from ddllib.commands import run_command
 from ddllib.errors import DDLError
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.little_study import held
 from ddllib.records import Record, environment, find_records
 from ddllib.settings import RESULTS, recorded
@@ -83,8 +82,7 @@ def _report(given: argparse.Namespace) -> None:
     report = measure(judged_by_labels(find_records(RESULTS)), rates, given.splits)
     print(*lines(report), sep="\n")
     if given.to:
-        content = json.dumps({**report, "environment": made_with}, indent=1) + "\n"
-        write_whole(given.to / NAME, lambda file: file.write(content.encode()))
+        write_json(given.to / NAME, {**report, "environment": made_with})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ comes out.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from ddllib.drift_study import Change, gain, nudge
 from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol, evaluate
 from ddllib.events import against_labels, find_events
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.records import environment
 from ddllib.scoring import score_clips
 from ddllib.settings import runs_root
@@ -186,8 +185,7 @@ def _report(given: argparse.Namespace) -> None:
     report = measure(given.footage, given.rate)
     print(table(report).to_string(index=False), verdict(report), sep="\n")
     if given.to:
-        content = (json.dumps(report, indent=1) + "\n").encode()
-        write_whole(given.to / "retrain.json", lambda file: file.write(content))
+        write_json(given.to / "retrain.json", report)
 
 
 if __name__ == "__main__":

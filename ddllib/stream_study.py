@@ -11,7 +11,6 @@ recorded, and watched. Afterwards the frames that came are scored again as a who
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from ddllib.drift_study import Change
 from ddllib.errors import DDLError
 from ddllib.event_file import read_events
 from ddllib.events import against_labels
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.pictures import write_lossless
 from ddllib.records import environment
 from ddllib.score_table import read_scores
@@ -235,8 +234,7 @@ def _report(given: argparse.Namespace) -> None:
     report = measure(given.footage, given.rate)
     print(*lines(report), sep="\n")
     if given.to:
-        content = (json.dumps(report, indent=1) + "\n").encode()
-        write_whole(given.to / "stream.json", lambda file: file.write(content))
+        write_json(given.to / "stream.json", report)
 
 
 if __name__ == "__main__":

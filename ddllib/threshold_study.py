@@ -14,7 +14,6 @@ conformal prediction does, and a tail fitted to the peaks. Other minutes of the 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from ddllib.camera import LEAST_S, generated_scores
 from ddllib.commands import run_command
 from ddllib.evaluation import apply_protocol
 from ddllib.events import count_events, least_frames
-from ddllib.files import write_whole
+from ddllib.files import write_json
 from ddllib.heldout import split
 from ddllib.records import environment
 from ddllib.scoring import score_clips
@@ -323,9 +322,7 @@ def _report(given: argparse.Namespace) -> None:
     report = measure(cases, given.minutes, given.splits, first=given.first)
     print(table(report).to_string(index=False), ways_table(report).to_string(index=False), sep="\n")
     if given.to:
-        content = (json.dumps(report, indent=1) + "\n").encode()
-        name = "later.json" if given.first else "study.json"
-        write_whole(given.to / name, lambda file: file.write(content))
+        write_json(given.to / ("later.json" if given.first else "study.json"), report)
 
 
 if __name__ == "__main__":
