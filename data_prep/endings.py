@@ -1,9 +1,11 @@
 """Whether a video that gives no more frames is over, or breaks off before its stated length."""
 
 import math
+from pathlib import Path
 
 import cv2
 
+from data_prep import movie
 from data_prep.layouts import VIDEOS
 
 # Containers that state the number of their frames ...
@@ -12,6 +14,7 @@ COUNTING = frozenset({".avi", ".mp4", ".m4v", ".mov"})
 TIMING = frozenset({".mkv", ".webm"})
 ESTIMATING = VIDEOS - COUNTING - TIMING
 SLACK_S = 1.0  # seconds; sound may end after the pictures
+STEPS = 2.5  # times the last frame's distance from the one before: a count's rounding, in seconds
 
 
 class Ending:
@@ -20,12 +23,15 @@ class Ending:
     OpenCV gives a number of frames for every video, but where the container states only seconds it
     is seconds x rate: a guess that footage of varying rate does not keep. Such footage is compared
     by its seconds: its last frame may be shown as long as the one before it, and `SLACK_S` more.
+    A container that counts may count too many, packets without a picture or frames that an edit
+    list hides; so its seconds count, too, to a frame or two.
 
-    `suffix` tells the container, as of ".webm"; one of none is compared by its seconds.
+    The suffix of `path`, a file or an address, tells the container; one of none is compared by its
+    seconds.
     """
 
-    def __init__(self, video: cv2.VideoCapture, suffix: str):
-        self.count, self._video, self._suffix = 0, video, suffix.lower()
+    def __init__(self, video: cv2.VideoCapture, path: Path):
+        self.count, self._video, self._path, self._suffix = 0, video, path, path.suffix.lower()
         self.stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
         self._rate = video.get(cv2.CAP_PROP_FPS)
         self._begin = self._last = self._step = 0.0
@@ -44,7 +50,7 @@ class Ending:
             return True
         missing = self.stated - self.count
         if self._counts:
-            return missing <= 1  # containers round their length: a frame less is no fault
+            return missing <= 1 or self._shows_all()  # containers round their length
         if self.count and self._seconds - self._last <= SLACK_S + self._step:
             return True
         return self._suffix in ESTIMATING and missing <= 1 + 0.01 * self.stated
@@ -60,6 +66,15 @@ class Ending:
     @property
     def _counts(self) -> bool:
         return self._suffix in COUNTING or not self._rate > 0
+
+    def _shows_all(self) -> bool:
+        """Whether frames have come for all seconds that a counting container states."""
+        if not (self._step > 0 and self._rate > 0):
+            return False
+        seconds = self.stated / self._rate
+        if self._suffix in movie.SUFFIXES:
+            seconds = movie.shown_seconds(self._path) or seconds
+        return seconds - self._last <= STEPS * self._step
 
     @property
     def _seconds(self) -> float:

@@ -218,7 +218,7 @@ def is_text(path: Path) -> bool:
 
 def read_video(path: Path, rate: float | None = None) -> Iterator[Timed]:
     video, time_s, pace = open_video(path), 0.0, Pace(rate)
-    ending = Ending(video, path.suffix)
+    ending = Ending(video, path)
     try:
         while video.grab():
             number, time_s = ending.count, time_of(video, ending.count, time_s)
@@ -231,8 +231,8 @@ def read_video(path: Path, rate: float | None = None) -> Iterator[Timed]:
         video.release()
     if not (ending.count and ending.is_reached()):
         raise DDLError(
-            f"{path}: breaks off after {ending}; expected a whole video, fetch it again or move it "
-            "away"
+            f"{path}: breaks off after {ending}; expected a whole video; fetch it again, move it "
+            "away, or make one of what is there (ffmpeg -i <it> <another>.mp4)"
         )
 
 

@@ -422,7 +422,7 @@ class Stream:
 
     def _read_on(self, video: cv2.VideoCapture) -> str | None:
         """Read until nothing comes any more; says why, None at the end of a served file."""
-        ending = Ending(video, Path(self._path()).suffix)
+        ending = Ending(video, Path(self._path()))
         if self.live is None:
             self.live = not ending.stated > 0
         playout = _Playout(video, self.wish.longest_step) if self._sends_bursts() else None

@@ -66,7 +66,8 @@ def normal_scores(settings: Settings, data: Prepared, run: Run) -> dict[str, np.
         return generated_scores(settings, data, run, MINUTES)
     if run.folder is None:
         return road.score_normal(settings, data, run)
-    who = f"{scorer(settings, data, run).identity} {data.digest} {settings.threshold_share}"
+    of = f"{data.training_digest} {settings.threshold_share}"
+    who = f"{scorer(settings, data, run).identity} {of}"
     path = run.folder / "normal" / f"{hashlib.sha256(who.encode()).hexdigest()[:16]}.npz"
     kept = _kept_scores(path)
     if kept is None:
@@ -216,6 +217,21 @@ def filtered(table: pd.DataFrame, protocol: str) -> tuple[np.ndarray, np.ndarray
     parts = [part["score"].to_numpy() for _, part in table.groupby("segment")]
     scores = np.concatenate([apply_protocol(part, protocol) for part in parts] or [np.zeros(0)])
     return table["time_s"].to_numpy(), scores, table["segment"].to_numpy()
+
+
+def labels_watched(place: str, data: Prepared, frames: int) -> np.ndarray | None:
+    """The labels, N of 0 and 1, of all ``frames`` that were watched at ``place``.
+
+    None unless just the labelled clips were watched, each of them whole.
+    """
+    from data_prep.sources import find_clips
+
+    path = Path(place)
+    names = [clip.name for clip in find_clips(path)] if path.exists() else []
+    if not names or set(names) != set(data.labels):
+        return None
+    labels = np.concatenate([data.labels[name] for name in names])
+    return labels if len(labels) == frames else None
 
 
 def to_watch(settings: Settings) -> str:

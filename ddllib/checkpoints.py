@@ -43,17 +43,17 @@ def check_place(folder: Path) -> None:
 
 
 def identity(settings: Settings, data: Prepared) -> dict:
-    """What a run's weights depend on, but for the code: settings and the data's digest."""
+    """What a run's weights depend on, but for the code: settings and the training data's digest."""
     kept = {name: value for name, value in settings.asdict().items() if name not in _FREE}
     precision = resolve_precision(settings.precision, resolve_device(settings.device))
     if settings.start_folder:  # what those weights are, wherever they lie
         start = read(settings.start_folder)
         kept["start_from"] = {"identity": start["identity"], "epoch": start["parts"][-1]["epoch"]}
-    return {**kept, "precision": precision, "prepared data": data.digest}
+    return {**kept, "precision": precision, "prepared data": data.training_digest}
 
 
 def trained_on(folder: Path) -> str | None:
-    """The digest of the prepared data that a run in ``folder`` was trained on."""
+    """``Prepared.training_digest`` of what a run in ``folder`` was trained on."""
     return read(folder)["identity"].get("prepared data")
 
 

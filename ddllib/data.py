@@ -55,16 +55,26 @@ class Prepared:
     @property
     def digest(self) -> str:
         """A checksum of everything a run is made from: all clips and the tracks table."""
-        content = {
-            split: {
-                name: {key: facts[key] for key in ("frames", "sha256") if key in facts}
-                for name, facts in clips.items()
-            }
-            for split, clips in self.manifest["clips"].items()
-        }
+        content = {split: self.content(split) for split in self.manifest["clips"]}
         clips = json.dumps(content, sort_keys=True).encode()
         table = (self.folder / "tracks.csv").read_bytes()
         return hashlib.sha256(clips + table).hexdigest()[:16]
+
+    @property
+    def training_digest(self) -> str:
+        """A checksum of what weights are made from: the training clips and their tracks."""
+        digest = hashlib.sha256(json.dumps(self.content("training"), sort_keys=True).encode())
+        rows = self.tracks[self.tracks["split"] == "training"]
+        digest.update(json.dumps(rows["clip"].tolist()).encode())
+        digest.update(rows[["frame", "track", *BOX]].to_numpy(np.float64).tobytes())
+        return digest.hexdigest()[:16]
+
+    def content(self, split: str) -> dict[str, dict]:
+        """The number of frames and the checksum of each clip of ``training`` or ``testing``."""
+        return {
+            name: {key: facts[key] for key in ("frames", "sha256") if key in facts}
+            for name, facts in self.manifest["clips"].get(split, {}).items()
+        }
 
     @property
     def facts(self) -> dict:

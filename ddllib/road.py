@@ -68,13 +68,26 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         folder,
         size=settings.size,
         detector=settings.detector,
-        weights=find_path(settings.weights) if settings.weights else None,
+        weights=weights_of(settings),
         progress=progress,
         dataset=settings.dataset,
         scene=settings.scene,
         frame_rate=settings.frame_rate,
     )
     return load_prepared(folder, settings.labelling)
+
+
+def weights_of(settings: Settings) -> Path | None:
+    """Where the detector's weights lie; None for its own, and for one that has none.
+
+    Raises ``DDLError`` where they are not there.
+    """
+    if not settings.weights or settings.detector not in ("yolo", "faster-rcnn", "auto"):
+        return None
+    try:
+        return find_path(settings.weights)
+    except DDLError as error:
+        raise DDLError(f"{error}; or give another detector, such as motion") from None
 
 
 def judged_by(settings: Settings) -> Settings:
@@ -90,9 +103,11 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
     """The trained run of these settings: taken up from its checkpoint, or trained now.
 
     A run in the same place with other settings or other data is set aside, never overwritten.
-    Raises ``DDLError`` before any training if a test clip is shorter than a window.
+    Raises ``DDLError`` before any training if a test clip is shorter than a window, or what is to
+    be ignored cannot be.
     """
-    _check_tests(data, settings.window)
+    _check_lengths(data, settings.window)
+    load_ignore(settings.ignore, data.size)
     folder = settings.run_folder
     with _claimed(folder):
         if checkpoints.exists(folder):
@@ -121,7 +136,7 @@ def _claimed(folder: Path):
             raise DDLError(f"{folder}: another process trains in it; wait for its end") from None
 
 
-def _check_tests(data: Prepared, window: int) -> None:
+def _check_lengths(data: Prepared, window: int) -> None:
     for name, frames in data.testing.items():
         if len(frames) < window:
             raise DDLError(
@@ -155,14 +170,16 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
         return record if settings.held_out else _judged_anew(record, settings, data)
     if settings.held_out:
         return _score_held_out(settings, data, run)
-    if not data.testing:
-        raise DDLError(f"{data.folder}: no test clips; put what is to be scored into testing/")
+    check_tests(settings, data)
     started, ignore = time.perf_counter(), load_ignore(settings.ignore, data.size)
     scores, shown, folded = {}, {}, _folded(run)
+    content, mask = data.content("testing"), ignored_pixels(settings, data)
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
         maps = folder / "maps" / f"{name}.npy"
-        scores[name] = _score_once(settings, folded, frames, maps, ignore)
+        scores[name] = _score_once(
+            settings, folded, frames, maps, ignore, f"{content[name]} {mask}"
+        )
         highest = int(scores[name].argmax())
         shown |= _exhibits(folded, name, frames, highest, data.labels.get(name))
     facts = _facts(settings, data, run, time.perf_counter() - started)
@@ -174,6 +191,24 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     if facts["metrics"]:
         count_scoring(facts, runs_root() / SCORED.name)
     return read_record(folder)
+
+
+def check_tests(settings: Settings, data: Prepared) -> None:
+    """Raise ``DDLError`` where no test clip would be scored."""
+    if settings.held_out:
+        raise DDLError(
+            f"held_out is {settings.held_out}: no test clip would be scored; leave it out here "
+            "(python -m ddllib.experiments compares runs by held-out clips)"
+        )
+    if data.testing:
+        return
+    place, scene = data.manifest.get("source", {}), settings.scene
+    remedy = "put what is to be scored into testing/"
+    if scene:
+        remedy = f"leave scene out, or choose another than {scene}"
+    elif isinstance(place, dict) and place.get("layout") == "plain":
+        remedy = "name them in labels.csv there, or give training/ and testing/ clips of their own"
+    raise DDLError(f"{settings.data}: no test clips; {remedy}")
 
 
 def _kept_record(folder: Path) -> Record | None:
@@ -271,10 +306,13 @@ def _judged_anew(record: Record, settings: Settings, data: Prepared) -> Record:
 
 
 def _score_once(
-    settings: Settings, run: Run, frames: np.ndarray, path: Path, ignore: np.ndarray | None
+    settings: Settings, run: Run, frames: np.ndarray, path: Path, ignore: np.ndarray | None, of: str
 ) -> np.ndarray:
-    """Scores of one clip, kept beside its maps until all are: what was stopped goes on there."""
-    kept = path.with_suffix(f".{_checksum(ignore)}{_KEPT}" if ignore is not None else _KEPT)
+    """Scores of one clip, kept beside its maps until all are: what was stopped goes on there.
+
+    ``of`` tells what the clip and the mask are, so that others by its name are scored anew.
+    """
+    kept = path.with_suffix(f".{hashlib.sha256(of.encode()).hexdigest()[:16]}{_KEPT}")
     if run.folder and kept.is_file() and made_since_training(kept, run.folder):
         scores = np.fromfile(kept, "<f4")
         if len(scores) == len(frames) and np.isfinite(scores).all():

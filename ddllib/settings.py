@@ -6,6 +6,7 @@ import ast
 import contextlib
 import difflib
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -105,7 +106,10 @@ class Settings:
         for name in ("seed", "held_out"):
             self._check_number(name, int, 0, _LARGEST)
         if not isinstance(self.compile, bool):
-            raise DDLError(f"compile is {self.compile!r}; expected true or false")
+            raise DDLError(
+                f"compile is {self.compile!r}; expected true or false (for papermill: -p compile "
+                "True)"
+            )
         if self.size % 16:
             raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
         if self.temporal % 2 == 0:
@@ -305,12 +309,27 @@ def chapter_settings(namespace: Mapping) -> Settings:
         for name in VOCABULARY
         if isinstance(namespace.get(name), str | int | float | list)
     }
+    if isinstance(given.get("ignore"), str):  # as papermill hands over a list
+        given["ignore"] = path_or_boxes(given["ignore"])
     profile = given.pop("profile", "demo")
     if profile == OWN_CAMERA and "data" in given:
         from data_prep.advise import kept_advice
 
         given = {**kept_advice(str(given["data"])), **given}
     return load_profile(profile, **given)
+
+
+def path_or_boxes(text: str) -> str | list:
+    """What text names that stands for ``ignore``: an image's path as it is, or a list of boxes."""
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DDLError(
+            f"ignore {text}: no boxes; expected [[x0, y0, x1, y1], ...] relative to the frame, "
+            "from 0 to 1, such as [[0, 0, 0.5, 0.2]]"
+        ) from None
 
 
 def _check_value(name: str, value) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from ddllib.event_page import write_page
 from ddllib.files import disk_faults
 from ddllib.on_event import OnEvent
 from ddllib.score_table import NAME, SOURCE, Table, scored_before
-from ddllib.settings import Settings, load_profile
+from ddllib.settings import Settings, load_profile, path_or_boxes
 from ddllib.stopping import stop_between_steps
 from ddllib.streaming import Scored, StreamScorer
 
@@ -372,7 +371,7 @@ def _watch_by(given: argparse.Namespace) -> int:
         check_folder(given.to)
         if given.no_alarms:
             return _status(_watch(source, scorer, given.to, (), **wishes))
-        if checkpoints.trained_on(given.run) != data.digest:
+        if checkpoints.trained_on(given.run) != data.training_digest:
             print(
                 "note: the prepared footage has changed since this run was trained; the threshold "
                 "is by what is there now; train on it (start_from)"
@@ -417,17 +416,7 @@ def _as_its_profile(settings: Settings, given: argparse.Namespace) -> Settings:
 
 def _mask(text: str) -> str | list | None:
     """What ``--ignore`` names: the path of an image, or boxes; for none nothing."""
-    if text == "none":
-        return None
-    if not text.startswith("["):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise DDLError(
-            f"--ignore {text}: no boxes; expected [[x0, y0, x1, y1], ...] relative to the frame, "
-            "from 0 to 1, such as [[0, 0, 0.5, 0.2]]"
-        ) from None
+    return None if text == "none" else path_or_boxes(text)
 
 
 def _leave_page(folder: Path) -> None:
