@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,24 +17,58 @@ from ddllib.records import Record
 
 
 def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
-    """What each change does to the held-out AUC, paired by seed with the unchanged variant.
+    """What each change does to the held-out AUC, paired by seed with the variant without it.
 
     The AUC is the mean over the kinds of pseudo-anomaly, each counting alike. A change of one seed
-    is held to how far seeds alone are apart (``seed_spread``). What was not run is at the end.
+    is held to how far seeds alone are apart (``seed_spread``), unless both have the same weights.
+    What was not run is at the end.
     """
-    found = _held_out(trials, protocol)
-    rows = []
+    found, bases = _held_out(trials, protocol), _bases(trials, unchanged)
+    spread, rows = [*found.get(unchanged, {}).values()], []
     for variant in dict.fromkeys(trial.variant for trial in trials):
-        own, base = found.get(variant, {}), found.get(unchanged, {})
+        own, base = found.get(variant, {}), found.get(bases[variant].name, {})
         differences = [own[s] - base[s] for s in sorted(own.keys() & base.keys())]
-        effect = {} if variant == unchanged or not own else difference_row(differences)
-        if effect and len(differences) == 1 and len(base) > 2:
-            beyond = abs(differences[0]) > _bound([*base.values()], 1, 1)
-            effect[BEYOND] = "beyond chance" if beyond else "within chance"
-        outcome = mean_and_spread([*own.values()])
-        rows.append({"variant": variant, "held-out AUC": outcome, **effect})
+        effect = {"against": bases[variant].name, **difference_row(differences)}
+        if len(differences) == 1 and len(spread) > 2 and not bases[variant].same_weights:
+            effect[BEYOND] = "yes" if abs(differences[0]) > _bound(spread, 1, 1) else "no"
+        if variant == unchanged or not own:
+            effect = {}
+        rows.append(
+            {"variant": variant, "held-out AUC": mean_and_spread([*own.values()]), **effect}
+        )
     rows.sort(key=lambda row: row["held-out AUC"] == "not run")  # stable
     return pd.DataFrame(rows).fillna("–")
+
+
+MODED = ("none", "ddl")  # without and with what is learnt from pseudo-anomalies
+
+
+class Base(NamedTuple):
+    """The variant that another is compared with, and whether both score with the same weights."""
+
+    name: str
+    same_weights: bool
+
+
+def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, Base]:
+    """For each variant the one that lacks its last change: of two changes, the first alone.
+
+    Where there is none, it is the unchanged one.
+    """
+    usual = next((t.settings.asdict() for t in trials if t.variant == unchanged), {})
+    changes: dict[str, dict] = {}
+    for trial in trials:
+        values = trial.settings.asdict().items()
+        changes[trial.variant] = {k: v for k, v in values if k != "seed" and v != usual.get(k)}
+    found = {}
+    for variant, own in changes.items():
+        parts = [n for n, other in changes.items() if other.items() < own.items()]
+        nearest = max(
+            parts, key=lambda n: (len(changes[n]), variant.startswith(n)), default=unchanged
+        )
+        left = own.keys() - changes.get(nearest, {}).keys()
+        found[variant] = Base(nearest, left == {"patch"})
+    return found
 
 
 def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
@@ -55,8 +90,10 @@ def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
 
 
 def _tried_once(trials: Sequence[Trial], unchanged: str) -> list[str]:
-    """The changes of which one seed is recorded."""
-    tried = [t.variant for t in trials if t.variant != unchanged and t.record() is not None]
+    """The changes of which one seed is recorded, but for those of the score alone."""
+    scored = {name for name, base in _bases(trials, unchanged).items() if base.same_weights}
+    scored |= {unchanged}
+    tried = [t.variant for t in trials if t.variant not in scored and t.record() is not None]
     return [variant for variant in dict.fromkeys(tried) if tried.count(variant) == 1]
 
 
@@ -132,50 +169,55 @@ def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
     )
 
 
-def effect_by_size(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
+def effect_by_size(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
     """What pseudo-anomalies add to the AUC at each working size, paired by seed.
 
-    Runs are compared whose settings differ in ``mode`` alone; a row for each size that has both.
-    The AUC is that of the held-out clips, and beside it that of the test clips, where the runs
-    scored them afterwards.
+    Runs are compared whose settings differ in ``mode`` alone; for each size that has both a row for
+    the held-out clips, and one for the test clips, where the runs scored them afterwards. A
+    difference of one seed is held to how far the seeds of the ``unchanged`` variant are apart
+    there.
     """
+    usual = [r for t in trials if t.variant == unchanged and (r := t.record()) is not None]
     runs: dict[str, dict] = {}
     for trial in trials:
         record, values = trial.record(), trial.settings.asdict()
         mode, size = values.pop("mode"), values["size"]
-        if record is not None and mode in ("none", "ddl"):
+        if record is not None and mode in MODED:
             runs.setdefault(repr(values), {"size": size})[mode] = record
-    pairs = [pair for pair in runs.values() if {"none", "ddl"} <= pair.keys()]
+    pairs = [pair for pair in runs.values() if set(MODED) <= pair.keys()]
     rows = []
     for size in sorted({pair["size"] for pair in pairs}):
-        at, cells = [pair for pair in pairs if pair["size"] == size], {}
-        for place, auc in (("held out", _held_out_auc), ("test clips", _test_auc)):
-            both = [{m: auc(pair[m], protocol) for m in ("none", "ddl")} for pair in at]
-            both = [pair for pair in both if None not in pair.values()]
-            for mode in ("none", "ddl"):
-                cells[f"{place}, {MODES[mode]}"] = mean_and_spread([p[mode] for p in both])
-            cells[f"{place}, points"] = difference_row([p["ddl"] - p["none"] for p in both])[
-                "mean, points"
+        for place, auc in (("held out", _held_out_auc), ("test", _test_auc)):
+            both = [
+                {m: auc(pair[m], protocol) for m in MODED} for pair in pairs if pair["size"] == size
             ]
-        rows.append({"size": size, **cells})
+            both = [pair for pair in both if None not in pair.values()]
+            row = {"size": size, "clips": place}
+            row |= {MODES[m]: mean_and_spread([pair[m] for pair in both]) for m in MODED}
+            row |= difference_row([pair["ddl"] - pair["none"] for pair in both])
+            spread = [value for r in usual if (value := auc(r, protocol)) is not None]
+            if len(both) == 1 and len(spread) > 2:
+                far = abs(both[0]["ddl"] - both[0]["none"])
+                row[BEYOND] = "yes" if far > _bound(spread, 1, 1) else "no"
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
 def where_it_helps(sizes: pd.DataFrame, place: str) -> str:
-    """At which sizes pseudo-anomalies raise the AUC of ``place``, a sentence.
+    """At which sizes pseudo-anomalies change the AUC of ``place`` by more than chance, a sentence.
 
-    ``sizes`` is what ``effect_by_size`` gives; ``place`` one of its, "held out" or "test clips".
+    ``sizes`` is what ``effect_by_size`` gives; ``place`` is "held out" or "test".
     """
-    told = {
-        size: float(points)
-        for size, points in zip(sizes["size"], sizes[f"{place}, points"], strict=True)
-        if points != "not run"
-    }
-    ahead = [f"{size} ({points:+.2f})" for size, points in told.items() if points > 0]
-    behind = [f"{size} ({points:+.2f})" for size, points in told.items() if points <= 0]
+    told: dict[str, list[str]] = {"ahead": [], "behind": [], "even": []}
+    for row in sizes[sizes["clips"] == place].to_dict("records"):
+        if row["mean, points"] != "not run":
+            points = float(row["mean, points"])
+            kind = "even" if row[BEYOND] != "yes" else "ahead" if points > 0 else "behind"
+            told[kind].append(f"{row['size']} ({points:+.2f})")
+    ahead, behind, even = (", ".join(sizes) or "no size" for sizes in told.values())
     return (
-        f"{place}: ahead with pseudo-anomalies at {', '.join(ahead) or 'no size'}, not ahead at "
-        f"{', '.join(behind) or 'none'}"
+        f"{place} clips, with pseudo-anomalies: ahead at {ahead}, behind at {behind}, not to be "
+        f"told apart at {even}"
     )
 
 
@@ -187,7 +229,7 @@ def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
             seeds.setdefault(trial.variant, set()).add(trial.settings.seed)
     several = [v for v, tried in seeds.items() if len(tried) > 1 and v != unchanged]
     if not several:
-        return "no change was tried with more than one seed: no effect can be claimed"
+        return "no change was tried with more than one seed"
     return f"changes tried with more than one seed: {', '.join(several)}"
 
 

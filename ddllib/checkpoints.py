@@ -7,6 +7,7 @@ damage is noticed whatever it hits.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ NAME = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 FRESH = "checkpoint.new.pt"  # while it is not yet the last
 DAMAGED = ".damaged"
+_PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 # A change of these does not change what the weights mean.
 _FREE = AFTERWARDS | {"patch", "ignore"}
 
@@ -111,7 +113,7 @@ def read(folder: Path) -> dict:
             continue
         try:
             content = _read_whole(path)
-        except DDLError as error:
+        except Damaged as error:
             faults.append(str(error))
             continue
         for fault in faults:
@@ -123,20 +125,34 @@ def read(folder: Path) -> dict:
     raise DDLError(f"{told}; remove it and train again")
 
 
+class Damaged(DDLError):
+    """A file that is no whole checkpoint, whoever reads it and when."""
+
+
 def _read_whole(path: Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the restricted unpickler fails in many ways on damaged bytes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DDLError(f"{path}: cannot be read ({reason})") from None
+        if _is_passing(error):
+            raise DDLError(
+                f"{path}: cannot be read now ({reason}); mend that and run again"
+            ) from None
+        raise Damaged(f"{path}: cannot be read ({reason})") from None
     if not isinstance(content, dict) or not {"identity", "parts", "checksum"} <= content.keys():
-        raise DDLError(f"{path}: holds no checkpoint of this project")
+        raise Damaged(f"{path}: holds no checkpoint of this project")
     if content.pop("checksum") != checksum(content):
-        raise DDLError(f"{path}: damaged (its content does not fit its checksum)")
+        raise Damaged(f"{path}: damaged (its content does not fit its checksum)")
     fault = _fault(content)
     if fault:
-        raise DDLError(f"{path}: damaged ({fault})")
+        raise Damaged(f"{path}: damaged ({fault})")
     return content
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether reading failed for want of memory, rights or files, and this one may be whole."""
+    wanting = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return wanting or isinstance(error, MemoryError) or getattr(error, "errno", None) in _PASSING
 
 
 def _fault(content: dict) -> str | None:

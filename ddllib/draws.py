@@ -34,8 +34,13 @@ class Draws:
         return {"epoch": self.epoch, "step": self.step, **states}
 
     def load_state_dict(self, state: dict) -> None:
-        """Stand where ``state`` was taken."""
+        """Stand where ``state`` was taken.
+
+        A generator on another kind of device has another state: the rest of an epoch that was
+        begun there then has the noise of its beginning.
+        """
         self.start(state["epoch"])
         self.step = state["step"]
         self.rng.set_state(state["rng"])
-        self.noise.set_state(state["noise"])
+        if state["noise"].shape == self.noise.get_state().shape:
+            self.noise.set_state(state["noise"])

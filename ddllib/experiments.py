@@ -125,8 +125,15 @@ def run_all(name: str, workers: int, say: Callable[[str], None] = print) -> int:
         road.prepare(trial.settings, progress=False)
     threads = max(1, (os.cpu_count() or 1) // workers)
     running: set[subprocess.Popen] = set()
+    by_run: dict[Path, list[int]] = {}  # trials that score the same weights follow one another
+    for index in missing:
+        by_run.setdefault(trials[index].settings.run_folder, []).append(index)
+
+    def run_each(indices: Sequence[int]) -> int:
+        return sum(_run_apart(name, index, threads, running, say) for index in indices)
+
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_run_apart, name, i, threads, running, say) for i in missing]
+        jobs = [pool.submit(run_each, indices) for indices in by_run.values()]
         try:
             return sum(job.result() for job in jobs)
         except BaseException:  # stopped: every run saves where it is
@@ -158,6 +165,7 @@ def _run_apart(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C is for us, and we ask each once; twice breaks off
     )
     running.add(process)
     printed, faults = process.communicate()

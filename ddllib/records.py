@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_all
-from ddllib.files import writing
+from ddllib.files import write_whole, writing
 from ddllib.reading import read_arrays, read_json
-from ddllib.settings import AFTERWARDS, RESULTS, ROOT, VOCABULARY, Settings, recorded
+from ddllib.settings import (
+    AFTERWARDS,
+    RESULTS,
+    ROOT,
+    VOCABULARY,
+    Settings,
+    recorded,
+    runs_root,
+)
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
 # Of a record's settings, what neither changes the weights nor which test clips were looked at.
@@ -141,14 +150,16 @@ def publish(record: Record) -> Record:
     """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
 
     Curves are rounded to six digits. The settings are counted among those that were ever scored on
-    test clips. Frames are kept of seed 0 and of held-out clips (``drawn_frames``), so that many
-    seeds stay small. The ``notes`` of a copy that is there already stay.
+    test clips, and so are those of runs on the same data that are not published. Frames are kept of
+    seed 0 and of held-out clips (``drawn_frames``), so that many seeds stay small. The ``notes`` of
+    a copy that is there already stay.
     """
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
         facts["metrics"] = evaluate_all(record.scores, record.labels)
     if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
+        _count(_rows(runs_root() / SCORED.name, {facts["data"]["digest"]}), SCORED)
     keeps = facts["settings"]["seed"] == 0 or "held_out" in facts
     shown = drawn_frames(record) if keeps else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name
@@ -193,11 +204,26 @@ def count_scoring(facts: Mapping, path: Path) -> None:
 
     A seed, a device and what is done to scores afterwards make no new settings.
     """
-    row = f"{facts['data']['digest']},{_described(recorded(facts['settings']))}\n"
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else ["data,settings\n"]
-    if row not in lines:
-        with writing(path) as file:
-            file.write("".join([*lines, row]).encode())
+    _count([(facts["data"]["digest"], _described(recorded(facts["settings"])))], path)
+
+
+def _count(rows: Sequence[tuple[str, str]], path: Path) -> None:
+    """Add to the table what it has not yet, while nobody else does."""
+    lock = runs_root() / ".scored.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        lines = lines or ["data,settings\n"]
+        fresh = [line for row in rows if (line := ",".join(row) + "\n") not in lines]
+        if fresh:
+            write_whole(path, lambda file: file.write("".join(lines + fresh).encode()))
+
+
+def _rows(path: Path, digests: Container[str]) -> list[tuple[str, str]]:
+    """Rows of the table, data and settings, that are of one of these data."""
+    lines = path.read_text().splitlines()[1:] if path.is_file() else []
+    rows = [(data, settings) for data, _, settings in (line.partition(",") for line in lines)]
+    return [row for row in rows if row[0] in digests]
 
 
 def settings_scored(records: Sequence[Record]) -> list[str]:
@@ -205,10 +231,8 @@ def settings_scored(records: Sequence[Record]) -> list[str]:
 
     Boxes may differ between preparations of the same clips; a setting scored with both is one.
     """
-    rows = SCORED.read_text().splitlines()[1:] if SCORED.is_file() else []
     digests = {record.facts["data"]["digest"] for record in records}
-    counted = [row.split(",", 1) for row in rows]
-    return sorted({settings for digest, settings in counted if digest in digests})
+    return sorted({settings for _, settings in _rows(SCORED, digests)})
 
 
 def _described(settings: Mapping) -> str:

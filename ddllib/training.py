@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,6 +208,7 @@ class _Training:
         indices = draws.batches[draws.step]
         boxes = self.windows.draw(indices, draws.rng)
         if run.settings.mode != "none" and not boxes.any():
+            self._pass_over()
             return
         x, mask = self.windows.batch(indices, boxes)
         with self._kernels(len(x)):
@@ -214,6 +216,12 @@ class _Training:
         _log(run, values, draws.epoch, self.schedule.get_last_lr()[0])
         self.schedule.step()
         bar.set_postfix(loss=f"{values['total']:.4f}", sigma=f"{values['sigma']:.3f}")
+
+    def _pass_over(self) -> None:
+        """Let the learning rate go on, so that it ends where it does with a step on each batch."""
+        with warnings.catch_warnings():  # PyTorch warns where the very first step is passed over
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            self.schedule.step()
 
     def _kernels(self, windows: int) -> contextlib.AbstractContextManager:
         """A whole batch is worth a search for its kernels, an epoch's last one, if smaller, is not.
@@ -332,14 +340,21 @@ def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossT
         return LossTerms(loss, loss, nan, nan, nan)
 
     def pseudo_anomalies() -> Tensor:
-        channels = 1 if settings.noise == "shared" else x.shape[1]
-        noise = torch.rand(len(x), channels, *x.shape[2:], generator=rng, device=x.device)
-        return run.creator(x, mask, noise)
+        return run.creator(x, mask, draw_noise(settings, x.shape, rng))
 
     with autocast(x.device, run.precision):  # around both: in turn, weights are converted once
         (_, y), (x_a, y_a) = _way(run)(rebuilt, lambda: x, pseudo_anomalies)
     loss = DDLLoss(settings.distinction_weight, settings.distinction_form)
     return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
+
+
+def draw_noise(settings: Settings, shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """N for windows of this shape, B x C x T x H x W; one channel for all where noise is shared.
+
+    Uniform in [0, 1], on the device of ``rng``.
+    """
+    channels = 1 if settings.noise == "shared" else shape[1]
+    return torch.rand(shape[0], channels, *shape[2:], generator=rng, device=rng.device)
 
 
 def _way(run: Run) -> Callable[..., Pairs]:
@@ -385,7 +400,7 @@ def mean_distances(run: Run, windows: Windows, count: int = 200) -> tuple[float,
             break
         x, mask = windows.gather(indices[:count], rng)
         count -= len(indices)
-        x_a = run.creator(x, mask, torch.rand(x.shape, generator=rng).to(device))
+        x_a = run.creator(x, mask, draw_noise(run.settings, x.shape, rng).to(device))
         y_a = model(x_a)[:, :, 0]
         m = mask[:, :, middle]
         p, q = distinction_terms(x[:, :, middle], x_a[:, :, middle], y_a)

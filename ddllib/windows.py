@@ -145,14 +145,19 @@ def _held(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, list[i
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if sum(clip.nbytes for clip in clips) > ROOM * (torch.cuda.mem_get_info(device)[0] + cached):
         return None
-    frames, offsets = _joined(clips)
-    return frames.to(device), offsets
+    return _joined(clips, device)
 
 
-def _joined(clips: list[np.ndarray]) -> tuple[Tensor, list[int]]:
-    """Clips as one tensor, one after the other, and the number of the first frame of each."""
-    frames = torch.cat([torch.from_numpy(np.array(clip)) for clip in clips])
-    return frames, [0, *np.cumsum([len(clip) for clip in clips]).tolist()]
+def _joined(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, list[int]]:
+    """Clips as one tensor, one after the other, and the number of the first frame of each.
+
+    Memory of the processor holds one of them at a time.
+    """
+    offsets = [0, *np.cumsum([len(clip) for clip in clips]).tolist()]
+    frames = torch.empty((offsets[-1], *clips[0].shape[1:]), dtype=torch.uint8, device=device)
+    for clip, first in zip(clips, offsets, strict=False):
+        frames[first : first + len(clip)].copy_(torch.from_numpy(np.array(clip)))
+    return frames, offsets
 
 
 def _paints(rows: pd.DataFrame, height: int, width: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Changes of the method compared on held-out clips: effects, yardsticks and what they foretell."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,10 +50,36 @@ def test_effects_are_paired_with_the_unchanged_variant():
     assert rows.loc["wide", "held-out AUC"] == "not run" and rows.loc["wide", "seeds"] == "–"
     once = [*trials()[:4], ATrial("wide", load_profile("tiny"), a_record(0, held_out=0.75))]
     rows = effect_table(once, "median", "as it is").set_index("variant")
-    told = rows["more than two standard errors"]  # -10 and -5 points, the yardstick is 6.08
-    assert (told["norms"], told["wide"]) == ("beyond chance", "within chance")
+    told = rows["more than chance"]  # -10 and -5 points, the yardstick is 6.08
+    assert (told["norms"], told["wide"]) == ("yes", "no")
     turned = effect_table(trials()[::-1], "median", "as it is")
     assert list(turned["variant"]) == ["norms", "as it is", "wide"]
+
+
+def test_two_changes_are_held_to_the_first_of_them():
+    made = {"large": {"size": 64}, "large, plain": {"size": 64, "mode": "none"}}
+    made |= {
+        "plain": {"mode": "none"},
+        "fine": {"patch": 1},
+        "large, fine": {"size": 64, "patch": 1},
+    }
+    found = trials()[:3] + [
+        ATrial(name, load_profile("tiny", **change), a_record(0, held_out=0.5 + k / 100))
+        for k, (name, change) in enumerate(made.items())
+    ]
+    rows = effect_table(found, "median", "as it is").set_index("variant")
+    assert dict(rows["against"][1:]) == {
+        "large": "as it is",
+        "large, plain": "large",
+        "plain": "as it is",
+        "fine": "as it is",
+        "large, fine": "large",
+    }
+    assert rows.loc["large, plain", "mean, points"] == "+1.00"
+    told = rows["more than chance"]
+    assert (told["large"], told["large, plain"]) == ("yes", "no")
+    assert "too few" in told["fine"] and "too few" in told["large, fine"]  # the same weights
+    assert "(changes tried so: 3;" in seed_spread(found, "median", "as it is")
 
 
 def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
@@ -89,11 +117,17 @@ def test_effects_are_told_by_kind_and_by_size():
     rows = effect_by_kind(trials(), "median", "norms", "as it is")
     assert list(rows["kind"]) == list(KINDS) and set(rows["points"]) == {"+9.50"}
     assert set(effect_by_kind(trials(), "median", "wide", "as it is")["points"]) == {"not run"}
+    points = {96: ("-0.16", "yes"), 128: ("+0.20", "yes"), 192: ("+0.10", "no")}
+    points[256] = ("not run", "too few seeds to say")
     sizes = pd.DataFrame(
-        {"size": [96, 128, 192], "test clips, points": ["-0.16", "+0.20", "not run"]}
+        [
+            {"size": size, "clips": "test", "mean, points": far, "more than chance": told}
+            for size, (far, told) in points.items()
+        ]
     )
-    assert where_it_helps(sizes, "test clips") == (
-        "test clips: ahead with pseudo-anomalies at 128 (+0.20), not ahead at 96 (-0.16)"
+    assert where_it_helps(sizes, "test") == (
+        "test clips, with pseudo-anomalies: ahead at 128 (+0.20), behind at 96 (-0.16), not to be "
+        "told apart at 192 (+0.10)"
     )
 
 
@@ -109,9 +143,7 @@ def test_runs_on_other_boxes_are_named():
 
 def test_what_can_be_claimed_is_said():
     assert most_seeds(trials(), "as it is").endswith("one seed: norms")
-    assert most_seeds(trials()[:3], "as it is") == (
-        "no change was tried with more than one seed: no effect can be claimed"
-    )
+    assert most_seeds(trials()[:3], "as it is") == ("no change was tried with more than one seed")
     assert below_chance(trials(), "median") == "below chance in most runs: no kind"
     poor = [ATrial("", load_profile("tiny"), a_record(0, held_out=v)) for v in (0.4, 0.3, 0.9)]
     assert below_chance(poor, "median").endswith(", ".join(KINDS))
@@ -124,11 +156,17 @@ def test_the_effect_is_paired_at_each_size():
 
     alone = [trial("ddl", 32, 0.9), trial("none", 32, 0.4, seed=1)]
     found = [trial("ddl", 64, 0.8), trial("none", 64, 0.7), trial("none", 48, 0.5)]
-    rows = effect_by_size([*alone, *found, ATrial("", load_profile("tiny"), None)], "median")
-    assert list(rows["size"]) == [64]
-    assert list(rows["held out, points"]) == list(rows["test clips, points"]) == ["+10.00"]
-    assert list(rows["test clips, DDL"]) == ["70.00 (1 seed)"]
-    assert effect_by_size(alone, "median").empty
+    rest = ATrial("", load_profile("tiny"), None)
+    rows = effect_by_size([*alone, *found, rest], "median", "as it is")
+    assert list(rows["size"]) == [64, 64] and list(rows["clips"]) == ["held out", "test"]
+    assert list(rows["mean, points"]) == ["+10.00", "+10.00"]
+    assert list(rows["DDL"]) == ["80.00 (1 seed)", "70.00 (1 seed)"]
+    assert all("too few" in told for told in rows["more than chance"])
+    usual = [trial("ddl", 32, 0.8 + 0.01 * k, seed=k) for k in range(3)]  # 1 point apart, bound 6
+    named = [replace(t, variant="as it is") for t in usual]
+    rows = effect_by_size([*found, *named], "median", "as it is")
+    assert list(rows["more than chance"]) == ["yes", "yes"]
+    assert effect_by_size(alone, "median", "as it is").empty
 
 
 def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():

@@ -235,3 +235,25 @@ def test_a_full_disk_keeps_the_one_that_was_there(trained, monkeypatch):
     with pytest.raises(DDLError, match="No space left on device.*make room"):
         checkpoints.save(folder, {}, {})
     assert (folder / checkpoints.NAME).read_bytes() == before and len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(13, "Permission denied"),
+        MemoryError("no more"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ],
+)
+def test_one_that_cannot_be_read_now_is_no_damaged_one(trained, monkeypatch, error):
+    folder, _ = trained
+
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.torch, "load", fail)
+        with pytest.raises(DDLError, match="checkpoint.pt: cannot be read now .*; mend that and"):
+            checkpoints.read(folder)
+    assert not list(folder.glob("*.damaged"))
+    assert checkpoints.read(folder)

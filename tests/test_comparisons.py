@@ -34,12 +34,21 @@ def test_differences_are_by_seed():
     assert paired_differences(first, second, "median") == pytest.approx([0.3, -0.05])
 
 
-def test_a_difference_is_an_effect_beyond_two_standard_errors():
+def test_a_difference_is_an_effect_where_chance_hardly_makes_it():
     row = difference_row([0.01, 0.02, 0.03])  # mean 2 points, error 1 / sqrt(3)
     assert (row["mean, points"], row["standard error"]) == ("+2.00", "0.58")
-    assert row["more than two standard errors"] == "yes"
-    assert difference_row([0.01, -0.02, 0.03])["more than two standard errors"] == "no"
-    assert "too few" in difference_row([0.3])["more than two standard errors"]
+    assert row["more than chance"] == "no"  # 3.5 standard errors; t(0.975, 2) is 4.3
+    assert difference_row([0.015, 0.02, 0.025])["more than chance"] == "yes"
+    assert difference_row([0.02, 0.03])["more than chance"] == "no"  # of two it is 12.7
+    assert "too few" in difference_row([0.3])["more than chance"]
+
+
+def test_chance_alone_makes_an_effect_once_in_twenty_times():
+    rng = np.random.default_rng(0)
+    for seeds in (2, 3, 5):
+        drawn = rng.normal(0, 0.01, (2000, seeds))
+        told = np.mean([difference_row(row)["more than chance"] == "yes" for row in drawn])
+        assert told == pytest.approx(0.05, abs=0.015)
     assert difference_row([])["mean, points"] == "not run"
 
 
@@ -150,7 +159,7 @@ def test_runs_are_found_by_their_experiment():
     assert comparisons.finder(records, trials)("c3dsu", "ddl") == records
     several = {"a": records[:2], "b": [a_record(0.91), a_record(0.84, 1)]}
     assert comparisons.against(several, "median") == (
-        "b against a: +2.50 points over 2 seeds, standard error 1.50; more than two of them: no"
+        "b against a: +2.50 points over 2 seeds, standard error 1.50; more than chance: no"
     )
     assert "1 of the seeds in common, too few" in comparisons.against(
         {"a": records, "b": records[:1]}, "raw"
@@ -175,7 +184,7 @@ def test_steps_after_scoring_are_paired_within_a_record():
         record.facts["metrics"] = record.metrics | extra | {"raw": {"auc": raw}}
     rows = comparisons.protocol_effects({"ours": records, "none": []})
     assert list(rows["mean, points"][:3]) == ["+5.50", "+5.00", "-15.00"]
-    assert list(rows["more than two standard errors"][:2]) == ["yes", "no"]
+    assert list(rows["more than chance"][:2]) == ["no", "no"]  # of two records
     assert set(rows["mean, points"][3:]) == {"not run"}
 
 
@@ -191,8 +200,8 @@ def test_whether_sigma_does_as_the_paper_describes_is_said():
     runs = [run("c3dsu", settled), run("c3dsu", falling), run("unet", late)]
     as_described = "rise early, then decline and settle, as the paper describes"
     assert comparisons.sigma_verdict(runs) == (
-        f"C3DSU: 1 of 2 runs {as_described}; 0 of 2 end at their peak; "
-        f"UNet: 0 of 1 runs {as_described}; 1 of 1 end at their peak"
+        f"C3DSU: 1 of 2 runs {as_described}; 0 of 2 end within 0.01 of their peak; "
+        f"UNet: 0 of 1 runs {as_described}; 1 of 1 end within 0.01 of their peak"
     )
     assert comparisons.sigma_verdict([]) == "not run"
 

@@ -1,5 +1,8 @@
 """A video is whole or breaks off: by its count where that is stated, else by its seconds."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from conftest_footage import write_video
@@ -7,7 +10,8 @@ from conftest_server import camera, pictures
 from conftest_webm import cut, write_matroska
 
 from data_prep import frames as fr
-from data_prep import prepare, sources
+from data_prep import movie, prepare, sources
+from data_prep.endings import Ending
 from data_prep.frames import read_video
 from data_prep.layouts import open_clip
 from data_prep.sources import open_source
@@ -103,3 +107,49 @@ def test_a_served_webm_that_breaks_off_is_fetched_again(tmp_path, monkeypatch):
         source = open_source(place, SIZE, patience=0.5, give_up=2.0, tell=print)
         assert len(list(source)) == COUNT
     assert source.reconnections == 1
+
+
+class Stating:
+    """A video that states so many frames at so many a second."""
+
+    def __init__(self, count, rate):
+        self.values = {cv2.CAP_PROP_FRAME_COUNT: float(count), cv2.CAP_PROP_FPS: float(rate)}
+
+    def get(self, name):
+        return self.values[name]
+
+
+def ending_after(count, stating, path):
+    ending = Ending(stating, path)
+    for number in range(count):
+        ending.push(number / 10)
+    return ending
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.MOV"])
+def test_frames_that_an_edit_list_hides_are_not_missing(tmp_path, name):
+    path = tmp_path / name
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for frame in pictures(40):
+        video.write(frame)
+    video.release()
+    assert movie.shown_seconds(path) == pytest.approx(4, abs=0.11)
+    hidden = Stating(46, 10)  # as the file of a piece that was cut out states
+    assert ending_after(40, hidden, path).is_reached()
+    assert not ending_after(36, hidden, path).is_reached()
+    path.write_bytes(path.read_bytes().replace(b"tkhd", b"free"))
+    assert movie.shown_seconds(path) is None
+    assert not ending_after(40, hidden, path).is_reached()
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all", b"\0\0\0\x10moov\0\0\0\x04free"])
+def test_a_file_that_tells_no_length_has_none(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    assert movie.shown_seconds(tmp_path / "a.mp4") is None
+    assert movie.shown_seconds(tmp_path / "none.mp4") is None
+
+
+def test_packets_without_a_picture_are_not_missing():
+    twice = Stating(80, 20)  # H.264 in an AVI: a packet of nothing after each frame
+    assert ending_after(40, twice, Path("a.avi")).is_reached()
+    assert not ending_after(36, twice, Path("a.avi")).is_reached()

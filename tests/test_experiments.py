@@ -184,6 +184,19 @@ def test_what_is_done_to_scores_makes_no_new_setting(tmp_path):
     assert len((tmp_path / "scored.csv").read_text().splitlines()) == 3
 
 
+def test_looks_that_were_not_published_are_counted_with_those_that_are(
+    results, small_settings, small_data
+):
+    for mode in ("ddl", "none"):
+        settings = small_settings(mode=mode)
+        run = road.train(settings, small_data, progress=False)
+        record = road.score(settings, small_data, run, progress=False)
+    other = {"data": {"digest": "of other clips"}, "settings": Settings(size=64).asdict()}
+    count_scoring(other, records.runs_root() / "scored.csv")
+    published = publish(record)
+    assert len(settings_scored([published])) == 2
+
+
 def test_a_setting_scored_with_the_boxes_of_two_machines_is_one(results, tmp_path):
     def facts(digest, **changed):
         return {"data": {"digest": digest}, "settings": {**Settings().asdict(), **changed}}
@@ -285,3 +298,17 @@ def test_every_setting_that_is_counted_belongs_to_a_published_record():
     looked = [r for r in records.find_records(records.RESULTS) if r.metrics or r.tests]
     assert counted <= {record.facts["data"]["digest"] for record in looked}
     assert len(settings_scored(looked)) == len({row.split(",", 1)[1] for row in rows})
+
+
+def test_trials_of_one_run_follow_one_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    path = tmp_path / "try.yaml"
+    path.write_text("""
+    profile: tiny
+    fixed: {epochs: 1, mode: none}
+    variants: {usual: {}, fine: {patch: 2}, coarse: {patch: 12}}
+    grid: {seed: [0]}
+    """)
+    monkeypatch.setattr("ddllib.road.PATIENCE", 0)
+    assert experiments.main(["run", str(path), "--workers", "3"]) == 0
+    assert all(trial.record() for trial in read_experiment(str(path)))

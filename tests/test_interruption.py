@@ -179,3 +179,29 @@ def test_a_stopped_preparation_says_so_and_goes_on(footage, tmp_path, number):
     assert told.count("\n") == 1 and not (out / "manifest.json").exists()
     ending(start(PREPARE, tmp_path / "b", footage, out))
     assert contents(out) == contents(expected)
+
+
+def test_ctrl_c_in_a_terminal_saves_the_runs_of_an_experiment(tmp_path):
+    """A terminal interrupts all processes of a command at once."""
+    path = tmp_path / "try.yaml"
+    text = "profile: tiny\nfixed: {epochs: 3000, mode: none}\ngrid: {seed: [0, 1]}\n"
+    path.write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ddllib.experiments", "run", str(path), "--workers", "2"],
+        env={**os.environ, "DDL_RUNS": str(tmp_path / "runs")},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pattern = "runs/tiny/*/checkpoint.pt"
+    while process.poll() is None and len(list(tmp_path.glob(pattern))) < 2:
+        time.sleep(0.05)
+    asked = time.time()
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert told == "experiments: stopped; what was finished is kept, run again to go on\n"
+    kept = [file.stat().st_mtime for file in tmp_path.glob(pattern)]
+    assert len(kept) == 2 and min(kept) > asked

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from ddllib import DDLError, checkpoints, fit, memory, training
 from ddllib.devices import can_compile
+from ddllib.draws import Draws
 from ddllib.training import HISTORY, batch_loss, mean_distances, new_run
 from ddllib.windows import Windows
 
@@ -277,3 +279,30 @@ def test_a_checkpoint_before_stays_where_statistics_are_not_finite(
     with pytest.raises(DDLError, match="the weights are not finite .*checkpoint before is kept"):
         fit(small_settings(), small_data, tmp_path, progress=False)
     assert checkpoints.read(tmp_path)["parts"][-1]["epoch"] == 1
+
+
+@pytest.mark.parametrize("schedule", ["step", "one-cycle"])
+def test_the_learning_rate_ends_alike_where_batches_have_no_object(
+    small_settings, small_data, recwarn, schedule
+):
+    settings = small_settings(epochs=5, batch_size=2, schedule=schedule)
+    rates = {}
+    for name, tracks in (("all", small_data.tracks), ("few", small_data.tracks[:4])):
+        run = fit(settings, replace(small_data, tracks=tracks), progress=False)
+        history = run.history
+        rates[name] = dict(zip(history["epoch"], history["learning_rate"], strict=True))
+        taken = len(history["step"])
+    assert taken < len(small_data.training) * 5 * 3  # most steps were passed over
+    assert rates["few"][4] == pytest.approx(rates["all"][4], abs=0.2 * settings.learning_rate)
+    assert rates["few"][4] < 0.6 * max(rates["few"].values())
+    assert not [w for w in recwarn if "lr_scheduler" in str(w.message)]
+
+
+def test_a_run_goes_on_where_the_noise_is_drawn_on_another_device():
+    here, there = Draws(20, 4, 0, "cpu"), Draws(20, 4, 0, "cpu")
+    there.start(3)
+    state = {**there.state_dict(), "noise": torch.zeros(16, dtype=torch.uint8)}  # as of a GPU
+    here.load_state_dict({**state, "step": 2})
+    assert (here.epoch, here.step) == (3, 2)
+    assert all(torch.equal(a, b) for a, b in zip(here.batches, there.batches, strict=True))
+    assert torch.equal(here.noise.get_state(), there.noise.get_state())

@@ -67,7 +67,7 @@ def test_frames_stay_where_they_are_and_a_copy_on_the_device_gives_the_same(clip
     assert windows.held is None and windows.clips[0] is clips["01"]  # more than memory holds
     indices = torch.tensor([7, 0, 3, 5])
     x, mask = windows.gather(indices, torch.Generator())
-    windows.held = _joined(windows.clips)
+    windows.held = _joined(windows.clips, windows.device)
     held, painted = windows.gather(indices, torch.Generator())
     assert torch.equal(x, held) and torch.equal(mask, painted)
 
