@@ -19,7 +19,7 @@ from papermill.exceptions import PapermillExecutionError, strip_color
 from ddllib.errors import DDLError
 from ddllib.files import writing
 from ddllib.reading import read_json, read_yaml
-from ddllib.settings import check_names
+from ddllib.settings import check_names, find_path
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ def fingerprints(layout: Layout) -> dict[str, str]:
     profile = [layout.profile_file] if layout.profile_file.is_file() else []
     common = digest(layout.root, {*library_files(layout.root), *results, *profile})
     places = [os.environ.get(name, "") for name in ("DDL_DATA", "DDL_RUNS")]
+    places.append(footage_state(layout))
     tools = [p.read_text() for p in (Path(__file__), Path(__file__).with_name("cleaning.py"))]
     chain = hashlib.sha256(repr([common, places, tools, sys.version]).encode())
     marks = {}
@@ -118,6 +119,26 @@ def fingerprints(layout: Layout) -> dict[str, str]:
         code = [cell.source for cell in _read(layout, page).cells if cell.cell_type == "code"]
         chain.update(repr(code).encode())
     return marks
+
+
+def footage_state(layout: Layout) -> str:
+    """A digest of the names, sizes and times of the profile's footage; empty where there is none.
+
+    A generated scene follows from code.
+    """
+    file = layout.profile_file
+    values = read_yaml(file) if file.is_file() else None
+    data = values.get("data") if isinstance(values, dict) else None
+    try:
+        place = find_path(data) if isinstance(data, str) else None
+    except DDLError:  # generated, or not here
+        place = None
+    if place is None:
+        return ""
+    files = (path for path in [place, *sorted(place.rglob("*"))] if path.is_file())
+    facts = ((path.as_posix(), path.stat()) for path in files)
+    lines = [f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in facts]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def stale(layout: Layout, marks: dict[str, str], force: bool = False) -> set[str]:

@@ -93,7 +93,7 @@ def shrunk(clip: Clip, frames: Iterable[np.ndarray], size, channels: int) -> Ite
         if channels == 1 and not fr.is_grey(frame):
             raise DDLError(
                 f"{clip.path}: frame {number} (counted from 0) has colour, but the "
-                "clips begin grey; prepare with channels: 3"
+                "clips seemed grey; prepare with channels: 3"
             )
         yield fr.to_working_size(frame, size, channels)
 

@@ -4,6 +4,7 @@ import io
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,6 +102,23 @@ def read_frames(clip: Clip, colour: bool = False) -> Iterator[np.ndarray]:
     stated length. Of a clip with a `rate` only the frames that `Pace` keeps come.
     """
     return (frame.image for frame in read_timed(clip, colour) if frame.image is not None)
+
+
+def glances(clip: Clip, count: int) -> Iterator[np.ndarray]:
+    """At most `count` frames spread over a clip, those of a video as far as they can be reached."""
+    if clip.frames:
+        places = sorted({len(clip.frames) * k // count for k in range(count)})
+        yield from read_frames(replace(clip, frames=[clip.frames[k] for k in places]))
+        return
+    video = open_video(clip.path)
+    stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    for k in range(count if stated > 0 else 1):
+        if k:
+            video.set(cv2.CAP_PROP_POS_FRAMES, int(stated * k / count))
+        ok, frame = video.read()
+        if ok:
+            yield frame
+    video.release()
 
 
 def read_timed(clip: Clip, colour: bool = False) -> Iterator[Timed]:

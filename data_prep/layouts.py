@@ -44,6 +44,7 @@ SPELLINGS = {
     "test": "testing",
     "testing": "testing",
 }
+CLOCK = re.compile(r"(?:19|20)[0-9]{6}[-_T ]?[0-9]{6}$")  # a name that ends in date and time
 UCSD_CLIP = re.compile(r"(?:Train|Test)([0-9]+)")
 AVENUE_MASKS = Path("ground_truth_demo", "testing_label_mask")
 
@@ -152,7 +153,7 @@ def one_video(path: Path) -> Footage:
 
 
 def find_layout(root: Path) -> tuple[Path, str]:
-    """The folder that holds the data set, `root` or the only one in it, and its layout.
+    """The folder that holds the data set, `root` or the only one within, and its layout.
 
     Raises DDLError for what is no folder, and for a folder of several data sets or mixed layouts.
     """
@@ -164,9 +165,9 @@ def find_layout(root: Path) -> tuple[Path, str]:
     if not root.is_dir():
         raise DDLError(f"{root}: no such folder; give the folder that holds the footage")
     found = layouts_at(root)
-    inside = [] if found or holds_media(root) else [p for p in below(root) if layouts_at(p)]
+    inside = [] if found or holds_media(root) else data_sets_in(root)
     if len(inside) > 1:
-        names = ", ".join(p.name for p in inside)
+        names = ", ".join(str(p.relative_to(root)) for p in inside)
         raise DDLError(f"{root}: holds more than one data set ({names}); give one of these folders")
     if inside:
         root, found = inside[0], layouts_at(inside[0])
@@ -186,6 +187,15 @@ def below(root: Path) -> list[Path]:
         for path in sorted(visible(root))
         if path.name != AVENUE_MASKS.parts[0] and not (path / "tracks.csv").is_file()
     ]
+
+
+def data_sets_in(root: Path, deep: int = 2) -> list[Path]:
+    """Folders of a layout in `root`; archives bring one folder around them, or two."""
+    inside = [p for p in below(root) if p.is_dir()]
+    found = [p for p in inside if layouts_at(p)]
+    if found or deep == 1:
+        return found
+    return [q for p in inside if not holds_media(p) for q in data_sets_in(p, deep - 1)]
 
 
 def holds_media(root: Path) -> bool:
@@ -271,6 +281,11 @@ def plain_clips(root: Path) -> dict[str, dict[str, Clip]]:
         clips = {root.resolve().name: open_clip(root, "training")}
     labels = table_at(root)
     labelled = clips_named(labels) if labels else set()
+    for name in sorted(labelled - clips.keys()) if clips else ():
+        meant = f", without its ending: {Path(name).stem}" if Path(name).stem in clips else ""
+        raise DDLError(
+            f"{labels}: no clip {name!r} there; expected one of {', '.join(clips) or 'none'}{meant}"
+        )
     return {
         "training": {n: c for n, c in clips.items() if n not in labelled},
         "testing": {n: replace(c, split="testing") for n, c in clips.items() if n in labelled},
@@ -334,6 +349,8 @@ def check_numbering(frames: Sequence[Path]) -> None:
         twice = frames[int(np.argmin(steps)) + 1]
         raise DDLError(f"{twice}: a second frame of the same number; remove one of them")
     # A smallest step above 1 is a sampled clip or a time stamp, not a count.
+    if all(CLOCK.search(p.stem) for p in frames):
+        return
     if len(steps) and steps.min() == 1 and steps.max() > 1:
         before = frames[int(np.argmax(steps > 1))]
         raise DDLError(

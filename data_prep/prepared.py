@@ -16,7 +16,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +49,7 @@ from ddllib.errors import DDLError
 from ddllib.files import remedy_of, write_json, writing
 from ddllib.settings import runs_root
 
+GLANCES = 12  # frames of a clip by which colour is told
 LARGEST = 4096  # pixels of a working side
 ENOUGH, MANY = 0.05, 1000  # share of training windows with a track, or so many: a choice is made
 
@@ -140,10 +140,9 @@ def check_request(
 
 
 def count_channels(footage: Footage) -> int:
-    """1 if the first frames of all clips are grey, else 3."""
+    """1 if a few frames of every clip are grey, else 3; a camera may be grey by night alone."""
     for clip in all_clips(footage):
-        # islice stops early on purpose: a broken end is reported when the clip is prepared.
-        if not all(fr.is_grey(frame) for frame in islice(fr.read_frames(clip), 3)):
+        if not all(map(fr.is_grey, fr.glances(clip, GLANCES))):
             return 3
     return 1
 

@@ -120,6 +120,9 @@ def open_source(
         return Stream(address, wish, live=True)
     if is_address(address):
         return Stream(address, wish, live)
+    webcam = re.fullmatch(r"/dev/video([0-9]+)", address)
+    if webcam:
+        return Stream(webcam[1], wish, live=True)
     if Path(address).exists():
         return Recording(Path(address), wish)
     raise DDLError(

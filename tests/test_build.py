@@ -300,3 +300,16 @@ def test_embedded_films_are_left_as_they_are_and_what_stands_around_them_is_not(
     notebook = clean(v4.new_notebook(cells=[v4.new_code_cell(outputs=[output])]), tmp_path)
     expected = f'<p>a.png</p><video src="{film}"></video><p>b.png</p>'
     assert notebook.cells[0].outputs[0].data["text/html"] == expected
+
+
+def test_other_footage_makes_every_chapter_run_again(two, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDL_DATA", str(tmp_path))
+    two.profile_file.write_text("data: yard\n")
+    marks = [fingerprints(two)]  # nothing there yet
+    (tmp_path / "yard").mkdir()
+    (tmp_path / "yard" / "labels.csv").write_text("clip,first,last\n")
+    marks.append(fingerprints(two))
+    (tmp_path / "yard" / "labels.csv").write_text("clip,first,last\na,1,2\n")
+    marks += [fingerprints(two), fingerprints(two)]
+    for page in ("book/one", "book/two"):
+        assert len({mark[page] for mark in marks}) == 3 and marks[-1] == marks[-2]

@@ -404,8 +404,8 @@ def test_two_label_files_are_both_kept(footage, tmp_path, last, chosen):
 
 
 def test_colour_in_grey_footage(footage, tmp_path):
-    cv2.imwrite(str(footage / "testing" / "frames" / "01" / "009.png"), walk(3, colour=True)[9])
-    refuse(footage, tmp_path / "out", "frame 9 .* has colour")
+    cv2.imwrite(str(footage / "testing" / "frames" / "01" / "006.png"), walk(3, colour=True)[6])
+    refuse(footage, tmp_path / "out", "frame 6 .* has colour")  # between those that are looked at
 
 
 def test_no_tracks_at_all(footage, tmp_path):
@@ -461,3 +461,14 @@ def test_module_exits_with_one_line(tmp_path, monkeypatch, capsys):
 def test_import_is_light():
     code = "import data_prep, sys; assert not {'boxmot', 'ultralytics', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("kind", ["frames", "video"])
+def test_footage_that_begins_grey_is_prepared_in_colour(tmp_path, own_runs, kind):
+    grey, later = walk(3), walk(3, colour=True)
+    if kind == "video":
+        write_video(tmp_path / "in" / "night.avi", [*grey, *later])
+    else:
+        write_frames(tmp_path / "in" / "night", [*grey, *later])
+    manifest = prepare(tmp_path / "in", tmp_path / "out", 32, detector="none", progress=False)
+    assert manifest["channels"] == 3

@@ -56,6 +56,15 @@ def test_ucsd_official(common, tmp_path):
     prepared_alike(common, tmp_path / "archive", tmp_path)  # the folder around it will do as well
 
 
+def test_an_archive_within_a_folder_of_its_own(common, tmp_path):
+    write_ucsd(common, tmp_path / "data" / "archive.v1" / "UCSDped7")
+    prepared_alike(common, tmp_path / "data", tmp_path)
+    write_ucsd(common, tmp_path / "data" / "archive.v1" / "UCSDped8")
+    told = "more than one data set .archive.v1/UCSDped7, archive.v1/UCSDped8.; give one"
+    with pytest.raises(DDLError, match=told):
+        layouts.find_footage(tmp_path / "data")
+
+
 def test_ucsd_with_masks_of_some_clips(common, tmp_path):
     official = write_ucsd(common, tmp_path / "ucsd")
     shutil.rmtree(official / "Test" / "Test002_gt")
@@ -318,4 +327,26 @@ def test_a_folder_under_the_name_of_the_labels_is_told(tmp_path, place):
         write_frames(tmp_path / split / "frames" / "01", walk())
     (tmp_path / place / "labels.csv").mkdir()
     with pytest.raises(DDLError, match="labels.csv: a folder; expected a table"):
+        layouts.find_footage(tmp_path)
+
+
+def test_pictures_named_by_the_clock_have_no_gaps(tmp_path):
+    write_frames(tmp_path / "a", walk(3)[:4])
+    clock = ("120058", "120059", "120100", "120101")
+    for path, time in zip(sorted((tmp_path / "a").iterdir()), clock, strict=True):
+        path.rename(path.with_name(f"cam_20240501_{time}.png"))
+    names = [path.name for path in layouts.find_footage(tmp_path).clips["training"]["a"].frames]
+    assert len(names) == 4 and names == sorted(names)
+    for path in (tmp_path / "a").iterdir():
+        path.rename(path.with_name(path.name.replace("_20240501_", "_")))
+    with pytest.raises(DDLError, match="missing after cam_120059"):
+        layouts.find_footage(tmp_path)
+
+
+def test_a_clip_that_a_table_names_is_there(tmp_path):
+    for day in ("monday", "tuesday"):
+        write_video(tmp_path / f"{day}.avi", walk(3))
+    (tmp_path / "labels.csv").write_text("clip,first,last\ntuesday.avi,1,2\n")
+    told = "no clip 'tuesday.avi' there; expected one of monday, tuesday, without its ending: tues"
+    with pytest.raises(DDLError, match=told):
         layouts.find_footage(tmp_path)
