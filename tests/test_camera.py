@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest_footage import write_video
+from conftest_footage import walk, write_video
 from conftest_server import camera as camera_of
 from conftest_server import pictures
 
@@ -232,8 +232,11 @@ def test_normal_footage_that_changed_since_training_is_told(walkway, tmp_path, c
     given = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
     assert main([*given, str(tmp_path / "a")]) == 0
     assert "has changed since" not in capsys.readouterr().out
-    monkeypatch.setattr(Prepared, "digest", "another")
+    monkeypatch.setattr(Prepared, "digest", "another")  # test clips came
     assert main([*given, str(tmp_path / "b")]) == 0
+    assert "has changed since" not in capsys.readouterr().out
+    monkeypatch.setattr(Prepared, "training_digest", "another")
+    assert main([*given, str(tmp_path / "c")]) == 0
     assert "note: the prepared footage has changed since this run was" in capsys.readouterr().out
 
 
@@ -276,3 +279,16 @@ def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
     assert [(e.start, e.end, e.open) for e in found] == [(e.start, e.end, e.open) for e in events]
     raw = [scores[a:b].max() for a, b in zip(lengths, lengths[1:], strict=False)]
     assert [e.score for e in events] == pytest.approx(raw, rel=1e-5)
+
+
+def test_labels_are_of_what_was_watched(tmp_path, small_data):
+    names = list(small_data.labels)
+    frames = sum(map(len, small_data.labels.values()))
+    for name in names:
+        write_video(tmp_path / "testing" / f"{name}.avi", walk())
+    found = camera.labels_watched(str(tmp_path / "testing"), small_data, frames)
+    assert np.array_equal(found, np.concatenate([small_data.labels[name] for name in names]))
+    assert camera.labels_watched(str(tmp_path / "testing"), small_data, frames - 1) is None
+    write_video(tmp_path / "testing" / "another.avi", walk())
+    assert camera.labels_watched(str(tmp_path / "testing"), small_data, frames) is None
+    assert camera.labels_watched("rtsp://yard/1", small_data, frames) is None

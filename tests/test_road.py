@@ -83,15 +83,33 @@ def test_a_stopped_scoring_goes_on_with_the_next_clip(small_settings, small_data
     assert {p.suffix for p in (record.folder / "maps").iterdir()} == {".npy"}
 
 
-@pytest.mark.parametrize("wrong", ["short", "nan"])
-def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(finished, small_data, wrong):
-    settings, run, record = finished
+@pytest.mark.parametrize("wrong", ["short", "nan", "of another clip"])
+def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(
+    small_settings, small_data, monkeypatch, wrong
+):
+    settings = small_settings()
+    run = road.train(settings, small_data, progress=False)
+    whole, scored = road.score_clip, []
+
+    def stopped_in_the_second(model, frames, *args, **kwargs):
+        scored.append(frames)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return whole(model, frames, *args, **kwargs)
+
+    monkeypatch.setattr(road, "score_clip", stopped_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        road.score(settings, small_data, run, progress=False)
     name, clip = next(iter(small_data.testing.items()))
-    (record.folder / "run.json").unlink()
-    values = np.ones(3) if wrong == "short" else np.full(len(clip), np.nan)
-    (record.folder / "maps" / f"{name}.scores").write_bytes(values.astype("<f4").tobytes())
+    (kept,) = (settings.run_folder / "maps").glob("*.scores")
+    if wrong == "of another clip":
+        small_data.testing[name] = 255 - clip
+        small_data.manifest["clips"]["testing"][name] = {"frames": len(clip), "sha256": "other"}
+    else:
+        values = np.ones(3) if wrong == "short" else np.full(len(clip), np.nan)
+        kept.write_bytes(values.astype("<f4").tobytes())
     again = road.score(settings, small_data, run, progress=False)
-    assert np.array_equal(again.scores[name], record.scores[name])
+    assert np.array_equal(again.scores[name], score_clip(run.model, small_data.testing[name], 2))
 
 
 @pytest.mark.parametrize("file", ["scores.npz", "run.json"])
@@ -267,3 +285,55 @@ def test_another_labelling_judges_the_kept_scores_anew(small_settings, common):
     assert again.facts["data"]["labelling"] == "labels.csv"
     assert np.flatnonzero(again.labels["01"]).tolist() == [9, 10, 11, 12]
     assert all(np.array_equal(first.scores[n], again.scores[n]) for n in first.scores)
+
+
+def test_a_test_clip_more_costs_no_training(footage, small_settings, monkeypatch, capsys):
+    settings = small_settings(data=str(footage), detector="motion")
+
+    def walked():
+        data = road.prepare(settings, progress=False)
+        run = road.train(settings, data, progress=False)
+        return run, road.score(settings, data, run, progress=False)
+
+    first, before = walked()
+    shutil.copytree(footage / "testing/frames/01", footage / "testing/frames/03")
+    shutil.copytree(footage / "testing/masks/01", footage / "testing/masks/03")
+    again, after = walked()
+    assert first.steps_now and not again.steps_now and "03" in after.scores
+    assert np.array_equal(after.scores["01"], after.scores["03"])
+    assert np.array_equal(after.scores["01"], before.scores["01"])
+    shutil.rmtree(footage / "training/frames/01")
+    capsys.readouterr()
+    assert walked()[0].steps_now
+    assert "had another prepared data: kept as" in capsys.readouterr().out
+
+
+def test_weights_are_asked_for_by_a_detector_that_has_some(small_settings, footage):
+    settings = small_settings(data=str(footage), weights="models/none.pt", detector="motion")
+    assert road.prepare(settings, progress=False).training
+    with pytest.raises(DDLError, match="none.pt: not found; .*; or give another detector, such as"):
+        road.prepare(replace(settings, detector="yolo"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "layout", "told"),
+    [
+        ({}, "common", "tiny-data: no test clips; put what is to be scored into testing/"),
+        ({}, "plain", "no test clips; name them in labels.csv there, or give training/ and"),
+        ({"scene": "07"}, "common", "no test clips; leave scene out, or choose another than 07"),
+        ({"held_out": 2}, "common", "held_out is 2: no test clip would be scored; leave it out"),
+    ],
+)
+def test_that_there_is_nothing_to_score_is_told(small_settings, small_data, changes, layout, told):
+    settings = small_settings(data="tiny-data", **changes)
+    road.check_tests(replace(settings, held_out=0), small_data)
+    small_data.testing.clear()
+    small_data.manifest["source"] = {"name": "tiny-data", "layout": layout}
+    with pytest.raises(DDLError, match=told):
+        road.check_tests(settings, small_data)
+
+
+def test_what_cannot_be_ignored_is_told_before_training(small_settings, small_data, monkeypatch):
+    monkeypatch.setattr(road, "fit", None)  # not reached
+    with pytest.raises(DDLError, match="no-mask.png: not found"):
+        road.train(small_settings(ignore="no-mask.png"), small_data, progress=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddllib import Conv3DSkipUNet, DDLError, UNet, models, score_clip
+from ddllib import Conv3DSkipUNet, DDLError, UNet, models, score_clip, scoring
 from ddllib.models import for_scoring
 from ddllib.scoring import (
     distance_map,
@@ -173,3 +173,15 @@ def test_a_clip_ten_times_as_long_takes_no_more_memory(tmp_path):
     assert peaks[1] < 1.1 * peaks[0]
     # The array alone, kept in memory as floats in three channels, would be far above that.
     assert 600 * 3 * 128 * 128 * 4 / 1024 > 0.1 * peaks[0]
+
+
+def test_the_naive_baseline_is_alike_in_chunks_and_leaves_out_what_is_ignored(monkeypatch):
+    clip = a_clip(frames=23)
+    whole = frame_difference_scores(clip, 8)
+    x = clip.astype(np.float32) / 255
+    away = np.abs(x[1:] - x[:-1])[:, 0]
+    assert whole[5] == pytest.approx(literal_patch_score(away[4], 8), rel=1e-5)
+    monkeypatch.setattr(scoring, "CHUNK", 4)
+    assert np.allclose(frame_difference_scores(clip, 8), whole, atol=1e-7)
+    masked = frame_difference_scores(clip, 8, np.ones((32, 32), bool))
+    assert not masked.any() and len(masked) == 23

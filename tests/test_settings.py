@@ -145,3 +145,11 @@ def test_a_missing_gpu_is_told():
             resolve_device("cuda")
     with pytest.raises(DDLError, match="expected cpu, cuda or auto"):
         resolve_device("abacus")
+
+
+def test_boxes_to_ignore_come_as_text_from_papermill():
+    given = {"profile": "tiny", "ignore": "[[0, 0, 0.5, 0.2]]"}
+    assert chapter_settings(given).ignore == [[0, 0, 0.5, 0.2]]
+    assert chapter_settings({**given, "ignore": "yard.png"}).ignore == "yard.png"
+    with pytest.raises(DDLError, match="ignore .*: no boxes; expected"):
+        chapter_settings({**given, "ignore": "[[0, 0, 0.5"})
