@@ -233,6 +233,27 @@ def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
     return f"changes tried with more than one seed: {', '.join(several)}"
 
 
+def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
+    """How far the first seed of the changes that have several told what all tell, a sentence."""
+    rows = effect_table(trials, protocol, unchanged).set_index("variant")
+    first = [t for t in trials if t.settings.seed == trials[0].settings.seed]
+    spread = [t for t in trials if t.variant == unchanged]
+    alone = effect_table([*first, *spread], protocol, unchanged).set_index("variant")
+    several = [
+        name for name, seeds in rows["seeds"].items() if seeds.isdecimal() and int(seeds) > 1
+    ]
+    if not several:
+        return "no change has a second seed to check its first by"
+    looked = [name for name in several if alone.loc[name, BEYOND] == "yes"]
+    stood = [name for name in looked if rows.loc[name, BEYOND] == "yes"]
+    found = [name for name in several if name not in looked and rows.loc[name, BEYOND] == "yes"]
+    return (
+        f"of {len(several)} changes with several seeds the first alone would have told "
+        f"{len(looked)} for an effect ({', '.join(looked) or 'none'}), of which {len(stood)} stood "
+        f"with all; told by all seeds alone: {', '.join(found) or 'none'}"
+    )
+
+
 def below_chance(trials: Sequence[Trial], protocol: str) -> str:
     """Which kinds of pseudo-anomaly most variants miss, a sentence."""
     records = [record for trial in trials if (record := trial.record()) is not None]

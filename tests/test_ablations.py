@@ -21,6 +21,7 @@ from ddllib.ablations import (
     most_seeds,
     other_boxes,
     seed_spread,
+    what_one_seed_told,
     where_it_helps,
 )
 from ddllib.heldout import KINDS
@@ -80,6 +81,24 @@ def test_two_changes_are_held_to_the_first_of_them():
     assert (told["large"], told["large, plain"]) == ("yes", "no")
     assert "too few" in told["fine"] and "too few" in told["large, fine"]  # the same weights
     assert "(changes tried so: 3;" in seed_spread(found, "median", "as it is")
+
+
+def test_what_a_first_seed_told_is_checked_by_the_others():
+    def change(name, *differences):
+        return [
+            ATrial(name, load_profile("tiny", seed=s), a_record(0, s, held_out=0.8 + s / 100 + d))
+            for s, d in enumerate(differences)
+        ]
+
+    usual = trials()[:3]
+    told = what_one_seed_told([*usual, *change("once", 0.2)], "median", "as it is")
+    assert told == "no change has a second seed to check its first by"
+    several = change("luck", 0.2, 0.0, -0.1) + change("true", 0.1, 0.11, 0.1)
+    several += change("small", 0.01, 0.011, 0.01) + change("none", 0.01, -0.01, 0)
+    assert what_one_seed_told([*usual, *several], "median", "as it is") == (
+        "of 4 changes with several seeds the first alone would have told 2 for an effect (luck, "
+        "true), of which 1 stood with all; told by all seeds alone: small"
+    )
 
 
 def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
