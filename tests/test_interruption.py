@@ -181,13 +181,22 @@ def test_a_stopped_preparation_says_so_and_goes_on(footage, tmp_path, number):
     assert contents(out) == contents(expected)
 
 
+# A shell starts what runs in the background with Ctrl-C ignored; a terminal does not.
+EXPERIMENT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ddllib.experiments import main
+sys.exit(main(["run", *sys.argv[1:], "--workers", "2"]))
+"""
+
+
 def test_ctrl_c_in_a_terminal_saves_the_runs_of_an_experiment(tmp_path):
     """A terminal interrupts all processes of a command at once."""
     path = tmp_path / "try.yaml"
     text = "profile: tiny\nfixed: {epochs: 3000, mode: none}\ngrid: {seed: [0, 1]}\n"
     path.write_text(text)
     process = subprocess.Popen(
-        [sys.executable, "-m", "ddllib.experiments", "run", str(path), "--workers", "2"],
+        [sys.executable, "-c", EXPERIMENT, str(path)],
         env={**os.environ, "DDL_RUNS": str(tmp_path / "runs")},
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -200,7 +209,10 @@ def test_ctrl_c_in_a_terminal_saves_the_runs_of_an_experiment(tmp_path):
         time.sleep(0.05)
     asked = time.time()
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=120)
+    try:
+        _, told = process.communicate(timeout=120)
+    finally:
+        process.terminate()  # where it goes on in spite of it
     assert process.returncode == 130
     assert told == "experiments: stopped; what was finished is kept, run again to go on\n"
     kept = [file.stat().st_mtime for file in tmp_path.glob(pattern)]
