@@ -235,15 +235,14 @@ def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
 
 def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     """How far the first seed of the changes that have several told what all tell, a sentence."""
+    runs = _held_out(trials, protocol)
+    several = [name for name, seeds in runs.items() if name != unchanged and len(seeds) > 1]
+    if not several:
+        return "no change has a second seed to check its first by"
     rows = effect_table(trials, protocol, unchanged).set_index("variant")
     first = [t for t in trials if t.settings.seed == trials[0].settings.seed]
     spread = [t for t in trials if t.variant == unchanged]
     alone = effect_table([*first, *spread], protocol, unchanged).set_index("variant")
-    several = [
-        name for name, seeds in rows["seeds"].items() if seeds.isdecimal() and int(seeds) > 1
-    ]
-    if not several:
-        return "no change has a second seed to check its first by"
     looked = [name for name in several if alone.loc[name, BEYOND] == "yes"]
     stood = [name for name in looked if rows.loc[name, BEYOND] == "yes"]
     found = [name for name in several if name not in looked and rows.loc[name, BEYOND] == "yes"]

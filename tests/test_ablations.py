@@ -93,6 +93,8 @@ def test_what_a_first_seed_told_is_checked_by_the_others():
     usual = trials()[:3]
     told = what_one_seed_told([*usual, *change("once", 0.2)], "median", "as it is")
     assert told == "no change has a second seed to check its first by"
+    bare = [ATrial(t.variant, t.settings, None) for t in usual]
+    assert what_one_seed_told(bare, "median", "as it is") == told
     several = change("luck", 0.2, 0.0, -0.1) + change("true", 0.1, 0.11, 0.1)
     several += change("small", 0.01, 0.011, 0.01) + change("none", 0.01, -0.01, 0)
     assert what_one_seed_told([*usual, *several], "median", "as it is") == (
