@@ -105,20 +105,25 @@ def read_frames(clip: Clip, colour: bool = False) -> Iterator[np.ndarray]:
 
 
 def glances(clip: Clip, count: int) -> Iterator[np.ndarray]:
-    """At most `count` frames spread over a clip, those of a video as far as they can be reached."""
+    """At most `count` frames spread over a clip, those of a video as far as they can be reached.
+
+    As `read_frames` gives them, uint8; a video that breaks off is not told here.
+    """
     if clip.frames:
         places = sorted({len(clip.frames) * k // count for k in range(count)})
         yield from read_frames(replace(clip, frames=[clip.frames[k] for k in places]))
         return
     video = open_video(clip.path)
     stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
-    for k in range(count if stated > 0 else 1):
-        if k:
-            video.set(cv2.CAP_PROP_POS_FRAMES, int(stated * k / count))
-        ok, frame = video.read()
-        if ok:
-            yield frame
-    video.release()
+    try:
+        for k in range(count if stated > 0 else 1):
+            if k:
+                video.set(cv2.CAP_PROP_POS_FRAMES, int(stated * k / count))
+            ok, frame = video.read()
+            if ok:
+                yield frame
+    finally:
+        video.release()
 
 
 def read_timed(clip: Clip, colour: bool = False) -> Iterator[Timed]:

@@ -28,9 +28,8 @@ def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.D
     for variant in dict.fromkeys(trial.variant for trial in trials):
         own, base = found.get(variant, {}), found.get(bases[variant].name, {})
         differences = [own[s] - base[s] for s in sorted(own.keys() & base.keys())]
-        effect = {"against": bases[variant].name, **difference_row(differences)}
-        if len(differences) == 1 and len(spread) > 2 and not bases[variant].same_weights:
-            effect[BEYOND] = "yes" if abs(differences[0]) > _bound(spread, 1, 1) else "no"
+        measure = [] if bases[variant].same_weights else spread
+        effect = {"against": bases[variant].name, **_held_to_seeds(differences, measure)}
         if variant == unchanged or not own:
             effect = {}
         rows.append(
@@ -40,17 +39,17 @@ def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.D
     return pd.DataFrame(rows).fillna("–")
 
 
-MODED = ("none", "ddl")  # without and with what is learnt from pseudo-anomalies
+_PAIR = ("none", "ddl")  # without and with what is learnt from pseudo-anomalies
 
 
-class Base(NamedTuple):
+class _Base(NamedTuple):
     """The variant that another is compared with, and whether both score with the same weights."""
 
     name: str
     same_weights: bool
 
 
-def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, Base]:
+def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
     """For each variant the one that lacks its last change: of two changes, the first alone.
 
     Where there is none, it is the unchanged one.
@@ -67,8 +66,16 @@ def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, Base]:
             parts, key=lambda n: (len(changes[n]), variant.startswith(n)), default=unchanged
         )
         left = own.keys() - changes.get(nearest, {}).keys()
-        found[variant] = Base(nearest, left == {"patch"})
+        found[variant] = _Base(nearest, left == {"patch"})
     return found
+
+
+def _held_to_seeds(differences: Sequence[float], spread: Sequence[float]) -> dict[str, str]:
+    """``difference_row``; one difference is held to runs that differ in their seed, ``spread``."""
+    row = difference_row(differences)
+    if len(differences) == 1 and len(spread) > 2:
+        row[BEYOND] = "yes" if abs(differences[0]) > _bound(spread, 1, 1) else "no"
+    return row
 
 
 def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
@@ -182,23 +189,20 @@ def effect_by_size(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd
     for trial in trials:
         record, values = trial.record(), trial.settings.asdict()
         mode, size = values.pop("mode"), values["size"]
-        if record is not None and mode in MODED:
+        if record is not None and mode in _PAIR:
             runs.setdefault(repr(values), {"size": size})[mode] = record
-    pairs = [pair for pair in runs.values() if set(MODED) <= pair.keys()]
+    pairs = [pair for pair in runs.values() if set(_PAIR) <= pair.keys()]
     rows = []
     for size in sorted({pair["size"] for pair in pairs}):
         for place, auc in (("held out", _held_out_auc), ("test", _test_auc)):
             both = [
-                {m: auc(pair[m], protocol) for m in MODED} for pair in pairs if pair["size"] == size
+                {m: auc(pair[m], protocol) for m in _PAIR} for pair in pairs if pair["size"] == size
             ]
             both = [pair for pair in both if None not in pair.values()]
             row = {"size": size, "clips": place}
-            row |= {MODES[m]: mean_and_spread([pair[m] for pair in both]) for m in MODED}
-            row |= difference_row([pair["ddl"] - pair["none"] for pair in both])
+            row |= {MODES[m]: mean_and_spread([pair[m] for pair in both]) for m in _PAIR}
             spread = [value for r in usual if (value := auc(r, protocol)) is not None]
-            if len(both) == 1 and len(spread) > 2:
-                far = abs(both[0]["ddl"] - both[0]["none"])
-                row[BEYOND] = "yes" if far > _bound(spread, 1, 1) else "no"
+            row |= _held_to_seeds([pair["ddl"] - pair["none"] for pair in both], spread)
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -68,7 +68,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         folder,
         size=settings.size,
         detector=settings.detector,
-        weights=weights_of(settings),
+        weights=_weights(settings),
         progress=progress,
         dataset=settings.dataset,
         scene=settings.scene,
@@ -77,12 +77,14 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     return load_prepared(folder, settings.labelling)
 
 
-def weights_of(settings: Settings) -> Path | None:
+def _weights(settings: Settings) -> Path | None:
     """Where the detector's weights lie; None for its own, and for one that has none.
 
     Raises ``DDLError`` where they are not there.
     """
-    if not settings.weights or settings.detector not in ("yolo", "faster-rcnn", "auto"):
+    from data_prep.detectors import WEIGHTED
+
+    if not settings.weights or settings.detector not in WEIGHTED:
         return None
     try:
         return find_path(settings.weights)

@@ -129,7 +129,10 @@ def score_clips(
     precision: str = "float32",
     ignore: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Raw scores, float32 N, of every clip as ``score_clip`` gives them, by its name."""
+    """Raw scores, float32 N, of every clip as ``score_clip`` gives them, by its name.
+
+    Clips are uint8 N x C0 x H x W. Raises ``DDLError`` as ``score_clip`` does.
+    """
     model = for_scoring(model, precision)
     return {
         name: score_clip(model, frames, patch, precision, ignore=ignore)

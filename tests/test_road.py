@@ -61,10 +61,11 @@ def test_masks_are_judged_when_there_are_some(finished, small_data):
     assert again.facts["train_seconds"] == record.facts["train_seconds"]
 
 
-def test_a_stopped_scoring_goes_on_with_the_next_clip(small_settings, small_data, monkeypatch):
+@pytest.fixture
+def stopped(small_settings, small_data, monkeypatch):
+    """A run whose scoring was stopped in the second clip, and the clips whose scoring began."""
     settings = small_settings()
     run = road.train(settings, small_data, progress=False)
-    expected = {n: score_clip(run.model, c, 2) for n, c in small_data.testing.items()}
     scored, whole = [], road.score_clip
 
     def stopped_in_the_second(model, frames, *args, **kwargs):
@@ -76,6 +77,12 @@ def test_a_stopped_scoring_goes_on_with_the_next_clip(small_settings, small_data
     monkeypatch.setattr(road, "score_clip", stopped_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         road.score(settings, small_data, run, progress=False)
+    return settings, run, scored
+
+
+def test_a_stopped_scoring_goes_on_with_the_next_clip(stopped, small_data):
+    settings, run, scored = stopped
+    expected = {n: score_clip(run.model, c, 2) for n, c in small_data.testing.items()}
     assert not (settings.run_folder / "run.json").exists()
     record = road.score(settings, small_data, run, progress=False)
     assert len(scored) == 3 and scored[2] is scored[1]  # the first clip was not scored again
@@ -84,22 +91,8 @@ def test_a_stopped_scoring_goes_on_with_the_next_clip(small_settings, small_data
 
 
 @pytest.mark.parametrize("wrong", ["short", "nan", "of another clip"])
-def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(
-    small_settings, small_data, monkeypatch, wrong
-):
-    settings = small_settings()
-    run = road.train(settings, small_data, progress=False)
-    whole, scored = road.score_clip, []
-
-    def stopped_in_the_second(model, frames, *args, **kwargs):
-        scored.append(frames)
-        if len(scored) == 2:
-            raise KeyboardInterrupt
-        return whole(model, frames, *args, **kwargs)
-
-    monkeypatch.setattr(road, "score_clip", stopped_in_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        road.score(settings, small_data, run, progress=False)
+def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(stopped, small_data, wrong):
+    settings, run, _ = stopped
     name, clip = next(iter(small_data.testing.items()))
     (kept,) = (settings.run_folder / "maps").glob("*.scores")
     if wrong == "of another clip":

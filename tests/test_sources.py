@@ -556,3 +556,11 @@ def test_what_a_person_sees_keeps_its_proportions_and_is_no_larger_than_asked(tm
         open_source(tmp_path / "a.avi", 32), open_source(tmp_path / "a.avi", None), strict=True
     ):
         assert np.array_equal(frame.view, plain.image) and plain.view is None
+
+
+@pytest.mark.parametrize("address", ["3", "/dev/video3"])
+def test_a_webcam_goes_by_its_number_or_its_device(monkeypatch, address):
+    made = []
+    monkeypatch.setattr(sources, "Stream", lambda *given, **named: made.append((given[0], named)))
+    open_source(address, 32)
+    assert made == [("3", {"live": True})]

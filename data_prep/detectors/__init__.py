@@ -14,6 +14,7 @@ from ddllib.errors import DDLError
 
 DETECTORS = ("motion", "yolo", "faster-rcnn", "none")
 AUTO = "auto"  # the first that tracks anything worth while, see `detectors_to_try`
+WEIGHTED = ("yolo", "faster-rcnn", AUTO)  # those that weights are for
 NO_CLASS = -1
 
 # What moves through a walkway or a street, by COCO name. Street furniture stands still and
