@@ -1,0 +1,176 @@
+"""Spatio-temporal pseudo-anomalies: two autoencoders, one for frames, one for flow (STPA)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddllib.devices import autocast, resolve_device, resolve_precision
+from ddllib.errors import DDLError
+from ddllib.evaluation import evaluate_lntra
+from ddllib.methods.base import Method, companions_of, method
+from ddllib.methods.stpa_scorer import UnifiedScorer
+from ddllib.models.autoencoder3d import FRAMES, scaled_widths
+from ddllib.models.spatio_temporal import SCALED, SpatioTemporal
+from ddllib.pseudo_anomalies.base import PseudoAnomaly, TorchRandom
+from ddllib.pseudo_anomalies.mixture import make_pseudo_anomaly
+from ddllib.runs import Run
+from ddllib.score_terms.base import TERMS, make_terms
+from ddllib.settings import INDICATORS, Settings
+from ddllib.weighted import weighted
+from ddllib.windows import Sample, Windows
+
+MODEL_OF = {"frames": "appearance", "flow": "motion"}  # what reconstructs what terms compare
+NORMAL_WINDOWS = 256  # training windows, evenly spaced, whose scores the terms are scaled by
+FAST = 99.9  # percent of training pixels that move slower than the scale of the flow
+SPACING = 4  # of the pixels whose flow is looked at for that, in both axes
+
+
+@method("stpa")
+class STPA(Method):
+    """Reconstructs all T frames and the flow of a window, always the normal ones (section 3.4).
+
+    Both autoencoders are trained in one step: they share no parameter, so each learns as alone.
+    """
+
+    curves = INDICATORS
+    streams = tuple(MODEL_OF)
+
+    def check(self, settings: Settings) -> None:
+        if settings.temporal % FRAMES:
+            raise DDLError(
+                f"temporal is {settings.temporal}; expected a multiple of {FRAMES}, such as 16"
+            )
+        for name, (_, term) in make_terms(settings.score).items():
+            if MODEL_OF[term.of] not in indicators(settings):
+                raise DDLError(
+                    f"score: the term {name!r} needs the indicator {MODEL_OF[term.of]}, and "
+                    f"indicators is {settings.indicators!r}; add it there, or leave the term out"
+                )
+
+    def without_pseudo_anomalies(self, settings: Settings) -> Settings:
+        return replace(settings, p_s=0.0, p_t=0.0)
+
+    def window(self, settings: Settings) -> int:
+        return settings.temporal + 1  # the flow of the last frame needs the next
+
+    def precision(self, settings: Settings) -> str:
+        """On a CPU ``auto`` is float32: 3D convolutions in bfloat16 are slower, or unsafe there."""
+        device = resolve_device(settings.device)
+        if settings.precision == "auto" and device.type == "cpu":
+            return "float32"
+        return resolve_precision(settings.precision, device)
+
+    def companions(self, settings: Settings) -> dict[str, str]:
+        needed, trained = {}, indicators(settings)
+        if "appearance" in trained and settings.p_s:
+            needed |= companions_of(settings.pseudo_anomaly, settings)
+        if "motion" in trained:
+            needed["flow"] = f"flow-{settings.flow}"
+            if settings.p_t:
+                needed |= companions_of(settings.flow_pseudo_anomaly, settings)
+        return needed
+
+    def scoring_companions(self, settings: Settings) -> dict[str, str]:
+        has_flow = any(term.of == "flow" for _, term in make_terms(settings.score).values())
+        return {"flow": f"flow-{settings.flow}"} if has_flow else {}
+
+    def build(self, settings: Settings) -> dict[str, nn.Module]:
+        widths = scaled_widths(settings.latent_dim)
+        return {
+            "model": SpatioTemporal(settings.channels, widths, settings.temporal),
+            "pseudo_anomaly": make_pseudo_anomaly(settings),
+            "flow_pseudo_anomaly": make_pseudo_anomaly(settings, "flow_pseudo_anomaly"),
+        }
+
+    def groups(self, models: Mapping[str, nn.Module], settings: Settings) -> list[dict]:
+        return [{"params": list(models["model"].parameters())}]
+
+    def begin(self, run: Run, windows: Windows) -> None:
+        if "motion" in indicators(run.settings):
+            run.model.flow_scale.fill_(fast_motion(windows))
+
+    def loss(self, run: Run, sample: Sample, rng: torch.Generator) -> dict[str, Tensor]:
+        """Equations 4 and 5: the mean squared error to the normal window, in [-1, 1]."""
+        settings, model, random = run.settings, run.quick["model"], TorchRandom(rng)
+        losses = dict.fromkeys(INDICATORS, sample.x.new_full((), torch.nan))
+        trained = indicators(settings)
+        if "appearance" in trained:
+            normal = sample.first(model.frames)
+            x = perturbed(normal, run.pseudo_anomaly, settings.p_s, random)
+            with autocast(x.device, run.precision):
+                y = model.a_s(2 * x - 1)
+            losses["appearance"] = F.mse_loss(y.float(), 2 * normal.x - 1)
+        if "motion" in trained:
+            normal = flow_sample(model, sample)
+            x = perturbed(normal, run.models["flow_pseudo_anomaly"], settings.p_t, random)
+            with autocast(x.device, run.precision):
+                y = model.a_t(x)
+            losses["motion"] = F.mse_loss(y.float(), normal.x)
+        return {"total": sum(losses[name] for name in trained), **losses}
+
+    def finish(self, run: Run, windows: Windows) -> None:
+        """Keep mean and standard deviation of each term's scores of normal windows."""
+        count = min(NORMAL_WINDOWS, len(windows))
+        numbers = torch.linspace(0, len(windows) - 1, count).long()
+        trained = indicators(run.settings)
+        names = [name for name in SCALED if MODEL_OF[TERMS[name].of] in trained]
+        every = replace(run.settings, score=" + ".join(names), window_stride=1)
+        scorer, values = UnifiedScorer(replace(run, settings=every)), {name: [] for name in names}
+        for number in numbers:
+            clip, first = windows.places[number]
+            stop = first + windows.temporal
+            beside = {r: arrays[clip][first:stop] for r, arrays in windows.companions.items()}
+            for judged in scorer.judged(windows.clips[clip][first:stop], beside):
+                for name in names:
+                    values[name].append(float(judged.terms[name]))
+        for name in names:
+            run.model.means[SCALED.index(name)] = float(np.mean(values[name]))
+            run.model.deviations[SCALED.index(name)] = max(float(np.std(values[name])), 1e-12)
+
+    def metrics(self, settings, terms, labels) -> dict[str, dict]:
+        weights = {name: weight for name, (weight, _) in make_terms(settings.score).items()}
+        try:
+            return {"lntra": asdict(evaluate_lntra(terms, weights, labels))}
+        except DDLError:  # without the ends of clips, all frames may have the same label
+            return {}
+
+    def scorer(self, run: Run, ignore: np.ndarray | None = None) -> UnifiedScorer:
+        return UnifiedScorer(run, ignore)
+
+
+def indicators(settings: Settings) -> dict[str, float]:
+    """The indicators that are trained, by name."""
+    return weighted("indicators", settings.indicators, INDICATORS, "indicators of STPA")
+
+
+def flow_sample(model: SpatioTemporal, sample: Sample) -> Sample:
+    """The windows' flow in place of their frames, as A^t takes it: B x 3 x T x H x W."""
+    first = sample.first(model.frames)
+    x = model.flow_input(first.companions["flow"])
+    return Sample(x, first.mask, first.boxes, companions=first.companions)
+
+
+def perturbed(
+    normal: Sample, pseudo_anomaly: PseudoAnomaly, share: float, random: TorchRandom
+) -> Tensor:
+    """The windows, each made a pseudo-anomaly with probability ``share`` (p_s, p_t)."""
+    x = normal.x
+    chosen = (random.uniform((len(x),)) < share).nonzero()[:, 0]
+    if not len(chosen):
+        return x
+    with torch.no_grad():
+        altered = pseudo_anomaly.alter(normal.take(chosen.cpu()), random).x
+    return x.index_copy(0, chosen.to(x.device), altered.to(x.dtype))
+
+
+def fast_motion(windows: Windows) -> float:
+    """The magnitude in pixels that one training pixel in a thousand exceeds."""
+    fields = (flow[..., ::SPACING, ::SPACING] for flow in windows.companions["flow"])
+    magnitudes = [np.hypot(*np.moveaxis(np.asarray(f, np.float32), 1, 0)).ravel() for f in fields]
+    return max(float(np.percentile(np.concatenate(magnitudes), FAST)), 1e-3)

@@ -1,0 +1,203 @@
+"""The score of STPA: what each model cannot reconstruct of a window, as one number (section 4.2).
+
+Each window of 17 frames gives the score of its frame 8, as in LNTRA. With a stride of k only every
+k-th window is used, and it gives the scores of the k frames around its middle.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddllib.devices import autocast
+from ddllib.flow import optical_flow
+from ddllib.models.spatio_temporal import SCALED
+from ddllib.runs import Run
+from ddllib.scoring import Judged, as_input
+from ddllib.streaming import Scored, StreamScorer
+
+PASS = {"cpu": 1, "cuda": 16}  # windows that are reconstructed at once
+
+
+class UnifiedScorer(StreamScorer):
+    """The weighted sum of a run's terms; several are first scaled by their normal scores.
+
+    Flow that is not given is computed from the frames, so a stream needs nothing but them.
+    """
+
+    def __init__(self, run: Run, ignore: np.ndarray | None = None):
+        settings = run.settings
+        super().__init__(run.model, settings.patch_size, "float32", ignore, settings.score)
+        self.precision = run.precision  # by autocast: the model itself stays in float32
+        self.algorithm, self.stride = settings.flow, settings.window_stride
+        self.has_flow = any(term.of == "flow" for _, term in self.terms.values())
+        if len(self.terms) > 1:
+            pairs = zip(self.model.means.tolist(), self.model.deviations.tolist(), strict=True)
+            self.scales = dict(zip(SCALED, pairs, strict=True))
+        self._recent: deque[np.ndarray] = deque(maxlen=self.model.temporal)
+        self._fields: deque[np.ndarray] = deque(maxlen=self.model.frames)
+        self._ready: deque[Scored] = deque()
+        self._first, self._scored = 0, 0  # where the stream began; how many frames have a score
+
+    @property
+    def identity(self) -> str:
+        return f"{super().identity}-{self.algorithm}-{self.stride}"
+
+    def blocks(self, frames: int) -> Iterator[tuple[int, range]]:
+        """The windows of a clip to score: the first frame, and the numbers in it of those scored.
+
+        Together they hold each frame of the clip from ``before`` to its last but ``delay``.
+        """
+        count = frames - self.model.frames  # frames that have a window of their own
+        for i in range(0, count, self.stride):
+            yield self._block(i, min(self.stride, count - i), count)
+
+    def _block(self, i: int, length: int, count: int) -> tuple[int, range]:
+        start = min(i + self.stride // 2, count - 1)
+        first = i + self.before - start
+        return start, range(first, first + length)
+
+    def judged(
+        self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
+    ) -> Iterator[Judged]:
+        flow = (companions or {}).get("flow")
+        for blocks in self._passes(len(frames)):
+            pairs = self._pairs(frames, blocks, flow)
+            with torch.inference_mode():
+                chunk = self.judge(**pairs)
+            yield chunk
+
+    def rebuild(
+        self, frames: np.ndarray, chunk: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Frames and their reconstructions by A^s, n x C x H x W each, as in ``Scorer.rebuild``."""
+        for blocks in self._passes(len(frames)):
+            yield self._frames(frames, blocks)
+
+    def _passes(self, frames: int) -> Iterator[list[tuple[int, range]]]:
+        blocks, size = list(self.blocks(frames)), PASS[self.device.type]
+        for k in range(0, len(blocks), size):
+            yield blocks[k : k + size]
+
+    def _pairs(
+        self, frames: np.ndarray, blocks: Sequence[tuple[int, range]], flow: np.ndarray | None
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """What the terms compare, for the scored frames of some windows."""
+        streams = {term.of for _, term in self.terms.values()}
+        pairs = {"frames": self._frames(frames, blocks)} if "frames" in streams else {}
+        if "flow" in streams:
+            flow = self._flow(frames, blocks) if flow is None else flow
+            pairs["flow"] = self._motion(flow, blocks)
+        return pairs
+
+    @torch.inference_mode()
+    def _frames(self, frames: np.ndarray, blocks) -> tuple[Tensor, Tensor]:
+        length = self.model.frames
+        x = torch.stack(
+            [
+                as_input(frames[s : s + length], self.model.channels, self.device).transpose(0, 1)
+                for s, _ in blocks
+            ]
+        )
+        with autocast(self.device, self.precision):
+            y = self.model.rebuild_frames(x).float()
+        return scored(x, blocks), scored(y, blocks)
+
+    @torch.inference_mode()
+    def _motion(self, flow: np.ndarray, blocks) -> tuple[Tensor, Tensor]:
+        length = self.model.frames
+        windows = np.stack([flow[s : s + length] for s, _ in blocks])
+        x = self.model.flow_input(torch.from_numpy(windows).to(self.device).transpose(1, 2))
+        with autocast(self.device, self.precision):
+            y = self.model.a_t(x).float()
+        return scored(x, blocks), scored(y, blocks)
+
+    def _flow(self, frames: np.ndarray, blocks) -> np.ndarray:
+        """The fields of these windows' frames, N x 2 x H x W; those of other frames are 0."""
+        times = sorted({t for s, _ in blocks for t in range(s, s + self.model.frames)})
+        if getattr(self, "_of", None) is not frames:
+            self._of, self._computed = frames, {}
+        fields = np.zeros((times[-1] + 1, 2, *frames.shape[2:]), np.float16)
+        for t in times:
+            if t not in self._computed:
+                self._computed[t] = optical_flow(frames[t], frames[t + 1], self.algorithm)
+            fields[t] = self._computed[t]
+        self._computed = {t: field for t, field in self._computed.items() if t > times[0]}
+        return fields
+
+    @torch.inference_mode()
+    def push(self, frame: np.ndarray) -> Scored | None:
+        """As ``StreamScorer.push``; the answer comes ``delay`` + stride // 2 frames later."""
+        self._check(frame)
+        frame = np.array(frame)
+        if self._recent and self.has_flow:
+            field = optical_flow(self._recent[-1], frame, self.algorithm)
+            self._fields.append(field.astype(np.float16))
+        self._recent.append(frame)
+        self.pushed += 1
+        if self._windows == self._scored + self.stride // 2 + 1:
+            self._score_block(self.stride)
+        if not self._ready:
+            return None
+        self._last = self._ready.popleft()
+        return self._last
+
+    @property
+    def _windows(self) -> int:
+        """How many windows the stream has had so far."""
+        return self.pushed - self._first - self.model.frames
+
+    def _score_block(self, length: int) -> None:
+        """Score so many frames, the first without a score and those after it, by the last window.
+
+        Near the end of a stream some of them may have no window of their own (``finish``).
+        """
+        first = self._scored + self.before - (self._windows - 1)
+        blocks = [(0, range(first, first + length))]
+        frames = np.stack(self._recent)
+        pairs = self._pairs(frames, blocks, np.stack(self._fields) if self.has_flow else None)
+        result, rebuilt = self.judge(**pairs), pairs.get("frames", (None, None))[1]
+        for k, number in enumerate(blocks[0][1]):
+            shown = frames[number] if rebuilt is None else as_uint8(rebuilt[k])
+            answer = Scored(
+                index=self._first + self.before + self._scored,
+                score=float(result.scores[k]),
+                map=result.maps[k].cpu().numpy(),
+                frame=frames[number],
+                reconstruction=shown,
+                repeats=0 if self._scored else self.before,
+            )
+            self._ready.append(answer)
+            self._scored += 1
+
+    @torch.inference_mode()
+    def finish(self) -> list[Scored]:
+        last = self._first + self.before + self._windows  # later frames have no window
+        waiting = [answer for answer in self._ready if answer.index < last]
+        if self._windows > self._scored:
+            self._ready.clear()
+            self._score_block(self._windows - self._scored)
+            waiting += self._ready
+        self._last = waiting[-1] if waiting else self._last
+        return waiting + super().finish()
+
+    def reset(self) -> None:
+        super().reset()
+        for queue in (self._recent, self._fields, self._ready):
+            queue.clear()
+        self._first, self._scored = self.pushed, 0
+
+
+def scored(windows: Tensor, blocks: Sequence[tuple[int, range]]) -> Tensor:
+    """The scored frames of windows, B x C x T x H x W -> n x C x H x W."""
+    parts = [windows[k, :, numbers.start : numbers.stop] for k, (_, numbers) in enumerate(blocks)]
+    return torch.cat(parts, dim=1).transpose(0, 1)
+
+
+def as_uint8(frame: Tensor) -> np.ndarray:
+    """A frame in [0, 1] as uint8."""
+    return (frame * 255).round().byte().cpu().numpy()
