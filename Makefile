@@ -9,6 +9,7 @@ LAB_FLAGS ?=
 
 BIN := .venv/bin
 READY := .venv/ready
+KERNEL := .venv/etc/ipython/ipython_kernel_config.py
 PROJECT := --editable '.[book,prep,openvino,test]' --constraint constraints.txt
 
 # Neither detector nor tracker may look for updates, install packages or send usage figures.
@@ -18,26 +19,34 @@ export HF_HUB_OFFLINE := 1
 # Compiled once, torch and its companions load twice as fast in every later kernel.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup book test kills lab lint audit clean
+# Kernels of this environment come first: those of another have other packages, or are gone.
+export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
 
-book: $(READY)
+.PHONY: setup book test test-fast kills lab lint audit clean
+
+book: $(READY) $(KERNEL)
 	@echo "Running the chapters that changed; the first time this takes some minutes."
 	@$(BIN)/python book/build.py --profile $(PROFILE)
 
-test: $(READY)
-	$(BIN)/python -m pytest
+# Several processes, each with one thread of torch: two threads wait for one another on busy cores.
+test: $(READY) $(KERNEL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# All but the tests that are marked as slow: about five minutes on two cores.
+test-fast: $(READY) $(KERNEL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow"
 
 # Training and preparation killed at random moments, twenty times each instead of three.
 kills: $(READY)
 	DDL_KILLS=20 $(BIN)/python -m pytest tests/test_interruption.py
 
 # JupyterLab otherwise asks its project's site for news and updates, and PyPI for extensions.
-lab: $(READY)
+lab: $(READY) $(KERNEL)
 	$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/book --LabApp.news_url=None \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--LabApp.extension_manager=readonly $(LAB_FLAGS)
 
-setup: $(READY)
+setup: $(READY) $(KERNEL)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .
@@ -67,3 +76,7 @@ $(READY): pyproject.toml constraints.txt
 		$(BIN)/python -m pip install $(PROJECT)
 	@mkdir -p runs
 	@touch $@
+
+$(KERNEL): $(READY) $(wildcard book/ipython_kernel_config.py)
+	@mkdir -p $(@D)
+	@cp book/ipython_kernel_config.py $@

@@ -1,4 +1,4 @@
-"""Run the chapters that have changed and bind them all into the site.
+"""Run the chapters that have changed and build the site from all of them.
 
     .venv/bin/python book/build.py [--profile demo] [--force]
 
@@ -19,8 +19,8 @@ from chapters import Layout
 from cleaning import stored_numbers
 from publishing import publish
 
-from ddllib.commands import run_command
-from ddllib.files import disk_faults
+from ddllib.io.commands import run_command
+from ddllib.io.files import disk_faults
 
 __all__ = ["Layout", "build", "run_chapters", "stored_numbers"]
 
@@ -28,30 +28,30 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
-    """Execute what has to be; how many chapters ran and how many were unchanged."""
-    # Kernels find the debugger's frozen modules worth three lines of warning each.
+    """Execute the stale chapters; returns how many ran and how many were unchanged."""
+    # Otherwise each kernel prints three lines of warning about the debugger.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     chapters.check_profile(layout)
-    marks = chapters.fingerprints(layout)
-    for page in marks:
+    fingerprints = chapters.fingerprints(layout)
+    for page in fingerprints:
         chapters.check_parameters(layout, page)
     shutil.rmtree(layout.out / "failed", ignore_errors=True)
-    due = chapters.stale(layout, marks, force)
-    for page, mark in marks.items():
+    stale = chapters.stale(layout, fingerprints, force)
+    for page, fingerprint in fingerprints.items():
         name = Path(page).name
-        if page not in due:
+        if page not in stale:
             print(f"{name}: unchanged", flush=True)
             continue
         print(f"{name}: running", flush=True)
         start = time.monotonic()
         chapters.execute(layout, page)
-        chapters.remember(layout, page, mark)
+        chapters.remember(layout, page, fingerprint)
         print(f"{name}: ran in {time.monotonic() - start:.0f} s", flush=True)
-    return len(due), len(marks) - len(due)
+    return len(stale), len(fingerprints) - len(stale)
 
 
 def build(layout: Layout, force: bool = False) -> None:
-    """The whole build; raises ``DDLError`` and leaves the earlier site where anything fails."""
+    """Run chapters and build the site; if anything fails, raises and keeps the earlier site."""
     with disk_faults(layout.out):
         ran, unchanged = run_chapters(layout, force)
         state = "built" if publish(layout) else "unchanged"

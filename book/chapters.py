@@ -1,4 +1,4 @@
-"""The chapters: which there are, which must run again, and how one is run."""
+"""The chapters: their list, which are stale, and how one is executed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from cleaning import clean
 from papermill.exceptions import PapermillExecutionError, strip_color
 
 from ddllib.errors import DDLError
-from ddllib.files import writing
-from ddllib.reading import read_json, read_yaml
-from ddllib.settings import check_names, find_path
+from ddllib.io.files import writing
+from ddllib.io.reading import read_json, read_yaml
+from ddllib.paths import find_path
+from ddllib.settings import check_names
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one build reads and writes; ``out`` is ``_build`` of the project, or a test's own."""
+    """The paths of one build; ``out`` is ``_build`` of the project, or a folder of a test."""
 
     root: Path
     out: Path
@@ -42,7 +43,7 @@ class Layout:
 
     @property
     def runs(self) -> Path:
-        """Where the chapters keep what one of them leaves for the next."""
+        """The folder of runs, which one chapter leaves for the next."""
         return self.root / os.environ.get("DDL_RUNS", "runs") / self.profile
 
     @property
@@ -60,9 +61,9 @@ def pages(root: Path) -> list[str]:
     """Every page of ``_toc.yml`` in reading order, as a path from ``root`` without a suffix."""
 
     def walk(entry: dict) -> list[str]:
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        below = [e for key in ("parts", "chapters", "sections") for e in entry.get(key, [])]
-        return own + [page for e in below for page in walk(e)]
+        names = [entry[key] for key in ("root", "file") if key in entry]
+        children = [e for key in ("parts", "chapters", "sections") for e in entry.get(key, [])]
+        return names + [page for e in children for page in walk(e)]
 
     toc = read_yaml(root / "_toc.yml")
     try:
@@ -88,50 +89,52 @@ def digest(root: Path, files) -> str:
 
 
 def library_files(root: Path) -> list[Path]:
-    """The sources that chapters import, the values they read, the versions that they run with."""
-    modules = [p for name in ("ddllib", "data_prep") for p in (root / name).rglob("*.py")]
+    """The source files, YAML files and versions that chapters depend on."""
+    folders = ("ddllib", "data_prep", "book/studies")
+    modules = [path for name in folders for path in (root / name).rglob("*.py")]
+    templates = (root / "ddllib").rglob("*.html")
     values = [
         path
         for folder in ("book", "book/profiles", "book/experiments", "data_prep/facts")
         for path in (root / folder).glob("*.yaml")
     ]
-    return [*modules, *values, *root.glob("constraints.txt")]
+    return [*modules, *templates, *values, *root.glob("constraints.txt")]
 
 
 def fingerprints(layout: Layout) -> dict[str, str]:
-    """For each chapter a digest of all that its outputs follow from.
+    """For each chapter a digest of everything that its outputs depend on.
 
-    A chapter works on what the earlier ones left behind, so their code counts too; their prose
-    does not.
+    A chapter uses results of the earlier ones, so it depends on their code too, but not on their
+    prose.
     """
     results = (p for p in (layout.root / "book" / "results").rglob("*") if p.is_file())
     profile = [layout.profile_file] if layout.profile_file.is_file() else []
     common = digest(layout.root, {*library_files(layout.root), *results, *profile})
     places = [os.environ.get(name, "") for name in ("DDL_DATA", "DDL_RUNS")]
     places.append(footage_state(layout))
-    tools = [p.read_text() for p in (Path(__file__), Path(__file__).with_name("cleaning.py"))]
-    chain = hashlib.sha256(repr([common, places, tools, sys.version]).encode())
-    marks = {}
+    sources = [p.read_text() for p in (Path(__file__), Path(__file__).with_name("cleaning.py"))]
+    chain = hashlib.sha256(repr([common, places, sources, sys.version]).encode())
+    digests = {}
     for page in notebooks(layout):
-        own = chain.copy()
-        own.update(layout.source(page).read_bytes())
-        marks[page] = own.hexdigest()
-        code = [cell.source for cell in _read(layout, page).cells if cell.cell_type == "code"]
-        chain.update(repr(code).encode())
-    return marks
+        state = chain.copy()
+        state.update(layout.source(page).read_bytes())
+        digests[page] = state.hexdigest()
+        cells = [cell.source for cell in _read(layout, page).cells if cell.cell_type == "code"]
+        chain.update(repr(cells).encode())
+    return digests
 
 
 def footage_state(layout: Layout) -> str:
     """A digest of the names, sizes and times of the profile's footage; empty where there is none.
 
-    A generated scene follows from code.
+    Generated scenes have no footage folder; they depend only on code.
     """
     file = layout.profile_file
     values = read_yaml(file) if file.is_file() else None
     data = values.get("data") if isinstance(values, dict) else None
     try:
         place = find_path(data) if isinstance(data, str) else None
-    except DDLError:  # generated, or not here
+    except DDLError:  # a generated scene, or missing footage
         place = None
     if place is None:
         return ""
@@ -142,17 +145,17 @@ def footage_state(layout: Layout) -> str:
 
 
 def stale(layout: Layout, marks: dict[str, str], force: bool = False) -> set[str]:
-    """The chapters that have to run: changed, never run, or all where the runs are gone.
+    """The chapters that must run: changed, never run, or all where the folder of runs is missing.
 
-    An executed copy that is damaged or was edited has to run again too.
+    Chapters whose executed copy is damaged or was edited must run too.
     """
-    known = {} if force else _known(layout)
-    changed = {p for p in marks if known.get(p) != _seal(layout, p, marks[p])}
-    return set(marks) if changed and not layout.runs.is_dir() else changed
+    seals = {} if force else _read_seals(layout)
+    stale_pages = {p for p in marks if seals.get(p) != _seal(layout, p, marks[p])}
+    return set(marks) if stale_pages and not layout.runs.is_dir() else stale_pages
 
 
-def _known(layout: Layout) -> dict[str, str]:
-    """What is noted of the executed chapters; nothing where the note is missing or damaged."""
+def _read_seals(layout: Layout) -> dict[str, str]:
+    """The stored seals of the executed chapters; empty where the file is missing or damaged."""
     try:
         return read_json(layout.fingerprints, "fingerprints", "every chapter runs")
     except DDLError:
@@ -160,21 +163,21 @@ def _known(layout: Layout) -> dict[str, str]:
 
 
 def _seal(layout: Layout, page: str, mark: str) -> str:
-    """What a chapter follows from and the executed copy itself, in one."""
+    """A chapter's fingerprint with the digest of its executed copy."""
     path = layout.executed(page)
     copy = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
     return f"{mark} {copy}"
 
 
 def remember(layout: Layout, page: str, mark: str) -> None:
-    """Note that ``page`` ran from this state, at once, so that a stopped build goes on here."""
-    known = {**_known(layout), page: _seal(layout, page, mark)}
+    """Store that ``page`` ran with this fingerprint, so that a stopped build resumes here."""
+    seals = {**_read_seals(layout), page: _seal(layout, page, mark)}
     with writing(layout.fingerprints) as file:
-        file.write(json.dumps(known, indent=1).encode())
+        file.write(json.dumps(seals, indent=1).encode())
 
 
 def check_parameters(layout: Layout, page: str) -> None:
-    """Papermill only warns of a parameter that no one reads; here it is an error, before a run."""
+    """Raise ``DDLError`` for unknown parameters, of which papermill only warns."""
     names = set(papermill.inspect_notebook(str(layout.source(page))))
     if "profile" not in names:
         raise DDLError(
@@ -206,6 +209,7 @@ def execute(layout: Layout, page: str) -> None:
     """
     source, running = layout.source(page), layout.out / "running" / f"{page}.ipynb"
     running.parent.mkdir(parents=True, exist_ok=True)
+    find_own_kernel()
     try:
         papermill.execute_notebook(
             str(source.resolve()),
@@ -214,7 +218,7 @@ def execute(layout: Layout, page: str) -> None:
             kernel_name="python3",
             cwd=str(source.parent.resolve()),
             progress_bar=False,
-            extra_arguments=["--log-level=CRITICAL"],  # the kernel's own log, not the cells' output
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel, not of the cells
         )
     except Exception as error:  # a failed cell, a dead kernel, a full disk: all end the build
         raise DDLError(_keep_failure(layout, page, running, error)) from error
@@ -224,20 +228,28 @@ def execute(layout: Layout, page: str) -> None:
     running.unlink()
 
 
+def find_own_kernel() -> None:
+    """Search kernels in this environment first, since others may lack the packages."""
+    own_folder = str(Path(sys.prefix) / "share" / "jupyter")
+    other_folders = os.environ.get("JUPYTER_PATH", "").split(os.pathsep)
+    places = dict.fromkeys([own_folder, *filter(None, other_folders)])
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(places)
+
+
 def _keep_failure(layout: Layout, page: str, running: Path, error: Exception) -> str:
-    """Put the remains into ``failed/``; the one line that says what happened."""
-    failed = layout.out / "failed" / f"{page}.ipynb"
-    failed.parent.mkdir(parents=True, exist_ok=True)
-    log = failed.with_suffix(".log")
+    """Move the notebook to ``failed/`` and write a log; returns the error in one line."""
+    copy = layout.out / "failed" / f"{page}.ipynb"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    log = copy.with_suffix(".log")
     log.write_text(strip_color(str(error)))
     if running.is_file():
         with contextlib.suppress(OSError):
-            shutil.move(running, failed)
-    what = f"{type(error).__name__}: {error}"
+            shutil.move(running, copy)
+    reason = f"{type(error).__name__}: {error}"
     if isinstance(error, PapermillExecutionError):
-        what = f"In [{error.exec_count}] {error.ename}: {error.evalue}"
-    what = next((line for line in strip_color(what).splitlines() if line.strip()), "failed")
-    return f"{page}.ipynb: {what} (see {os.path.relpath(log, layout.root)})"
+        reason = f"In [{error.exec_count}] {error.ename}: {error.evalue}"
+    reason = next((line for line in strip_color(reason).splitlines() if line.strip()), "failed")
+    return f"{page}.ipynb: {reason} (see {os.path.relpath(log, layout.root)})"
 
 
 def _read(layout: Layout, page: str):

@@ -1,4 +1,4 @@
-"""What an executed chapter may keep: no progress bars, no paths of the machine it ran on."""
+"""Remove progress bars and local paths from executed chapters."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NUMBERS = "application/vnd.ddl.numbers+json"
 # tqdm's "45%|####  | 9/20", and its form without a total, "9frame [00:01, 8.10frame/s]".
 _BAR = re.compile(r"\d+%\|.*\||\b\d+ ?[a-z]+ \[\d\d:\d\d|\d(it/s|s/it)\b|\?it/s")
 _CURSOR = re.compile(r"\x1b\[[ABJK]")
-# A picture or a film within a text; searched for names it would take minutes.
+# An embedded image or video; searching it for paths would take minutes.
 _EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+)")
 _CELL_FILE = re.compile(r"[^\s\"'(<>]*ipykernel_\d+/\d+\.py")
 
 
 def clean(notebook: NotebookNode, root: Path) -> NotebookNode:
-    """Strip an executed notebook in place of what belongs to one run on one machine.
+    """Remove from an executed notebook, in place, what depends on the machine.
 
-    Papermill's metadata (absolute paths, times) and progress bars go; paths in text outputs are
-    rewritten from the project's root, or from a named place (``$DDL_DATA``, ``~``).
+    Papermill's metadata (absolute paths, times) and progress bars are removed; paths in text
+    outputs become relative to the project's root or to a named folder (``$DDL_DATA``, ``~``).
     """
     notebook.metadata.pop("papermill", None)
     places = _places(root)
@@ -37,24 +37,24 @@ def clean(notebook: NotebookNode, root: Path) -> NotebookNode:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-cell")
         if cell.cell_type == "code":
-            kept = [_without_bars(output) for output in cell.outputs]
-            cell.outputs = [_relative(output, places) for output in kept if output is not None]
+            outputs = [_without_bars(output) for output in cell.outputs]
+            cell.outputs = [_relative(output, places) for output in outputs if output is not None]
     return notebook
 
 
 def stored_numbers(executed: Path | NotebookNode) -> dict:
-    """The numbers that a chapter claims, from its outputs of the type ``NUMBERS``, merged.
+    """The numbers that a chapter stored in outputs of the type ``NUMBERS``, merged.
 
     Raises ``DDLError`` where two outputs give the same name.
     """
-    given = executed
-    notebook = given if isinstance(given, NotebookNode) else nbformat.read(given, as_version=4)
+    is_notebook = isinstance(executed, NotebookNode)
+    notebook = executed if is_notebook else nbformat.read(executed, as_version=4)
     numbers = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             for name, value in output.get("data", {}).get(NUMBERS, {}).items():
                 if name in numbers:
-                    source = given.name if isinstance(given, Path) else "notebook"
+                    source = executed.name if isinstance(executed, Path) else "notebook"
                     raise DDLError(f"{source}: the number {name!r} is stored twice; name it anew")
                 numbers[name] = value
     return numbers
@@ -66,7 +66,7 @@ def _without_bars(output: NotebookNode) -> NotebookNode | None:
         return output
     lines = []
     for line in output.text.splitlines(keepends=True):
-        # A bar redraws itself with carriage returns; a warning may stand between two redraws.
+        # A bar is redrawn with carriage returns; a warning may be between two redraws.
         if "\r" in line or _BAR.search(line) or _CURSOR.search(line):
             line = "".join(p for p in re.split(r"[\r\n]", line) if p and not _is_bar(p))
             line = line and line + "\n"
@@ -80,7 +80,7 @@ def _is_bar(part: str) -> bool:
 
 
 def _places(root: Path) -> list[tuple[re.Pattern, str]]:
-    """Patterns of the folders that must not be named, longest first, each with its stand-in."""
+    """Patterns of the local folders, longest first, each with its replacement."""
     named = {
         str(root): ".",
         sys.prefix: ".venv",
@@ -93,12 +93,12 @@ def _places(root: Path) -> list[tuple[re.Pattern, str]]:
             named.setdefault(folder, f"${variable}")
     named.pop("/", None)
     ordered = sorted(named.items(), key=lambda item: -len(item[0]))
-    # Not inside a longer path or an address, and only up to the end of a folder's name.
+    # Not inside a longer path or a URL, and only whole folder names.
     return [(re.compile(rf"(?<![\w.~/-]){re.escape(p)}(?![\w-])(/?)"), n) for p, n in ordered]
 
 
 def _stand_in(name: str, match: re.Match) -> str:
-    """``./runs`` is written ``runs``; the project's root alone is ``.``."""
+    """The replacement text: ``./runs`` becomes ``runs``, the project's root alone ``.``."""
     return "" if name == "." and match[1] else name + match[1]
 
 
@@ -112,7 +112,7 @@ def _rewritten(text: str, places) -> str:
 def _relative(value, places):
     """``value`` with every text in it rewritten; images are left as they are."""
     if isinstance(value, str):
-        parts = _EMBEDDED.split(value)  # every second one is embedded
+        parts = _EMBEDDED.split(value)  # every second part is embedded data
         parts[::2] = [_rewritten(part, places) for part in parts[::2]]
         return "".join(parts)
     if isinstance(value, list):

@@ -8,16 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from api_list import api_list
 from chapters import Layout, digest, library_files, notebooks, pages
 from papermill.exceptions import strip_color
 
 from ddllib.errors import DDLError
 
-# What the root holds of the book: its two files, and the table of results that the cover shows.
-_ROOT = ("_config.yml", "_toc.yml", "README.md")
-# What pages draw on beside the notebooks; records' arrays are read by chapters, not by pages,
-# whose tables link to what a record says.
-_RECORD = "run.json"
+# Files of the root that the book needs; the cover shows README.md's table of results.
+_ROOT_FILES = ("_config.yml", "_toc.yml", "README.md")
+# Files that pages use beside the notebooks. Tables link to run.json of records; their arrays are
+# read only by chapters.
+_RECORD_FILE = "run.json"
 _SUFFIXES = {".md", ".bib", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".css"}
 
 
@@ -29,42 +30,48 @@ def publish(layout: Layout) -> bool:
     """
     stage, site = layout.out / "stage", layout.out / "html"
     _fill_stage(layout, stage)
-    mark = digest(layout.root, library_files(layout.root)) + digest(
+    fingerprint = digest(layout.root, library_files(layout.root)) + digest(
         stage, (p for p in stage.rglob("*") if p.is_file())
     )
-    note = layout.out / "html.fingerprint"
-    if note.is_file() and note.read_text() == mark and not missing_pages(layout.root, site):
+    fingerprint_file = layout.out / "html.fingerprint"
+    previous = fingerprint_file.read_text() if fingerprint_file.is_file() else None
+    if previous == fingerprint and not missing_pages(layout.root, site):
         return False
-    fresh = layout.out / "fresh"
-    shutil.rmtree(fresh, ignore_errors=True)
-    _jupyter_book(layout, stage, fresh)
-    built = fresh / "_build" / "html"
-    absent = missing_pages(layout.root, built)
-    if absent:
-        raise DDLError(f"_toc.yml: no page was built for {', '.join(absent)}; does the file exist?")
-    for record in stage.rglob(_RECORD):
+    output = layout.out / "fresh"
+    shutil.rmtree(output, ignore_errors=True)
+    _jupyter_book(layout, stage, output)
+    built = output / "_build" / "html"
+    missing = missing_pages(layout.root, built)
+    if missing:
+        raise DDLError(
+            f"_toc.yml: no page was built for {', '.join(missing)}; does the file exist?"
+        )
+    for record in stage.rglob(_RECORD_FILE):
         _copy(record, built / record.relative_to(stage))
-    note.unlink(missing_ok=True)
+    fingerprint_file.unlink(missing_ok=True)
     _swap(built, site)
-    note.write_text(mark)
-    shutil.rmtree(fresh)
+    fingerprint_file.write_text(fingerprint)
+    shutil.rmtree(output)
     return True
 
 
 def missing_pages(root: Path, site: Path) -> list[str]:
-    """The pages of ``_toc.yml``, and the front door, that ``site`` lacks."""
+    """The pages of ``_toc.yml``, and the index, that ``site`` lacks."""
     return [page for page in ["index", *pages(root)] if not (site / f"{page}.html").is_file()]
 
 
 def _fill_stage(layout: Layout, stage: Path) -> None:
-    """Lay the executed chapters out under the sources' own paths, beside all they refer to."""
+    """Copy the executed chapters, and the files they refer to, under the sources' paths."""
     shutil.rmtree(stage, ignore_errors=True)
-    beside = (p for p in (layout.root / "book").rglob("*") if p.suffix in _SUFFIXES)
-    records = (layout.root / "book" / "results").rglob(_RECORD)
-    for path in [*(layout.root / name for name in _ROOT), *beside, *records]:
+    assets = (p for p in (layout.root / "book").rglob("*") if p.suffix in _SUFFIXES)
+    records = (layout.root / "book" / "results").rglob(_RECORD_FILE)
+    for path in [*(layout.root / name for name in _ROOT_FILES), *assets, *records]:
         _copy(path, stage / path.relative_to(layout.root))
     for page in notebooks(layout):
         _copy(layout.executed(page), stage / f"{page}.ipynb")
+    api = stage / "book" / "api.md"
+    if api.is_file():
+        api.write_text(f"{api.read_text('utf-8')}\n{api_list(layout.root)}", "utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -72,33 +79,35 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _jupyter_book(layout: Layout, stage: Path, fresh: Path) -> None:
+def _jupyter_book(layout: Layout, stage: Path, output: Path) -> None:
     """Jupyter Book 1 with warnings as errors; its output goes to ``site.log``."""
-    call = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    options = ["--path-output", str(fresh.resolve()), "-n", "-W", "--keep-going"]
-    done = subprocess.run(
-        [sys.executable, "-c", call, "build", str(stage.resolve()), *options],
+    program = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    options = ["--path-output", str(output.resolve()), "-n", "-W", "--keep-going"]
+    result = subprocess.run(
+        [sys.executable, "-c", program, "build", str(stage.resolve()), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    log, text = layout.out / "site.log", strip_color(done.stdout)
+    log, text = layout.out / "site.log", strip_color(result.stdout)
     log.write_text(text)
-    if done.returncode:
+    if result.returncode:
         for line in text.splitlines():
             if "WARNING" in line or "ERROR" in line:
                 for folder in (stage.resolve(), layout.root.resolve()):
                     line = line.replace(f"{folder}{os.sep}", "")
                 print(line, file=sys.stderr)
-        where = os.path.relpath(log, layout.root)
-        raise DDLError(f"Jupyter Book did not build the site; mend the lines above (see {where})")
+        log_path = os.path.relpath(log, layout.root)
+        raise DDLError(
+            f"Jupyter Book did not build the site; mend the lines above (see {log_path})"
+        )
 
 
 def _swap(built: Path, site: Path) -> None:
-    """Put ``built`` in the place of ``site``; the old one goes only then."""
-    old = site.with_name("html.old")
-    shutil.rmtree(old, ignore_errors=True)
+    """Replace ``site`` by ``built``; the old site is deleted only after that."""
+    old_site = site.with_name("html.old")
+    shutil.rmtree(old_site, ignore_errors=True)
     if site.exists():
-        site.rename(old)
+        site.rename(old_site)
     built.rename(site)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old_site, ignore_errors=True)

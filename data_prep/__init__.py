@@ -9,7 +9,7 @@ __all__ = ["prepare", "verify"]
 
 def __getattr__(name: str):
     if name in __all__:
-        from data_prep import manifest, prepared
+        from data_prep.preparing import manifest, prepared
 
         return manifest.verify if name == "verify" else prepared.prepare
     raise AttributeError(f"module 'data_prep' has no attribute {name!r}")

@@ -2,36 +2,36 @@
 
 A footage folder is in one of these layouts: training/ and testing/ with frames/<clip>/ or videos
 (common, ShanghaiTech), Train/ and Test/ (UCSD), training_videos/ and testing_videos/ (Avenue), or
-just videos or folders of frames (all for training, but for those that labels.csv names).
+just videos or folders of frames (all for training, but for those that labels.csv names). Clips may
+lie deeper, as recorders keep them: <date>/<hour>/00.mp4 is the clip <date>_<hour>_00. A TIFF file
+of several pages is a clip, too.
 """
 
 import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 
-from data_prep import datasets
-from data_prep.advise import RATE, advise, write_profile
-from data_prep.detectors import AUTO, DETECTORS
-from data_prep.layouts import SPLITS
-from data_prep.manifest import verify
-from data_prep.prepared import prepare
-from data_prep.record import record
-from data_prep.survey import report, survey
-from ddllib.commands import run_command
+from data_prep.footage import datasets
+from data_prep.footage.layouts import SPLITS
+from data_prep.footage.survey import report, survey
+from data_prep.live.record import record
+from data_prep.preparing.advise import OWN_CAMERA, RATE, advise, write_profile
+from data_prep.preparing.manifest import verify
+from data_prep.preparing.prepared import prepare
+from data_prep.tracks.detectors.base import AUTO, DETECTORS
 from ddllib.errors import DDLError
-from ddllib.files import write_json, writing
-from ddllib.settings import data_root, find_path
-
-PICTURES = (".png", ".pdf", ".svg", ".npz")
+from ddllib.io.commands import Parser, frames_per_second, minutes, run_command, whole
+from ddllib.io.files import write_json
+from ddllib.paths import ROOT, data_root, find_path
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
+    parser = Parser(prog="python -m data_prep", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     add_download(commands)
     add_check(commands)
@@ -43,12 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_download(commands) -> None:
-    get = commands.add_parser("download", help="fetch a data set, or say how to get it")
-    get.set_defaults(run=run_download)
-    get.add_argument("dataset", choices=datasets.wholes())
-    get.add_argument("folder", nargs="?", type=Path, help="default: its name under $DDL_DATA")
-    get.add_argument("--mirror", help="address of a folder that holds the official files")
-    get.add_argument("--quiet", action="store_true", help="no progress bars")
+    command = commands.add_parser("download", help="fetch a data set, or say how to get it")
+    command.set_defaults(run=run_download)
+    command.add_argument("dataset", choices=datasets.wholes())
+    command.add_argument("folder", nargs="?", type=Path, help="default: its name under $DDL_DATA")
+    command.add_argument("--mirror", help="address of a folder that holds the official files")
+    command.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_footage(command) -> None:
@@ -61,138 +61,156 @@ def add_footage(command) -> None:
 
 
 def add_check(commands) -> None:
-    look = commands.add_parser("check", help="say what a folder of footage holds and what differs")
-    look.set_defaults(run=run_check)
-    add_footage(look)
+    text = "say what a folder of footage holds and what differs"
+    command = commands.add_parser("check", help=text)
+    command.set_defaults(run=run_check)
+    add_footage(command)
 
 
 def add_advise(commands) -> None:
-    look = commands.add_parser("advise", help="propose settings for footage of your own")
-    look.set_defaults(run=run_advise)
-    look.add_argument("source", type=Path, help="folder of normal footage, or one video")
-    look.add_argument("--profile", metavar="NAME", help="keep it as profiles/NAME.yaml")
+    command = commands.add_parser("advise", help="propose settings for footage of your own")
+    command.set_defaults(run=run_advise)
+    command.add_argument("source", type=Path, help="folder of normal footage, or one video")
+    command.add_argument("--profile", metavar="NAME", help="keep it as profiles/NAME.yaml")
 
 
 def add_record(commands) -> None:
-    keep = commands.add_parser("record", help="keep normal footage of a webcam or an address")
-    keep.set_defaults(run=run_record)
-    keep.add_argument(
+    command = commands.add_parser("record", help="keep normal footage of a webcam or an address")
+    command.set_defaults(run=run_record)
+    command.add_argument(
         "address", help='the number of a webcam, such as "0", rtsp://... or http://...'
     )
-    keep.add_argument("folder", type=Path, help="folder for the videos")
-    keep.add_argument("--minutes", type=float, required=True, help="how long")
-    keep.add_argument("--rate", type=float, default=RATE, help="frames per second (default: 10)")
+    command.add_argument("folder", type=Path, help="folder for the videos")
+    command.add_argument("--minutes", type=minutes, required=True, help="how long")
+    command.add_argument(
+        "--rate", type=frames_per_second, default=RATE, help="frames per second (default: 10)"
+    )
 
 
 def add_prepare(commands) -> None:
-    make = commands.add_parser("prepare", help="prepare a folder of footage")
-    make.set_defaults(run=run_prepare)
-    add_footage(make)
-    make.add_argument("out", type=Path, help="folder for the prepared data")
-    make.add_argument(
+    command = commands.add_parser("prepare", help="prepare a folder of footage")
+    command.set_defaults(run=run_prepare)
+    add_footage(command)
+    command.add_argument("out", type=Path, help="folder for the prepared data")
+    command.add_argument(
         "--size",
-        type=int,
+        type=whole("pixels"),
         nargs="+",
         default=[128],
         metavar="PIXELS",
         help="height and width, or one number for both (default: 128)",
     )
-    make.add_argument("--detector", choices=(*DETECTORS, AUTO), default="motion")
-    make.add_argument("--weights", help="for yolo (.pt, .onnx, OpenVINO folder) or faster-rcnn")
-    make.add_argument(
+    command.add_argument("--detector", choices=(*DETECTORS, AUTO), default="motion")
+    command.add_argument("--weights", help="for yolo (.pt, .onnx, OpenVINO folder) or faster-rcnn")
+    command.add_argument(
         "--splits",
         choices=SPLITS,
         nargs="+",
         default=["training"],
         help="splits in which objects are tracked (default: training)",
     )
-    make.add_argument(
+    command.add_argument(
         "--channels", type=int, choices=(1, 3), help="default: 1 for grey footage, 3 for colour"
     )
-    make.add_argument(
+    command.add_argument(
         "--frame-rate",
-        type=float,
+        type=frames_per_second,
         metavar="N",
         help="frames of a video to keep per second (default: all)",
     )
-    make.add_argument("--scene", help='only the clips of this scene, their names before "_"')
-    make.add_argument("--quiet", action="store_true", help="no progress bars")
+    command.add_argument("--scene", help='only the clips of this scene, their names before "_"')
+    command.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_others(commands) -> None:
-    test = commands.add_parser("verify", help="check prepared data against its manifest")
-    test.set_defaults(run=run_verify)
-    test.add_argument("out", type=Path, help="folder of the prepared data")
-    show = commands.add_parser("show", help="draw prepared data: frames, tracks, masks")
-    show.set_defaults(run=run_show)
-    show.add_argument("out", type=Path, help="folder of the prepared data")
-    show.add_argument("--labelling", help="which of several labels counts")
-    show.add_argument("image", type=Path, help=".png, .pdf, .svg, or .npz to draw later")
-    weigh = commands.add_parser("compare", help="detector against detector on training clips")
-    weigh.set_defaults(run=run_compare)
-    weigh.add_argument("source", type=Path, help="folder of footage")
-    weigh.add_argument("table", type=Path, help="the table to write, .json")
-    weigh.add_argument("--detectors", choices=DETECTORS, nargs="+", default=list(DETECTORS))
+    command = commands.add_parser("verify", help="check prepared data against its manifest")
+    command.set_defaults(run=run_verify)
+    command.add_argument("out", type=Path, help="folder of the prepared data")
+    command = commands.add_parser("compare", help="detector against detector on training clips")
+    command.set_defaults(run=run_compare)
+    command.add_argument("source", type=Path, help="folder of footage")
+    command.add_argument("table", type=Path, help="the table to write, .json")
+    command.add_argument("--detectors", choices=DETECTORS, nargs="+", default=list(DETECTORS))
 
 
-def run_download(given) -> None:
-    from data_prep.official import get
+def run_download(options) -> None:
+    from data_prep.fetching.official import get
 
-    folder = given.folder or data_root() / given.dataset
-    get(datasets.load(given.dataset), folder, given.mirror, not given.quiet)
-    print(*report(survey(folder, given.dataset)), sep="\n")
+    folder = options.folder or data_root() / options.dataset
+    get(datasets.load(options.dataset), folder, options.mirror, not options.quiet)
+    print(*report(survey(folder, options.dataset)), sep="\n")
 
 
-def run_check(given) -> int:
-    lines = report(survey(given.source, given.dataset))
+def run_check(options) -> int:
+    lines = report(survey(options.source, options.dataset, thorough=True))
     print(*lines, sep="\n")
     return int(any(line.startswith("differs: ") for line in lines))
 
 
-def run_advise(given) -> None:
-    advice = advise(given.source if given.source.exists() else find_path(str(given.source)))
+def run_advise(options) -> None:
+    place = options.source if options.source.exists() else find_path(str(options.source))
+    advice = advise(place)
     print(*advice.lines(), sep="\n")
-    if given.profile:
-        print(f"{write_profile(given.profile, name_in_profile(given.source), advice)}: written")
-        print(f"to use it: -p profile {given.profile}")
+    if options.profile:
+        print(f"{write_profile(options.profile, name_in_profile(options.source), advice)}: written")
+        print(f"to train: {training_command(options.profile, {'profile': options.profile})}")
         return
-    values = {"data": shlex.quote(str(given.source)), **advice.settings}
-    options = " ".join(f"-p {name} {value}" for name, value in values.items())
-    print(f"to use it: -p profile own-camera {options}")
+    values = {"profile": OWN_CAMERA, "data": from_the_root(place), **advice.settings}
+    print(f"to train: {training_command(place.resolve().stem, values)}")
+
+
+def training_command(name: str, values: Mapping) -> str:
+    """A shell command that trains with these values from any folder; see chapter 5."""
+    parameters = [word for key, value in values.items() for word in ("-p", key, str(value))]
+    papermill = ".venv/bin/papermill" if (ROOT / ".venv/bin/papermill").exists() else "papermill"
+    chapter = "book/05-training.ipynb"
+    line = shlex.join([papermill, chapter, f"runs/{name.lstrip('-')}.ipynb", *parameters])
+    needs_cd = Path.cwd() != ROOT
+    return f"cd {shlex.quote(str(ROOT))} && {line}" if needs_cd else line
+
+
+def from_the_root(place: Path) -> str:
+    """A path as a chapter finds it: relative to the project's root if below it, else absolute.
+
+    A relative path without a slash is made absolute: papermill would read 2024 as a number.
+    """
+    place = place.resolve()
+    relative = str(place.relative_to(ROOT)) if place.is_relative_to(ROOT) else ""
+    return relative if "/" in relative else str(place)
 
 
 def name_in_profile(source: Path) -> str:
-    """Footage as a profile names it: as it was given if that leads there from anywhere."""
+    """Footage as a profile names it: unchanged if it is found from any folder, else absolute."""
     with contextlib.suppress(DDLError):
         if not source.exists() or find_path(str(source)).samefile(source):
             return str(source)
     return str(source.resolve())
 
 
-def run_record(given) -> None:
-    for path in record(given.address, given.folder, 60 * given.minutes, given.rate):
+def run_record(options) -> None:
+    for path in record(options.address, options.folder, 60 * options.minutes, options.rate):
         print(f"{path}: written", flush=True)
 
 
-def run_prepare(given) -> None:
+def run_prepare(options) -> None:
     manifest = prepare(
-        given.source,
-        given.out,
-        tuple(given.size * 2 if len(given.size) == 1 else given.size),
-        given.detector,
-        given.weights,
-        given.splits,
-        given.channels,
-        not given.quiet,
-        given.dataset,
-        given.scene,
-        given.frame_rate,
+        options.source,
+        options.out,
+        tuple(options.size * 2 if len(options.size) == 1 else options.size),
+        options.detector,
+        options.weights,
+        options.splits,
+        options.channels,
+        not options.quiet,
+        options.dataset,
+        options.scene,
+        options.frame_rate,
     )
-    say_whole(given.out, manifest)
+    say_whole(options.out, manifest)
 
 
-def run_verify(given) -> None:
-    say_whole(given.out, verify(given.out))
+def run_verify(options) -> None:
+    say_whole(options.out, verify(options.out))
 
 
 def say_whole(out: Path, manifest: dict) -> None:
@@ -200,39 +218,24 @@ def say_whole(out: Path, manifest: dict) -> None:
     print(f"{out}: whole, {clips} clips")
 
 
-def run_show(given) -> None:
-    from ddllib import figures, sheets
-    from ddllib.data import load_prepared
+def run_compare(options) -> None:
+    from data_prep.tracks.compare import compare
 
-    sheet = sheets.panels(load_prepared(given.out, given.labelling))
-    if given.image.suffix not in PICTURES:
-        raise DDLError(f"{given.image}: expected a name that ends in {', '.join(PICTURES)}")
-    if given.image.suffix == ".npz":
-        sheets.save(given.image, sheet)
-    else:
-        with writing(given.image) as file:
-            figures.contact_sheet(sheet).savefig(file, format=given.image.suffix[1:])
-    print(f"{given.image}: {len(sheet)} clips drawn")
-
-
-def run_compare(given) -> None:
-    from data_prep.compare import compare
-
-    table = compare(given.source, {name: None for name in given.detectors})
-    write_json(given.table, table)
-    print(f"{given.table}: written")
+    table = compare(options.source, {name: None for name in options.detectors})
+    write_json(options.table, table)
+    print(f"{options.table}: written")
 
 
 def quieten() -> None:
-    """What OpenCV prints beside our one line helps nobody."""
+    """Switch off OpenCV's own messages: ours say in one line what is wrong."""
     cv2.utils.logging.setLogLevel(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     quieten()
-    given = build_parser().parse_args(arguments)
-    return run_command("data_prep", lambda: given.run(given))
+    options = build_parser().parse_args(arguments)
+    return run_command("data_prep", lambda: options.run(options))
 
 
 if __name__ == "__main__":

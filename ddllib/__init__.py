@@ -1,19 +1,22 @@
 """Dynamic Distinction Learning for video anomaly detection, as small functions and modules.
 
-The road is prepare -> train -> score -> evaluate -> show; ``ddllib.road`` walks it.
+The steps are prepare -> train -> score -> evaluate; ``ddllib.pipeline`` runs them.
 """
 
 import os
 
+from ddllib.camera.running_median import RunningMedian
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS, evaluate
 from ddllib.losses import DDLLoss, distinction_loss, reconstruction_loss
-from ddllib.models import PRESETS, Conv3DSkipUNet, ConvBlock, UNet, load_released_checkpoint
-from ddllib.pseudo import PseudoAnomalyCreator
-from ddllib.scoring import score_clip, score_clips
+from ddllib.models.released import load_released_checkpoint
+from ddllib.models.unet import PRESETS, Conv3DSkipUNet, ConvBlock, UNet
+from ddllib.pseudo_anomalies.noise import PseudoAnomalyCreator
+from ddllib.runs import Run
+from ddllib.scoring import score_clip
 from ddllib.settings import Mode, Settings, load_profile
-from ddllib.streaming import RunningMedian, Scored, StreamScorer
-from ddllib.training import Run, fit
+from ddllib.streaming import Scored, StreamScorer
+from ddllib.training import fit
 
 __all__ = [
     "PRESETS",
@@ -37,8 +40,7 @@ __all__ = [
     "load_released_checkpoint",
     "reconstruction_loss",
     "score_clip",
-    "score_clips",
 ]
 
-# Read once, when OpenCV opens its first video: FFmpeg would print addresses with their passwords.
+# Set before OpenCV opens a video: otherwise FFmpeg prints stream addresses with their passwords.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -1,7 +1,6 @@
 """Checkpoints: tensors and plain values only, so that loading one can never run code.
 
-Two are kept, the last and the one before it. Each holds a checksum of its own content, so that
-damage is noticed whatever it hits.
+The last two are kept. Each holds a checksum of its content, by which any damage is noticed.
 """
 
 from __future__ import annotations
@@ -17,18 +16,15 @@ import torch
 from torch import Tensor
 
 from ddllib.data import Prepared
-from ddllib.devices import resolve_device, resolve_precision
 from ddllib.errors import DDLError
-from ddllib.files import disk_faults, writing
-from ddllib.settings import AFTERWARDS, Settings, recorded
+from ddllib.io.files import disk_faults, writing
+from ddllib.settings import PREPARED, WEIGHTS, Settings, recorded, touching
 
 NAME = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
-FRESH = "checkpoint.new.pt"  # while it is not yet the last
+UNFINISHED = "checkpoint.new.pt"  # while it is written
 DAMAGED = ".damaged"
-_PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
-# A change of these does not change what the weights mean.
-_FREE = AFTERWARDS | {"patch", "ignore"}
+_TEMPORARY = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 def exists(folder: Path) -> bool:
@@ -37,21 +33,24 @@ def exists(folder: Path) -> bool:
 
 
 def check_place(folder: Path) -> None:
-    """Raise ``DDLError`` where a folder lies under a checkpoint's name: better before training."""
-    for name in (NAME, PREVIOUS, FRESH):
+    """Raise ``DDLError``, before training, where a folder has a checkpoint's name."""
+    for name in (NAME, PREVIOUS, UNFINISHED):
         path = Path(folder) / name
         if path.is_dir():
             raise DDLError(f"{path}: is a folder; expected a checkpoint or nothing; move it away")
 
 
-def identity(settings: Settings, data: Prepared) -> dict:
-    """What a run's weights depend on, but for the code: settings and the training data's digest."""
-    kept = {name: value for name, value in settings.asdict().items() if name not in _FREE}
-    precision = resolve_precision(settings.precision, resolve_device(settings.device))
-    if settings.start_folder:  # what those weights are, wherever they lie
+def identity(settings: Settings, data: Prepared, precision: str) -> dict:
+    """What a run's weights depend on besides the code: settings and the training data's digest.
+
+    ``precision`` is what they are trained in (``methods.Method.precision``).
+    """
+    shaping = touching(PREPARED, WEIGHTS)
+    values = {name: value for name, value in settings.asdict().items() if name in shaping}
+    if settings.start_folder:  # identify the weights by content, not by path
         start = read(settings.start_folder)
-        kept["start_from"] = {"identity": start["identity"], "epoch": start["parts"][-1]["epoch"]}
-    return {**kept, "precision": precision, "prepared data": data.training_digest}
+        values["start_from"] = {"identity": start["identity"], "epoch": start["parts"][-1]["epoch"]}
+    return {**values, "precision": precision, "prepared data": data.training_digest}
 
 
 def trained_on(folder: Path) -> str | None:
@@ -60,30 +59,30 @@ def trained_on(folder: Path) -> str | None:
 
 
 def save(folder: Path, who: dict, progress: dict, *parts) -> None:
-    """Write the run's identity, its progress and every part's state, all or nothing.
+    """Write the run's identity, its progress and every part's state, completely or not at all.
 
-    The checkpoint that was there becomes the one before. Raises ``DDLError`` where the disk does
-    not take it; the one that was there then stays.
+    The present checkpoint becomes the previous one. Raises ``DDLError`` if writing fails; the
+    present checkpoint then stays.
     """
     path = Path(folder) / NAME
     content = {"identity": who, **progress, "parts": [part.state_dict() for part in parts]}
-    fresh = path.with_name(FRESH)
-    with writing(fresh) as file:
+    unfinished = path.with_name(UNFINISHED)
+    with writing(unfinished) as file:
         torch.save({**content, "checksum": checksum(content)}, file)
     with disk_faults(path):
         if path.exists():
             os.replace(path, path.with_name(PREVIOUS))
-        os.replace(fresh, path)
+        os.replace(unfinished, path)
 
 
 def checksum(content) -> str:
     """SHA-256 over every name, number and tensor of a checkpoint, as hexadecimal digits."""
     digest = hashlib.sha256()
-    _feed(digest, content)
+    _update_digest(digest, content)
     return digest.hexdigest()
 
 
-def _feed(digest, value) -> None:
+def _update_digest(digest, value) -> None:
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
@@ -91,20 +90,20 @@ def _feed(digest, value) -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             digest.update(f"{key!r}:".encode())
-            _feed(digest, item)
+            _update_digest(digest, item)
     elif isinstance(value, list | tuple):
         digest.update(f"{type(value).__name__} {len(value)}".encode())
         for item in value:
-            _feed(digest, item)
+            _update_digest(digest, item)
     else:
         digest.update(f"{value!r};".encode())
 
 
 def read(folder: Path) -> dict:
-    """The content of the last checkpoint that is whole.
+    """The content of the last valid checkpoint.
 
-    One that is damaged, or holds anything but plain data, is named and put aside, and the one
-    before it is read. Raises ``DDLError`` where none is left.
+    One that is damaged, or holds anything but plain data, is reported and renamed, and the
+    previous one is read. Raises ``DDLError`` where none is left.
     """
     faults = []
     for name in (NAME, PREVIOUS):
@@ -118,15 +117,15 @@ def read(folder: Path) -> dict:
             continue
         for fault in faults:
             print(f"{fault}; going on from {name}")
-            with contextlib.suppress(OSError):  # a folder that may only be read
+            with contextlib.suppress(OSError):  # a read-only folder
                 os.replace(Path(folder) / NAME, Path(folder) / (NAME + DAMAGED))
         return content
-    told = "; ".join(faults) or f"{Path(folder) / NAME}: not there"
-    raise DDLError(f"{told}; remove it and train again")
+    reasons = "; ".join(faults) or f"{Path(folder) / NAME}: not there"
+    raise DDLError(f"{reasons}; remove it and train again")
 
 
 class Damaged(DDLError):
-    """A file that is no whole checkpoint, whoever reads it and when."""
+    """A file that is not a valid checkpoint, rather than one that cannot be read now."""
 
 
 def _read_whole(path: Path) -> dict:
@@ -134,7 +133,7 @@ def _read_whole(path: Path) -> dict:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the restricted unpickler fails in many ways on damaged bytes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if _is_passing(error):
+        if _is_temporary(error):
             raise DDLError(
                 f"{path}: cannot be read now ({reason}); mend that and run again"
             ) from None
@@ -149,14 +148,16 @@ def _read_whole(path: Path) -> dict:
     return content
 
 
-def _is_passing(error: Exception) -> bool:
-    """Whether reading failed for want of memory, rights or files, and this one may be whole."""
-    wanting = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    return wanting or isinstance(error, MemoryError) or getattr(error, "errno", None) in _PASSING
+def _is_temporary(error: Exception) -> bool:
+    """Whether reading failed for lack of memory, rights or file handles; the file may be valid."""
+    no_memory = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return (
+        no_memory or isinstance(error, MemoryError) or getattr(error, "errno", None) in _TEMPORARY
+    )
 
 
 def _fault(content: dict) -> str | None:
-    """What is wrong with values that fit their checksum: another program may have written them."""
+    """What is wrong with values that fit their checksum (another program may have written them)."""
     if not isinstance(content["identity"], dict):
         return "its identity is no table"
     parts = content["parts"]
@@ -168,7 +169,7 @@ def _fault(content: dict) -> str | None:
         return "its seconds are no number"
     if not _are_curves(content.get("history")):
         return "its history is no table of equally long lists of numbers"
-    if not all(torch.isfinite(t).all() for t in _tensors(parts[:2])):
+    if not all(torch.isfinite(t).all() for t in _tensors(parts[:-3])):
         return "its weights are not finite"
     return None
 
@@ -184,19 +185,19 @@ def _is_count(value) -> bool:
 def _are_curves(history) -> bool:
     if not isinstance(history, dict) or not all(isinstance(v, list) for v in history.values()):
         return False
-    alike = len({len(values) for values in history.values()}) == 1
-    return alike and all(_is_number(v) for values in history.values() for v in values)
+    same_length = len({len(values) for values in history.values()}) == 1
+    return same_length and all(_is_number(v) for values in history.values() for v in values)
 
 
 def _tensors(states: Sequence[dict]) -> list[Tensor]:
-    """The tensors of the model's state and the creator's, which are saved first."""
+    """The tensors of the models' states, which are saved before optimiser, schedule and draws."""
     return [value for state in states for value in state.values() if isinstance(value, Tensor)]
 
 
-def differences(folder: Path, settings: Settings, data: Prepared) -> list[str]:
-    """Names of what the checkpoint in ``folder`` was trained with otherwise."""
-    made, wanted = recorded(read(folder)["identity"]), identity(settings, data)
-    return [name for name in sorted(wanted) if made.get(name) != wanted[name]]
+def differences(folder: Path, settings: Settings, data: Prepared, precision: str) -> list[str]:
+    """Names of the settings that differ from those of the checkpoint in ``folder``."""
+    old, new = recorded(read(folder)["identity"]), identity(settings, data, precision)
+    return [name for name in sorted(new) if old.get(name) != new[name]]
 
 
 def restore(folder: Path, *parts) -> dict:
@@ -207,7 +208,7 @@ def restore(folder: Path, *parts) -> dict:
 
 
 def _check_moments(optimiser: torch.optim.Optimizer) -> None:
-    """Raise ``ValueError`` for moments unlike their parameters; PyTorch takes them as they are."""
+    """Raise ``ValueError`` for moments of another shape than their parameter; PyTorch does not."""
     for parameter, state in optimiser.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
@@ -215,9 +216,9 @@ def _check_moments(optimiser: torch.optim.Optimizer) -> None:
 
 
 def load(folder: Path, states: Sequence[dict], *parts) -> None:
-    """Load states read from ``folder`` into ``parts``, as many.
+    """Load the states that were read from ``folder`` into ``parts``.
 
-    Raises ``DDLError`` where they are of other parts; some parts may then be loaded already.
+    Raises ``DDLError`` where they do not fit; some parts may then be loaded already.
     """
     try:
         for part, state in zip(parts, states, strict=True):

@@ -1,4 +1,4 @@
-"""Prepared data: memory-mapped clips, tracks, labels and masks, as ``data_prep`` leaves them."""
+"""Prepared data as ``data_prep`` writes it: memory-mapped clips, tracks, labels and masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ddllib.errors import DDLError
-from ddllib.reading import read_array, read_json
+from ddllib.io.reading import read_array, read_json
 
 TRACK_COLUMNS = [
     "split", "clip", "frame", "track", "x0", "y0", "x1", "y1", "confidence", "class",
@@ -19,6 +19,7 @@ TRACK_COLUMNS = [
 
 
 BOX = ["x0", "y0", "x1", "y1"]
+WINDOW = 3  # frames of a window by default, the T of DDL
 _CHANNELS = (1, 3)  # of prepared clips
 _REMEDY = "prepare the data again"
 
@@ -53,8 +54,20 @@ class Prepared:
         return self.manifest["height"], self.manifest["width"]
 
     @property
+    def levels(self) -> tuple[int, int] | None:
+        """The values mapped to 0 and 255 in 16-bit footage; None for 8-bit footage."""
+        levels = self.manifest.get("levels")
+        return tuple(levels) if levels else None
+
+    @property
+    def shapes(self) -> frozenset[tuple[int, int]]:
+        """Heights and widths of the training footage before it was resized, as far as known."""
+        records = self.manifest["clips"].get("training", {}).values()
+        return frozenset(tuple(r["shape"]) for r in records if "shape" in r)
+
+    @property
     def digest(self) -> str:
-        """A checksum of everything a run is made from: all clips and the tracks table."""
+        """A checksum of everything a run depends on: all clips and the tracks table."""
         content = {split: self.content(split) for split in self.manifest["clips"]}
         clips = json.dumps(content, sort_keys=True).encode()
         table = (self.folder / "tracks.csv").read_bytes()
@@ -62,7 +75,7 @@ class Prepared:
 
     @property
     def training_digest(self) -> str:
-        """A checksum of what weights are made from: the training clips and their tracks."""
+        """A checksum of what weights depend on: the training clips and their tracks."""
         digest = hashlib.sha256(json.dumps(self.content("training"), sort_keys=True).encode())
         rows = self.tracks[self.tracks["split"] == "training"]
         digest.update(json.dumps(rows["clip"].tolist()).encode())
@@ -76,11 +89,30 @@ class Prepared:
             for name, facts in self.manifest["clips"].get(split, {}).items()
         }
 
+    def companion(self, name: str, split: str = "training") -> dict[str, np.ndarray]:
+        """The arrays by clip that ``data_prep.companions`` wrote under that name, N x ... each.
+
+        Raises ``DDLError`` where one is missing or does not have an entry for each frame.
+        """
+        arrays, clips = {}, getattr(self, split)
+        for clip, frames in clips.items():
+            path = companion_file(self.folder, name, split, clip)
+            arrays[clip] = read_array(path, "an array beside a clip", _REMEDY, mapped=True)
+            sizes = arrays[clip].shape[:1] + arrays[clip].shape[-2:]
+            if sizes != frames.shape[:1] + frames.shape[-2:]:
+                raise DDLError(f"{path}: {sizes}, its clip has {frames.shape}; {_REMEDY}")
+        return arrays
+
     @property
     def facts(self) -> dict:
         """What a record says of the data, from its source to the coverage by tracks."""
         names = ("source", "dataset", "detector", "tracker", "coverage")
         return {**{name: self.manifest.get(name) for name in names}, "labelling": self.labelling}
+
+
+def companion_file(folder: Path, name: str, split: str, clip: str) -> Path:
+    """Where the array of this name beside a clip of prepared data lies."""
+    return folder / "companions" / name / split / f"{clip}.npy"
 
 
 def load_prepared(folder: Path | str, labelling: str | None = None) -> Prepared:
@@ -93,42 +125,42 @@ def load_prepared(folder: Path | str, labelling: str | None = None) -> Prepared:
     folder = Path(folder)
     manifest = read_manifest(folder / "manifest.json")
     size = manifest["height"], manifest["width"]
-    named = {s: dict(sorted(manifest["clips"].get(s, {}).items())) for s in ("training", "testing")}
-    clips = {s: _open_all(folder / s, known, _CHANNELS, *size) for s, known in named.items()}
+    facts = {s: dict(sorted(manifest["clips"].get(s, {}).items())) for s in ("training", "testing")}
+    clips = {s: _open_all(folder / s, records, _CHANNELS, *size) for s, records in facts.items()}
     tracks = read_tracks(folder / "tracks.csv")
     check_tracks(folder / "tracks.csv", tracks, manifest)
     labelling = _find_labelling(folder / "labels", labelling or manifest.get("labelling"))
-    tests = named["testing"]
-    masked = {n: f for n, f in tests.items() if f"masks/{n}.npy" in manifest.get("sha256", {})}
+    tests = facts["testing"]
+    with_masks = {n: f for n, f in tests.items() if f"masks/{n}.npy" in manifest.get("sha256", {})}
     labels = _open_all(folder / "labels" / labelling, tests) if labelling else {}
     _check_binary(folder / "labels" / (labelling or ""), labels)
-    masks = _open_all(folder / "masks", masked, *size)
+    masks = _open_all(folder / "masks", with_masks, *size)
     return Prepared(
         folder, manifest, **clips, tracks=tracks, labels=labels, masks=masks, labelling=labelling
     )
 
 
-def _find_labelling(folder: Path, wanted: str | None) -> str | None:
+def _find_labelling(folder: Path, name: str | None) -> str | None:
     """The labelling's name if its folder is there, None where nothing is labelled."""
-    known = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if (wanted or known) and wanted not in known:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if (name or names) and name not in names:
         raise DDLError(
-            f"{folder}: {f'no labelling {wanted!r}' if wanted else 'labellings that differ'}; "
-            f"choose by `labelling` one of {', '.join(known) or 'none'}"
+            f"{folder}: {f'no labelling {name!r}' if name else 'labellings that differ'}; "
+            f"choose by `labelling` one of {', '.join(names) or 'none'}"
         )
-    return wanted
+    return name
 
 
 def read_tracks(path: Path) -> pd.DataFrame:
     """The tracks table; clip names stay text."""
     if not path.is_file():
         raise DDLError(f"{path}: not there; expected the tracks table; {_REMEDY}")
-    whole, text = dict.fromkeys(["frame", "track", "class"], int), {"split": str, "clip": str}
+    integers, texts = dict.fromkeys(["frame", "track", "class"], int), {"split": str, "clip": str}
     numbers = dict.fromkeys([*BOX, "confidence"], float)
     try:
-        # Text columns are kept as text: "01" is no number, a clip may be called "NA".
-        tracks = pd.read_csv(path, dtype={**text, **whole, **numbers}, keep_default_na=False)
-    except Exception as error:  # beside ValueError: numbers too large, lines without an end
+        # Clip names such as "01" and "NA" must stay text.
+        tracks = pd.read_csv(path, dtype={**texts, **integers, **numbers}, keep_default_na=False)
+    except Exception as error:  # pandas raises many types, e.g. for too large numbers
         raise DDLError(f"{path}: not a table ({error}); {_REMEDY}") from None
     missing = [name for name in TRACK_COLUMNS if name not in tracks.columns]
     if missing:
@@ -150,7 +182,7 @@ def check_tracks(path: Path, tracks: pd.DataFrame, manifest: dict) -> None:
     length = clips.map(lengths).to_numpy(float)
     boxes = tracks[BOX].to_numpy()
     inside = ((boxes >= 0) & (boxes <= 1)).all(axis=1)  # false for NaN too
-    checks = {
+    faults = {
         "names a clip that is not prepared": np.isnan(length),
         "lies outside its clip": (tracks["frame"] < 0) | (tracks["frame"] >= length),
         "leaves the frame or is empty": ~inside
@@ -158,9 +190,9 @@ def check_tracks(path: Path, tracks: pd.DataFrame, manifest: dict) -> None:
         | (boxes[:, 3] <= boxes[:, 1]),
         "repeats a track in one frame": tracks.duplicated(["split", "clip", "frame", "track"]),
     }
-    for what, bad in checks.items():
-        if np.any(bad):
-            raise DDLError(f"{path}: line {int(np.argmax(bad)) + 2} {what}; {_REMEDY}")
+    for fault, rows in faults.items():
+        if np.any(rows):
+            raise DDLError(f"{path}: line {int(np.argmax(rows)) + 2} {fault}; {_REMEDY}")
 
 
 def read_manifest(path: Path) -> dict:
@@ -172,21 +204,8 @@ def read_manifest(path: Path) -> dict:
     return manifest
 
 
-def kept_rate(manifest: dict) -> float | None:
-    """Frames per second of the prepared training clips by their times; None where none tells them.
-
-    Those of images do not, nor those that were prepared before times were kept.
-    """
-    timed = [
-        facts for facts in manifest["clips"].get("training", {}).values() if "seconds" in facts
-    ]
-    if not timed:
-        return None
-    return sum(facts["frames"] for facts in timed) / sum(facts["seconds"] for facts in timed)
-
-
 def _fault(manifest: dict) -> str | None:
-    """What in a manifest could not be written by a preparation."""
+    """What is wrong with the content of a manifest; None if nothing is."""
     for name in ("height", "width"):
         if not _is_count(manifest.get(name)):
             return f"{name} is {manifest.get(name)!r}"
@@ -197,10 +216,10 @@ def _fault(manifest: dict) -> str | None:
     clips = manifest.get("clips")
     if not isinstance(clips, dict) or not set(clips) <= {"training", "testing"}:
         return "no clips"
-    for split, known in clips.items():
-        if not isinstance(known, dict):
+    for split, records in clips.items():
+        if not isinstance(records, dict):
             return f"no clips in {split}"
-        for name, facts in known.items():
+        for name, facts in records.items():
             if not name or Path(name).name != name:
                 return f"a clip named {name!r}"
             if not isinstance(facts, dict) or not _is_count(facts.get("frames")):
@@ -220,10 +239,11 @@ def _is_duration(value) -> bool:
 
 
 def _open_array(path: Path, shape: tuple[int | tuple[int, ...], ...]) -> np.ndarray:
-    """A memory-mapped uint8 array of one of the shapes that ``shape`` allows."""
+    """A memory-mapped uint8 array; each entry of ``shape`` is a length or the allowed lengths."""
     array = read_array(path, "an array of prepared data", _REMEDY, mapped=True)
-    allowed = [sides if isinstance(sides, tuple) else (sides,) for sides in shape]
-    fits = array.ndim == len(allowed) and all(map(_among, array.shape, allowed))
+    allowed = [lengths if isinstance(lengths, tuple) else (lengths,) for lengths in shape]
+    pairs = zip(array.shape, allowed, strict=False)
+    fits = array.ndim == len(allowed) and all(length in lengths for length, lengths in pairs)
     if not fits or array.dtype != np.uint8:
         raise DDLError(
             f"{path}: {array.dtype} of shape {array.shape}, manifest.json says uint8 of {shape}; "
@@ -232,12 +252,8 @@ def _open_array(path: Path, shape: tuple[int | tuple[int, ...], ...]) -> np.ndar
     return array
 
 
-def _among(side: int, allowed: tuple[int, ...]) -> bool:
-    return side in allowed
-
-
 def _open_all(folder: Path, clips: dict, *shape) -> dict[str, np.ndarray]:
-    """The arrays of clips by name; the first axis is that of the frames, ``shape`` the others."""
+    """The arrays of clips by name; ``shape`` has the axes after the first, the frames."""
     return {
         name: _open_array(folder / f"{name}.npy", (facts["frames"], *shape))
         for name, facts in clips.items()

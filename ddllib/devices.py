@@ -1,19 +1,22 @@
-"""Where to compute and in what precision."""
+"""Devices and the precision that they compute in."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 
 import torch
 
 from ddllib.errors import DDLError
 
-# float32 is float32 on a GPU, too: PyTorch would let cuDNN round products to 10 bits (TF32). Who
-# wants speed takes bfloat16.
+# By default cuDNN rounds float32 products to 10 bits (TF32), which makes results on a GPU differ
+# from those on a CPU. For speed there is bfloat16.
 torch.backends.cudnn.allow_tf32 = False
 
-# What multiplies bfloat16 in a processor, and the question of torch.cpu that tells.
+PRECISIONS = ("float32", "bfloat16")
+
+# Units of a processor that multiply bfloat16, and the function of torch.cpu that detects each.
 _BFLOAT16_UNITS = {
     "matrix unit": "_is_amx_tile_supported",
     "vector unit": "_is_avx512_bf16_supported",
@@ -32,18 +35,26 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """``auto`` is bfloat16 where the device multiplies matrices in it faster, else float32."""
+    """``auto`` is bfloat16 where the device multiplies matrices in it faster, else float32.
+
+    ``$DDL_PRECISION`` replaces ``auto`` on any device, so that machines compute alike.
+    """
     if name != "auto":
         return name
+    value = os.environ.get("DDL_PRECISION")
+    if value:
+        if value not in PRECISIONS:
+            raise DDLError(f"DDL_PRECISION is {value!r}; expected one of {', '.join(PRECISIONS)}")
+        return value
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if bfloat16_unit() else "float32"
 
 
 def bfloat16_unit() -> str | None:
-    """What multiplies bfloat16 in this processor: ``matrix unit``, ``vector unit``, or nothing."""
-    for unit, question in _BFLOAT16_UNITS.items():
-        if getattr(torch.cpu, question, lambda: False)():
+    """What multiplies bfloat16 in this processor: ``matrix unit``, ``vector unit``, or None."""
+    for unit, function in _BFLOAT16_UNITS.items():
+        if getattr(torch.cpu, function, lambda: False)():
             return unit
     return None
 
@@ -56,12 +67,11 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def searched_kernels(precision: str) -> contextlib.AbstractContextManager:
-    """Let cuDNN time its kernels for each shape that it meets and keep the quickest.
+    """Let cuDNN time its kernels for each new shape and keep the fastest.
 
-    By itself it takes kernels without the matrix units for some large shapes in bfloat16, many
-    times as slow. The search lasts, so it pays where the same shapes come many times, as in
-    training. Nothing happens on a CPU, in float32, or where PyTorch was told
-    to be deterministic.
+    Without the search it picks kernels that do not use the matrix units for some large bfloat16
+    shapes, many times slower. The search takes time, so it is worth it only where the same shapes
+    come often, as in training. No effect on a CPU, in float32, or in deterministic mode.
     """
     cudnn = torch.backends.cudnn
     if precision == "float32" or not cudnn.is_available() or cudnn.deterministic:
@@ -83,7 +93,7 @@ def can_compile(device: torch.device) -> bool:
 def describe_device(device: torch.device) -> str:
     """A name for the record, such as ``cpu, 2 threads, bfloat16 in its vector unit``.
 
-    Of a GPU it is the model's.
+    For a GPU it is the name of its model.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

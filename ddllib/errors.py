@@ -1,20 +1,20 @@
 """The one error type of the project."""
 
-_LONGEST = 1500  # letters of a message; longer ones lose their middle
+_MAX_LENGTH = 1500  # characters of a message; a longer one is cut in its middle
 
 
 class DDLError(Exception):
-    """A fault that the user can mend.
+    """A fault that the user can correct.
 
     The message is one line that names the file (or setting), what is wrong with it,
-    what was expected and what to do. Whatever names and contents of files bring into it, it
-    stays one line of ``printable`` text of bounded length.
+    what was expected and what to do. It is always one line of ``printable`` text of bounded
+    length, even where it quotes names or contents of files.
     """
 
     def __init__(self, message: str):
         text = printable(message)
-        if len(text) > _LONGEST:
-            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+        if len(text) > _MAX_LENGTH:
+            text = f"{text[: _MAX_LENGTH // 2]} ... {text[-_MAX_LENGTH // 2 :]}"
         super().__init__(text)
 
 

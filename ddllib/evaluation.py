@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -12,15 +12,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from ddllib.errors import DDLError
 
 MEDIAN_LENGTH = 17
+LNTRA_WINDOW, LNTRA_FRAME = 16, 8  # frames, and which of them is scored, counted from 0
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is done to each clip's raw scores before the AUC; nothing crosses from clip to clip."""
+    """How each clip's raw scores are processed before the AUC, independently of other clips."""
 
     median: int | None = None  # length of the median filter, frames
-    edges: str = "nearest"  # how the filter sees beyond a clip's ends: nearest or zero
-    min_max: bool = False  # scale each clip to [0, 1]; cannot be done live, changes the AUC
+    edges: str = "nearest"  # padding of the filter beyond a clip's ends: nearest or zero
+    min_max: bool = False  # scale each clip to [0, 1]; impossible live, and it changes the AUC
 
 
 PROTOCOLS = {
@@ -41,17 +42,16 @@ def apply_protocol(scores: np.ndarray, protocol: str) -> np.ndarray:
         mode = {"nearest": "nearest", "zero": "constant"}[rule.edges]
         scores = median_filter(scores, size=rule.median, mode=mode)
     if rule.min_max:
-        span = scores.max() - scores.min()
-        scores = (scores - scores.min()) / (span if span > 0 else 1)
+        scores = min_max(scores)
     return scores
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one protocol says of one run.
+    """The metrics of one run under one protocol.
 
-    ``auc`` is the micro AUC over all frames, ``macro_auc`` the mean of the clips' own over the
-    ``macro_clips`` clips that hold both kinds of frame (None if none does); all in [0, 1].
+    ``auc`` is the micro AUC over all frames, ``macro_auc`` the mean over the AUCs of
+    the ``macro_clips`` clips that hold both kinds of frame (None if none does); all in [0, 1].
     ``ap`` is the average precision with abnormal frames as positives, ``eer`` the rate at which
     false alarms and misses are equal. ``low`` and ``high`` bound the central 95 % of the AUC when
     whole clips are drawn again with replacement (``bootstrap``).
@@ -82,13 +82,13 @@ def evaluate(
     y, s = np.concatenate(list(truth.values())), np.concatenate(list(judged.values()))
     if y.min() == y.max():
         raise DDLError("every frame has the same label; an AUC needs normal and abnormal frames")
-    mixed = [name for name, t in truth.items() if t.min() != t.max()]
-    own = [roc_auc_score(truth[name], judged[name]) for name in mixed]
+    mixed_clips = [name for name, t in truth.items() if t.min() != t.max()]
+    clip_aucs = [roc_auc_score(truth[name], judged[name]) for name in mixed_clips]
     return Evaluation(
         protocol,
         float(roc_auc_score(y, s)),
-        float(np.mean(own)) if own else None,
-        len(mixed),
+        float(np.mean(clip_aucs)) if clip_aucs else None,
+        len(mixed_clips),
         len(truth),
         len(y),
         int(y.sum()),
@@ -101,7 +101,7 @@ def evaluate(
 def evaluate_all(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict:
     """Every protocol's evaluation as plain values, by name; empty where no AUC exists.
 
-    That is so without labels, and where all frames are labelled alike.
+    No AUC exists without labels, or where all frames have the same label.
     """
     kinds = {int(label) for values in labels.values() for label in np.unique(values)}
     if len(kinds) < 2:
@@ -109,13 +109,39 @@ def evaluate_all(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarr
     return {name: asdict(evaluate(scores, labels, name)) for name in PROTOCOLS}
 
 
+def evaluate_lntra(
+    terms: Mapping[str, Mapping[str, np.ndarray]],
+    weights: Mapping[str, float],
+    labels: Mapping[str, np.ndarray],
+) -> Evaluation:
+    """The evaluation of LNTRA and STPA (STPA, equation 6), of the raw curves of some terms.
+
+    ``terms`` holds scores per frame by term and clip, ``weights`` eta by term. Each curve is scaled
+    to [0, 1] in each clip, which is impossible live. Frames that are not frame 8 of any window of
+    16 are left out. Raises ``DDLError`` as ``evaluate`` does, and where no clip is long enough.
+    """
+    scored = slice(LNTRA_FRAME, LNTRA_FRAME + 1 - LNTRA_WINDOW)
+    scores, truth = {}, {}
+    for clip, values in labels.items():
+        if len(values) >= LNTRA_WINDOW:
+            curves = (weight * min_max(terms[n][clip][scored]) for n, weight in weights.items())
+            scores[clip], truth[clip] = sum(curves), values[scored]
+    return replace(evaluate(scores, truth, "raw"), protocol="lntra")
+
+
+def min_max(values: np.ndarray) -> np.ndarray:
+    """One clip's values scaled to [0, 1]; 0 where they are all the same."""
+    span = values.max() - values.min()
+    return (values - values.min()) / (span if span > 0 else 1)
+
+
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
     """Where the ROC curve crosses the line on which false alarms equal misses, in [0, 1].
 
-    Labels N of 0 and 1, scores N; the curve is taken as straight between its points.
+    Labels N of 0 and 1, scores N; the curve is linear between its points.
     """
     false_alarms, hits, _ = roc_curve(labels, scores)
-    gap = false_alarms - (1 - hits)  # from -1 to 1, never falling
+    gap = false_alarms - (1 - hits)  # from -1 to 1, never decreasing
     last = int(np.argmax(gap >= 0))
     a, b = gap[last - 1], gap[last]
     return float(false_alarms[last - 1] + (0 - a) / (b - a) * np.diff(false_alarms)[last - 1])
@@ -126,7 +152,7 @@ def bootstrap(
 ) -> tuple[float | None, float | None]:
     """The central 95 % of the micro AUC over draws of whole clips with replacement.
 
-    Frames of a clip resemble one another, so a draw of single frames would promise too much.
+    Frames of a clip are correlated, so drawing single frames would give too narrow an interval.
     ``judged`` and ``truth`` are what ``judge`` gives; seeded, so the same scores give the same
     bounds. Draws without both kinds of frame are left out; None where fewer than two clips are.
     """
@@ -136,27 +162,27 @@ def bootstrap(
     pairs = _pairwise(judged, truth, names)
     positives = np.array([truth[n].sum() for n in names], dtype=float)
     negatives = np.array([len(truth[n]) for n in names]) - positives
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
-    possible = (times @ positives) * (times @ negatives)
-    won = np.einsum("di,ij,dj->d", times, pairs, times)
-    aucs = won[possible > 0] / possible[possible > 0]
+    clip_counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
+    pair_counts = (clip_counts @ positives) * (clip_counts @ negatives)
+    ordered_pairs = np.einsum("di,ij,dj->d", clip_counts, pairs, clip_counts)
+    aucs = ordered_pairs[pair_counts > 0] / pair_counts[pair_counts > 0]
     return float(np.quantile(aucs, 0.025)), float(np.quantile(aucs, 0.975))
 
 
 def _pairwise(judged, truth, names: list[str]) -> np.ndarray:
-    """How many pairs of an abnormal frame of clip i and a normal frame of clip j are in order.
+    """Pairs of an abnormal frame of clip i that scores above a normal one of clip j; ties half.
 
-    The AUC of any draw of clips is a sum of these, so nothing is sorted again per draw.
+    The AUC of any draw of clips is a sum of these, so scores are sorted only once.
     """
-    won = np.zeros((len(names), len(names)))
-    for j, name in enumerate(names):
-        normal = np.sort(judged[name][truth[name] == 0])
-        for i, other in enumerate(names):
-            abnormal = judged[other][truth[other] == 1]
+    ordered_pairs = np.zeros((len(names), len(names)))
+    for j, normal_name in enumerate(names):
+        normal = np.sort(judged[normal_name][truth[normal_name] == 0])
+        for i, abnormal_name in enumerate(names):
+            abnormal = judged[abnormal_name][truth[abnormal_name] == 1]
             below = np.searchsorted(normal, abnormal, "left")
             equal = np.searchsorted(normal, abnormal, "right") - below
-            won[i, j] = below.sum() + equal.sum() / 2
-    return won
+            ordered_pairs[i, j] = below.sum() + equal.sum() / 2
+    return ordered_pairs
 
 
 def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
@@ -168,9 +194,9 @@ def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
     if not scores:
         raise DDLError("there are no scores; expected at least one clip; score the test clips")
     if set(scores) != set(labels):
-        odd = sorted(set(scores) ^ set(labels))
+        unmatched = sorted(set(scores) ^ set(labels))
         raise DDLError(
-            f"clip {odd[0]!r} has scores or labels but not both; give both for each clip"
+            f"clip {unmatched[0]!r} has scores or labels but not both; give both for each clip"
         )
     for name, values in scores.items():
         if len(values) != len(labels[name]):

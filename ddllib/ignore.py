@@ -1,12 +1,14 @@
-"""Regions of the picture that count nothing: a swaying tree, a screen, a neighbour's window."""
+"""Regions of the frame that are not scored: a swaying tree, a screen, a neighbour's window."""
 
 from __future__ import annotations
+
+import json
 
 import cv2
 import numpy as np
 
 from ddllib.errors import DDLError
-from ddllib.settings import find_path
+from ddllib.paths import find_path
 
 
 def load_ignore(value: str | list | None, size: tuple[int, int]) -> np.ndarray | None:
@@ -18,7 +20,7 @@ def load_ignore(value: str | list | None, size: tuple[int, int]) -> np.ndarray |
     """
     if value is None:
         return None
-    mask = _boxes(value, size) if isinstance(value, list) else _image(value, size)
+    mask = _mask_of_boxes(value, size) if isinstance(value, list) else _mask_of_image(value, size)
     if mask.all():
         raise DDLError(f"ignore: {value} leaves nothing of the frame; mark less of it")
     if not mask.any():
@@ -29,25 +31,38 @@ def load_ignore(value: str | list | None, size: tuple[int, int]) -> np.ndarray |
     return mask
 
 
-def _image(value: str, size: tuple[int, int]) -> np.ndarray:
+def path_or_boxes(text: str) -> str | list:
+    """Parse the setting ``ignore`` given as text: a list of boxes, or else an image's path."""
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DDLError(
+            f"ignore {text}: no boxes; expected [[x0, y0, x1, y1], ...] relative to the frame, "
+            "from 0 to 1, such as [[0, 0, 0.5, 0.2]]"
+        ) from None
+
+
+def _mask_of_image(value: str, size: tuple[int, int]) -> np.ndarray:
     path = find_path(value)
     data = np.frombuffer(path.read_bytes(), np.uint8) if path.is_file() else np.zeros(0, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
     if image is None:
         raise DDLError(f"{path}: not an image; expected a PNG that is white where nothing counts")
-    whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if whole.ndim == 3 and whole.shape[2] == 4:  # what cannot be seen is not white
-        image[whole[..., 3] == 0] = 0
-    # By area, so that half a pixel's worth of white decides whichever way the size changes.
+    with_alpha = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if with_alpha.ndim == 3 and with_alpha.shape[2] == 4:  # transparent pixels are not marked
+        image[with_alpha[..., 3] == 0] = 0
+    # INTER_AREA averages: a pixel is marked where at least half of it is white.
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) >= 128
 
 
-def _boxes(value: list, size: tuple[int, int]) -> np.ndarray:
+def _mask_of_boxes(value: list, size: tuple[int, int]) -> np.ndarray:
     mask = np.zeros(size, bool)
     for box in value:
         corners = box if isinstance(box, list | tuple) and len(box) == 4 else ()
-        numbers = all(isinstance(c, int | float) and 0 <= c <= 1 for c in corners)
-        if not (corners and numbers and corners[0] < corners[2] and corners[1] < corners[3]):
+        in_range = all(isinstance(c, int | float) and 0 <= c <= 1 for c in corners)
+        if not (corners and in_range and corners[0] < corners[2] and corners[1] < corners[3]):
             raise DDLError(
                 f"ignore: {box!r} is no box; expected [x0, y0, x1, y1] relative to the frame, "
                 "from 0 to 1, such as [0, 0, 0.5, 0.2]"

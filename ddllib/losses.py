@@ -11,29 +11,28 @@ from torch.autograd.function import once_differentiable
 from ddllib.errors import DDLError
 
 EPSILON = 1e-6
-_TINY = 1e-20
+_MIN_DISTANCE = 1e-10
 
 
 def pixel_distance(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance over channels, divided by sqrt(C): B x C x H x W twice -> B x 1 x H x W.
 
-    Computed in float32 whatever comes in, in [0, 1] for values in [0, 1]. There is no second
+    Computed in float32 for any input type, in [0, 1] for values in [0, 1]. There is no second
     derivative.
     """
     return _Distance.apply(a.float(), b.float())
 
 
 class _Distance(torch.autograd.Function):
-    """The distance, B x C x H x W float32 twice -> B x 1 x H x W, and its gradient by hand.
+    """The distance, B x C x H x W float32 twice -> B x 1 x H x W, with its own gradient.
 
-    Autograd's takes twice as many passes over the images.
+    Autograd would take twice as many passes over the images.
     """
 
     @staticmethod
     def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
         difference = a - b
-        # The root has no slope at 0; where a and b are the same, their gradient is 0.
-        distance = difference.square().mean(dim=1, keepdim=True).clamp_(min=_TINY).sqrt_()
+        distance = difference.square().mean(dim=1, keepdim=True).sqrt_()
         ctx.save_for_backward(difference, distance)
         return distance
 
@@ -41,9 +40,10 @@ class _Distance(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         difference, distance = ctx.saved_tensors
-        slope = difference * (gradient / (distance * difference.shape[1]))
-        of_a, of_b = ctx.needs_input_grad
-        return slope if of_a else None, -slope if of_b else None
+        # The root has no derivative at 0; where a equals b, the gradient is 0.
+        slope = difference * (gradient / (distance.clamp(min=_MIN_DISTANCE) * difference.shape[1]))
+        needs_a, needs_b = ctx.needs_input_grad
+        return slope if needs_a else None, -slope if needs_b else None
 
 
 def reconstruction_loss(middle: Tensor, reconstruction: Tensor) -> Tensor:
@@ -77,10 +77,10 @@ def distinction_loss(
       the whole batch;
     - ``norms`` (figure 1): the ratio of the two norms under each sample's mask, averaged over the
       samples that have one;
-    - ``discrepancy`` (what section 3.3.2 argues against): the mean of -Q alone, which drives the
-      reconstruction from the pseudo-anomaly with no word of the normal frame.
+    - ``discrepancy`` (rejected in section 3.3.2): the mean of -Q alone, which drives the
+      reconstruction away from the pseudo-anomaly without using the normal frame.
 
-    An empty mask gives 0. Small is good: a ratio of 1 means equally far from both.
+    An empty mask gives 0. Smaller is better: a ratio of 1 means equally far from both.
     """
     return _distinction(*distinction_terms(middle, pseudo_middle, reconstruction), mask, form)
 
@@ -128,5 +128,5 @@ class DDLLoss(nn.Module):
         recon = reconstruction_loss(middle, reconstruction)
         p, q = distinction_terms(middle, pseudo_middle, pseudo_reconstruction)
         dist = _distinction(p, q, mask, self.form)
-        masked = [(mask * d.detach()).sum() / mask.sum().clamp(min=1) for d in (p, q)]
-        return LossTerms(recon + self.distinction_weight * dist, recon, dist, *masked)
+        mean_distances = [(mask * d.detach()).sum() / mask.sum().clamp(min=1) for d in (p, q)]
+        return LossTerms(recon + self.distinction_weight * dist, recon, dist, *mean_distances)

@@ -1,4 +1,4 @@
-"""Records of finished runs: ``run.json`` and ``scores.npz`` (DESIGN "Records")."""
+"""Records of finished runs: ``run.json`` and arrays beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,25 +14,17 @@ import numpy as np
 from filelock import FileLock
 
 from ddllib.errors import DDLError
-from ddllib.evaluation import evaluate_all
-from ddllib.files import write_whole, writing
-from ddllib.reading import read_arrays, read_json
-from ddllib.settings import (
-    AFTERWARDS,
-    RESULTS,
-    ROOT,
-    VOCABULARY,
-    Settings,
-    recorded,
-    runs_root,
-)
+from ddllib.io.files import write_whole, writing
+from ddllib.io.reading import read_arrays, read_json
+from ddllib.paths import RESULTS, ROOT, runs_root
+from ddllib.settings import NOTHING, VOCABULARY, Settings, recorded, touching
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
-# Of a record's settings, what neither changes the weights nor which test clips were looked at.
-_NO_SETTING = AFTERWARDS | {"profile", "seed", "weights", "data"}
-DRAWN = 4  # clips of which figures draw a frame
+# Settings by which records are not counted as different (``count_scoring``).
+_UNCOUNTED = touching(NOTHING) | {"profile", "seed", "weights", "data"}
 _ARRAYS = ("scores", "labels", "frames")
-_FACTS = {  # of run.json
+TERMS = "terms"  # a further file, where a score has several terms
+_FACT_TYPES = {  # in run.json
     "settings": dict,
     "metrics": dict,
     "data": dict,
@@ -53,6 +45,7 @@ class Record:
     ``<clip>-reconstruction``, and for those with abnormal frames the same of one of them, as
     ``<clip>-abnormal-index`` and so on. A run judged by held-out clips has those of two kinds of
     pseudo-anomaly, ``<kind>-index`` and so on, and of the same frame unaltered, ``<kind>-normal``.
+    ``terms`` has the curve of each term of a score that has several, by ``<term>/<clip>``.
     """
 
     folder: Path
@@ -60,6 +53,7 @@ class Record:
     scores: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
+    terms: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,8 +72,9 @@ class Record:
 
     def made_by(self, settings: Settings) -> bool:
         """Whether it was made by these settings, as far as they shape weights and scores."""
-        made = recorded(self.facts["settings"])
-        return all(made[k] == v for k, v in settings.asdict().items() if k not in AFTERWARDS)
+        values = recorded(self.facts["settings"])
+        irrelevant = touching(NOTHING)
+        return all(values[k] == v for k, v in settings.asdict().items() if k not in irrelevant)
 
     def auc(self, protocol: str) -> float:
         """The recorded micro AUC under ``protocol``, in [0, 1]."""
@@ -87,11 +82,22 @@ class Record:
 
 
 def write_record(
-    folder: Path, facts: dict, scores: Mapping, labels: Mapping, shown: Mapping
+    folder: Path,
+    facts: dict,
+    scores: Mapping,
+    labels: Mapping,
+    shown: Mapping,
+    terms: Mapping | None = None,
 ) -> None:
-    """Leave the arrays and, last, run.json in ``folder``, each file whole or not at all."""
+    """Write the arrays and, last, run.json to ``folder``, each file complete or not at all.
+
+    ``terms`` are the curves of a score's terms by ``<term>/<clip>``, where it has several.
+    """
     folder = Path(folder)
-    for name, arrays in zip(_ARRAYS, (scores, labels, shown), strict=True):
+    parts = dict(zip(_ARRAYS, (scores, labels, shown), strict=True))
+    if terms:
+        parts[TERMS] = terms
+    for name, arrays in parts.items():
         with writing(folder / f"{name}.npz") as file:
             np.savez_compressed(file, **arrays)
     lines = [f"{json.dumps(key)}: {json.dumps(_finite(value))}" for key, value in facts.items()]
@@ -106,14 +112,16 @@ def read_record(folder: Path) -> Record:
     fault = _fault(facts)
     if fault:
         raise DDLError(f"{folder / 'run.json'}: damaged record, {fault}; {_REMEDY}")
-    kept = [read_arrays(folder / f"{name}.npz", _EXPECTED, _REMEDY) for name in _ARRAYS]
-    _check_scores(folder / "scores.npz", kept[0], kept[1])
-    return Record(folder, facts, *kept)
+    arrays = [read_arrays(folder / f"{name}.npz", _EXPECTED, _REMEDY) for name in _ARRAYS]
+    _check_scores(folder / "scores.npz", arrays[0], arrays[1])
+    has_terms = (folder / f"{TERMS}.npz").is_file()
+    terms = read_arrays(folder / f"{TERMS}.npz", _EXPECTED, _REMEDY) if has_terms else {}
+    return Record(folder, facts, *arrays, terms)
 
 
 def _fault(facts: Mapping) -> str | None:
-    """What in a run.json no run could have left there."""
-    for name, kind in _FACTS.items():
+    """What is wrong with the content of a run.json; None if nothing is."""
+    for name, kind in _FACT_TYPES.items():
         if not isinstance(facts.get(name), kind) or isinstance(facts[name], bool):
             return f"no {name}"
     unknown = sorted(facts["settings"].keys() - VOCABULARY)
@@ -146,81 +154,28 @@ def _check_scores(path: Path, scores: Mapping, labels: Mapping) -> None:
             )
 
 
-def publish(record: Record) -> Record:
-    """Copy a record to ``book/results``, judged by the present evaluation; returns the copy.
-
-    Curves are rounded to six digits. The settings are counted among those that were ever scored on
-    test clips, and so are those of runs on the same data that are not published. Frames are kept of
-    seed 0 and of held-out clips (``drawn_frames``), so that many seeds stay small. The ``notes`` of
-    a copy that is there already stay.
-    """
-    facts = {**record.facts, "history": rounded(record.facts["history"])}
-    if "held_out" not in facts:
-        facts["metrics"] = evaluate_all(record.scores, record.labels)
-    if "held_out" not in facts or "tests" in facts:
-        count_scoring(facts, SCORED)
-        _count(_rows(runs_root() / SCORED.name, {facts["data"]["digest"]}), SCORED)
-    keeps = facts["settings"]["seed"] == 0 or "held_out" in facts
-    shown = drawn_frames(record) if keeps else {}
-    folder = RESULTS / record.folder.parent.name / record.folder.name
-    if (folder / "run.json").is_file():
-        facts = {**facts, **_notes(read_record(folder))}
-    write_record(folder, facts, record.scores, record.labels, shown)
-    return read_record(folder)
-
-
-def highest_clips(record: Record, count: int = DRAWN) -> list[str]:
-    """The clips with the highest raw scores, the highest first."""
-    return sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
-
-
-def drawn_frames(record: Record) -> dict[str, np.ndarray]:
-    """Of a record's frames those that figures draw: of its highest clips, and the abnormal ones.
-
-    Those of held-out clips, which are few, are all kept.
-    """
-    if "held_out" in record.facts:
-        return dict(record.shown)
-    abnormal = [n for n in (f"{n}-abnormal" for n in record.scores) if f"{n}-index" in record.shown]
-    kept = {*highest_clips(record), *abnormal[:DRAWN]}
-    return {name: value for name, value in record.shown.items() if name.rsplit("-", 1)[0] in kept}
-
-
-def _notes(published: Record) -> dict:
-    """What people have remarked on a published record; it stays with it."""
-    return {name: value for name, value in published.facts.items() if name == "notes"}
-
-
-def rounded(history: Mapping[str, list]) -> dict[str, list]:
-    """Curves as published records keep them: six digits."""
-    return {
-        name: [v if v is None or isinstance(v, int) else float(f"{v:.6g}") for v in values]
-        for name, values in history.items()
-    }
-
-
 def count_scoring(facts: Mapping, path: Path) -> None:
     """Note in a growing table that these settings were scored on test clips; each once.
 
-    A seed, a device and what is done to scores afterwards make no new settings.
+    Settings that differ only in seed, device or protocol count as one.
     """
-    _count([(facts["data"]["digest"], _described(recorded(facts["settings"])))], path)
+    add_rows([(facts["data"]["digest"], _changed_settings(recorded(facts["settings"])))], path)
 
 
-def _count(rows: Sequence[tuple[str, str]], path: Path) -> None:
-    """Add to the table what it has not yet, while nobody else does."""
+def add_rows(rows: Sequence[tuple[str, str]], path: Path) -> None:
+    """Add the rows that the table lacks, under a lock."""
     lock = runs_root() / ".scored.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         lines = lines or ["data,settings\n"]
-        fresh = [line for row in rows if (line := ",".join(row) + "\n") not in lines]
-        if fresh:
-            write_whole(path, lambda file: file.write("".join(lines + fresh).encode()))
+        new_lines = [line for row in rows if (line := ",".join(row) + "\n") not in lines]
+        if new_lines:
+            write_whole(path, lambda file: file.write("".join(lines + new_lines).encode()))
 
 
-def _rows(path: Path, digests: Container[str]) -> list[tuple[str, str]]:
-    """Rows of the table, data and settings, that are of one of these data."""
+def rows_of(path: Path, digests: Container[str]) -> list[tuple[str, str]]:
+    """Rows of the table, data and settings, whose data have one of these digests."""
     lines = path.read_text().splitlines()[1:] if path.is_file() else []
     rows = [(data, settings) for data, _, settings in (line.partition(",") for line in lines)]
     return [row for row in rows if row[0] in digests]
@@ -232,18 +187,18 @@ def settings_scored(records: Sequence[Record]) -> list[str]:
     Boxes may differ between preparations of the same clips; a setting scored with both is one.
     """
     digests = {record.facts["data"]["digest"] for record in records}
-    return sorted({settings for _, settings in _rows(SCORED, digests)})
+    return sorted({settings for _, settings in rows_of(SCORED, digests)})
 
 
-def _described(settings: Mapping) -> str:
-    """What differs from the defaults, so that a setting introduced later changes no old row."""
-    usual = Settings().asdict()
-    kept = {k: v for k, v in settings.items() if k not in _NO_SETTING and v != usual[k]}
-    return " ".join(f"{name}={value}" for name, value in kept.items())
+def _changed_settings(settings: Mapping) -> str:
+    """Settings unlike the defaults; so a setting introduced later does not change old rows."""
+    defaults = Settings().asdict()
+    changed = {k: v for k, v in settings.items() if k not in _UNCOUNTED and v != defaults[k]}
+    return " ".join(f"{name}={value}" for name, value in changed.items())
 
 
-def find_records(root: Path) -> list[Record]:
-    """Every record below ``root`` (``<root>/<profile>/<run>``), sorted by name."""
+def find_records(root: Path = RESULTS) -> list[Record]:
+    """Every record below ``root`` (``<root>/<profile>/<run>``), by default the book's, by name."""
     return [read_record(path.parent) for path in sorted(Path(root).glob("*/*/run.json"))]
 
 
@@ -266,14 +221,14 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
 def _finite(value):
-    """JSON has no NaN: a term that a mode does not use becomes null."""
+    """Replace NaN, which JSON lacks, by null: curves that a mode does not use are NaN."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,29 +1,170 @@
-"""From a trained model to one score and one error map per frame (paper, section 3.4)."""
+"""Scoring: one score and one error map per frame from a trained model (paper, section 3.4)."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddllib.errors import DDLError
-from ddllib.memory import keep_freed_memory
-from ddllib.models import UNet, for_scoring
+from ddllib.fast.accelerate import for_scoring
+from ddllib.score_terms.base import make_terms
 
-CHUNK, GPU_CHUNK = 16, 64  # frames at a time; the second on a GPU in bfloat16
+CHUNK, GPU_CHUNK = 16, 64  # frames at a time; GPU_CHUNK is for bfloat16 on a GPU
 
 
-def distance_map(frames: Tensor, reconstructions: Tensor) -> Tensor:
-    """Per-pixel Euclidean distance over channels, divided by sqrt(3) whatever C is, as released.
+class ClipScores(NamedTuple):
+    """Raw scores of a clip, float32 N, larger for stranger, and the curve of each term."""
 
-    Both inputs N x C x H x W in [0, 1]; output N x H x W, float32.
+    scores: np.ndarray
+    terms: dict[str, np.ndarray]
+
+
+class Judged(NamedTuple):
+    """Scores n and maps n x H x W of frames, and the scores of each term."""
+
+    scores: Tensor
+    maps: Tensor
+    terms: dict[str, Tensor]
+
+
+class Scorer:
+    """Computes one score and one error map for every frame.
+
+    ``model`` takes windows as DDL's do: B x C x N x H x W in [0, 1] to B x C x (N - T + 1) x H x W,
+    the reconstruction of frame T // 2 of each window; its T is ``model.temporal``, its C
+    ``model.channels``. A score is the weighted sum of the terms named by ``score``
+    (``ddllib.score_terms``), over patches of side ``patch`` in pixels. Pixels marked in ``ignore``,
+    H x W, count 0 in maps and scores. ``precision`` is float32 or bfloat16. The scorer
+    works on a copy of the model, on the same device.
     """
-    square = (frames.float() - reconstructions.float()).square()
-    return sum(square.unbind(1)).div(3).sqrt()
+
+    def __init__(
+        self,
+        model: nn.Module,
+        patch: int,
+        precision: str = "float32",
+        ignore: np.ndarray | None = None,
+        score: str = "distance",
+    ):
+        self.model = for_scoring(model, precision)
+        self.patch, self.precision, self.ignore, self.score = patch, precision, ignore, score
+        self.terms = make_terms(score)
+        self.scales: dict[str, tuple[float, float]] = {}  # mean and deviation to scale terms by
+
+    @property
+    def before(self) -> int:
+        """Frames of a window before the one that it scores: T // 2."""
+        return self.model.temporal // 2
+
+    @property
+    def delay(self) -> int:
+        """Frames of a window after the one that it scores: T - 1 - T // 2."""
+        return self.model.temporal - 1 - self.before
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return next(self.model.parameters()).device
+
+    @property
+    def identity(self) -> str:
+        """A checksum of all that scores depend on: weights, patch, precision, terms, mask."""
+        digest = hashlib.sha256(f"{self.patch} {getattr(torch, self.precision)}".encode())
+        digest.update(b"" if self.score == "distance" else self.score.encode())
+        for name, value in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(b"" if self.ignore is None else np.packbits(self.ignore).tobytes())
+        return digest.hexdigest()
+
+    def judge(self, **pairs: tuple[Tensor, Tensor]) -> Judged:
+        """The scores of n frames by pairs of what is there and its reconstruction.
+
+        ``frames`` are n x C x H x W in [0, 1] both, other pairs are named by ``ScoreTerm.of``.
+        Each term is scaled by ``scales``.
+        """
+        scores, maps, curves = 0, 0, {}
+        for name, (weight, term) in self.terms.items():
+            mean, deviation = self.scales.get(name, (0.0, 1.0))
+            term_maps = without(term.maps(*pairs[term.of]), self.ignore)
+            curves[name] = term.scores(term_maps, self.patch)
+            scores = scores + weight * (curves[name] - mean) / deviation
+            maps = maps + weight * term_maps / deviation
+        return Judged(scores, maps, curves)
+
+    def rebuild(
+        self, frames: np.ndarray, chunk: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Reconstruct a clip window by window; yields chunks of (X^t, f(X)), n x C x H x W each.
+
+        ``frames`` is uint8 N x C0 x H x W; all chunks together hold the N - T + 1 frames that have
+        a window. ``chunk`` (16 frames; in bfloat16 on a GPU, 64) bounds the memory for any length.
+        Raises ``DDLError`` for a clip shorter than the model's window.
+        """
+        temporal = self.model.temporal
+        if len(frames) < temporal:
+            raise DDLError(
+                f"a clip has {len(frames)} frames; expected at least {temporal}, a window"
+            )
+        is_fast_gpu = self.device.type == "cuda" and self.precision == "bfloat16"
+        chunk = chunk or (GPU_CHUNK if is_fast_gpu else CHUNK)
+        for start in range(0, len(frames) - temporal + 1, chunk):
+            window_frames = frames[start : start + chunk + temporal - 1]
+            with torch.inference_mode():
+                x = as_input(window_frames, self.model.channels, self.device)
+                y = self.model(self._in_model_precision(x).transpose(0, 1)[None])[0].transpose(0, 1)
+            yield x[self.before : len(x) - self.delay], y
+            _release_pages(frames)
+
+    def _in_model_precision(self, x: Tensor) -> Tensor:
+        """Frames in the precision of the model's first layer."""
+        return x.to(next(self.model.parameters()).dtype)
+
+    def judged(
+        self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
+    ) -> Iterator[Judged]:
+        """The frames of a clip that have a window, judged in chunks (``clip``)."""
+        for x, y in self.rebuild(frames):
+            with torch.inference_mode():
+                chunk = self.judge(frames=(x, y))
+            yield chunk
+
+    def clip(
+        self,
+        frames: np.ndarray,
+        on_maps: Callable[[int, np.ndarray], None] | None = None,
+        companions: Mapping[str, np.ndarray] | None = None,
+    ) -> ClipScores:
+        """Every frame of a clip scored, uint8 N x C0 x H x W.
+
+        Frames at either end, which have no window, take the nearest score. ``on_maps(first, maps)``
+        is called with each chunk's maps, n x H x W, beginning at frame ``first``. ``companions``
+        are arrays beside the clip by role; one that is not given is computed.
+        """
+        curves, frame = {"": [], **{name: [] for name in self.terms}}, self.before
+        for scores, maps, terms in self.judged(frames, companions):
+            for name, values in {"": scores, **terms}.items():
+                curves[name].append(values.cpu())
+            if on_maps:
+                on_maps(frame, maps.cpu().numpy())
+            frame += len(scores)
+        curves = {
+            name: self._with_edges(torch.cat(parts).numpy()) for name, parts in curves.items()
+        }
+        return ClipScores(curves.pop(""), curves)
+
+    def clips(self, clips: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Raw scores, float32 N, of every clip, uint8 N x C0 x H x W, by its name."""
+        return {name: self.clip(frames).scores for name, frames in clips.items()}
+
+    def _with_edges(self, values: np.ndarray) -> np.ndarray:
+        return np.pad(values, (self.before, self.delay), mode="edge")
 
 
 def without(maps: Tensor, ignore: np.ndarray | None) -> Tensor:
@@ -39,119 +180,26 @@ def without(maps: Tensor, ignore: np.ndarray | None) -> Tensor:
     return maps.masked_fill(torch.from_numpy(ignore).to(maps.device, torch.bool), 0)
 
 
-def patch_scores(maps: Tensor, patch: int) -> Tensor:
-    """The largest mean over patches of each map: N x H x W -> N.
-
-    Two grids of ``patch`` x ``patch`` pixels are laid, one from the corner and one shifted by half
-    a patch along both axes; patches that would leave the frame are not counted.
-    """
-    if not 1 <= patch <= min(maps.shape[-2:]):
-        raise DDLError(f"patch is {patch}; expected 1 to {min(maps.shape[-2:])}, the frame's side")
-    half = patch // 2
-    best = F.avg_pool2d(maps[:, None], patch).amax(dim=(1, 2, 3))
-    shifted = maps[:, None, half:, half:]
-    if min(shifted.shape[-2:]) >= patch:
-        best = torch.maximum(best, F.avg_pool2d(shifted, patch).amax(dim=(1, 2, 3)))
-    return best
-
-
 def as_input(frames: np.ndarray, channels: int, device: torch.device | str = "cpu") -> Tensor:
     """uint8 N x C0 x H x W -> float N x C x H x W in [0, 1]; grey becomes equal channels."""
     x = torch.from_numpy(np.array(frames)).to(device).float() / 255
     return x.expand(-1, channels, -1, -1)
 
 
-@torch.inference_mode()
-def reconstruct(
-    model: UNet, frames: np.ndarray, precision: str = "float32", chunk: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Slide the model's window over one clip; yields chunks of (X^t, f(X)), each n x C x H x W.
-
-    ``frames`` is uint8 N x C0 x H x W; all chunks together hold the N - T + 1 middle frames.
-    Memory is bounded by ``chunk`` (16 frames; on a GPU in bfloat16, 64) however long the clip. A
-    copy of the model in evaluation mode, its batch norms folded, does the work.
-    Raises ``DDLError`` for a clip shorter than the model's window.
-    """
-    temporal, half = model.temporal, model.temporal // 2
-    if len(frames) < temporal:
-        raise DDLError(f"a clip has {len(frames)} frames; expected at least {temporal}, a window")
-    device, dtype = next(model.parameters()).device, getattr(torch, precision)
-    large = device.type == "cuda" and precision == "bfloat16"
-    chunk = chunk or (GPU_CHUNK if large else CHUNK)
-    model = for_scoring(model, precision)
-    for start in range(0, len(frames) - temporal + 1, chunk):
-        x = as_input(frames[start : start + chunk + temporal - 1], model.channels, device)
-        y = model(x.to(dtype).transpose(0, 1)[None])[0].transpose(0, 1)
-        yield x[half : len(x) - half], y
-        _let_go(frames)
-
-
-def _let_go(frames: np.ndarray) -> None:
-    """Pages of a memory-mapped clip that were read need not stay in memory."""
+def _release_pages(frames: np.ndarray) -> None:
+    """Release the memory of a memory-mapped clip's pages that were read."""
     mapped = getattr(frames, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def repeat_edges(values: np.ndarray, temporal: int) -> np.ndarray:
-    """Give the T // 2 frames at either end, which have no window, the nearest frame's value."""
-    return np.pad(values, temporal // 2, mode="edge")
-
-
-@keep_freed_memory()
 def score_clip(
-    model: UNet,
+    model: nn.Module,
     frames: np.ndarray,
     patch: int,
     precision: str = "float32",
     on_maps: Callable[[int, np.ndarray], None] | None = None,
     ignore: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One raw score per frame of a clip, larger for stranger: uint8 N x C0 x H x W -> float32 N.
-
-    ``on_maps(first, maps)`` is handed each chunk's distance maps, n x H x W, the first of which
-    belongs to frame ``first``. Pixels marked in ``ignore``, H x W, count 0 in maps and scores.
-    """
-    scores, frame = [], model.temporal // 2
-    for x, y in reconstruct(model, frames, precision):
-        maps = without(distance_map(x, y), ignore)
-        scores.append(patch_scores(maps, patch).cpu().numpy())
-        if on_maps:
-            on_maps(frame, maps.cpu().numpy())
-        frame += len(maps)
-    return repeat_edges(np.concatenate(scores), model.temporal)
-
-
-def score_clips(
-    model: UNet,
-    clips: Mapping[str, np.ndarray],
-    patch: int,
-    precision: str = "float32",
-    ignore: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Raw scores, float32 N, of every clip as ``score_clip`` gives them, by its name.
-
-    Clips are uint8 N x C0 x H x W. Raises ``DDLError`` as ``score_clip`` does.
-    """
-    model = for_scoring(model, precision)
-    return {
-        name: score_clip(model, frames, patch, precision, ignore=ignore)
-        for name, frames in clips.items()
-    }
-
-
-def frame_difference_scores(
-    frames: np.ndarray, patch: int, ignore: np.ndarray | None = None
-) -> np.ndarray:
-    """The naive baseline: the same patch score on ``|x_t - x_(t-1)|``; frame 0 repeats frame 1.
-
-    uint8 N x C0 x H x W -> float32 N; zeros where there is only one frame. Pixels marked in
-    ``ignore``, H x W, count 0.
-    """
-    if len(frames) < 2:
-        return np.zeros(len(frames), np.float32)
-    scores = []
-    for start in range(0, len(frames) - 1, CHUNK):
-        x = as_input(frames[start : start + CHUNK + 1], 3)
-        scores.append(patch_scores(without(distance_map(x[1:], x[:-1]), ignore), patch).numpy())
-    return np.concatenate([scores[0][:1], *scores])
+    """One raw score per frame of a clip, uint8 N x C0 x H x W -> float32 N (``Scorer.clip``)."""
+    return Scorer(model, patch, precision, ignore).clip(frames, on_maps).scores

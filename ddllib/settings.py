@@ -1,148 +1,49 @@
-"""Every parameter of the project, in one flat vocabulary; profiles are YAML files of its names."""
+"""All settings of the project as one flat dataclass; profiles are YAML files of these names."""
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import difflib
 import hashlib
-import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from ddllib import pseudo_anomalies, score_terms
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
-from ddllib.reading import read_yaml
-
-ROOT = Path(__file__).resolve().parent.parent
-PROFILES = ROOT / "book" / "profiles"
-OWN_CAMERA = "own-camera"  # the profile of footage that says itself how it is to be taken
-OWN_PROFILES = ROOT / "profiles"  # those that a user has made; no part of the book
-RESULTS = ROOT / "book" / "results"
+from ddllib.flow import FLOWS
+from ddllib.io.reading import read_yaml
+from ddllib.paths import OWN_PROFILES, PROFILES, find_path, runs_root, shown_place
+from ddllib.weighted import weighted
 
 Mode = Literal["none", "sdl", "ddl"]
+INDICATORS = ("appearance", "motion")  # of STPA
 
-_LARGEST = 2**32 - 1  # of a whole number; larger ones are no seeds
-RUNS_NAMED = 5  # of those there are, in a message
-_LONGEST = 180  # bytes of what a run's folder is called after its first words
-_FINITE = sys.float_info.max
+_MAX_INTEGER = 2**32 - 1  # a larger seed is not possible
+RUNS_NAMED = 5  # how many runs a message lists
+_MAX_SUFFIX_BYTES = 180  # bytes; what a folder's name may add for changed settings
+_MAX_FLOAT = sys.float_info.max
+
+# What a change of a setting affects. It decides the names of runs, what is reused, which records
+# are comparable and which count as one setting.
+Touches = Literal["prepared data", "weights", "scores", "nothing"]
+PREPARED, WEIGHTS, SCORES, NOTHING = get_args(Touches)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """One flat set of values; the defaults are the ``demo`` profile's."""
+def _value(default, touches: Touches, *, choices=None, least=None, most=None, named=False):
+    """A setting: its default, what it touches, and which values it may have.
 
-    profile: str = "demo"
-    # footage
-    data: str = "demo"  # a generated scene (demo, demo-short), or a folder below the data root
-    dataset: str | None = None  # what the footage is meant to be; None recognises it
-    scene: str | None = None  # only this scene, by the clips' names before "_"
-    labelling: str | None = None  # which of several labels counts; None is the official one
-    detector: str = "motion"  # motion, yolo, faster-rcnn, none: random boxes, or auto: what works
-    weights: str | None = None  # a path, for yolo and faster-rcnn; None looks for their own
-    size: int = 96  # working height and width, pixels; a multiple of 16
-    frame_rate: float | None = None  # frames of a video kept per second, by their times; None: all
-    # model
-    model: str = "c3dsu"  # c3dsu or unet
-    preset: str = "released"  # released or paper
-    latent_dim: int = 32  # width of the deepest level
-    channels: int = 3  # grey footage is fed as equal channels
-    temporal: int = 3  # T, frames in a window
-    # losses
-    mode: Mode = "ddl"  # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
-    distinction_weight: float = 1e-2  # lambda
-    distinction_form: str = "per_pixel"  # per_pixel, norms, or discrepancy (maximised)
-    noise: str = "per_channel"  # per_channel, or shared by the channels of a pixel
-    # training
-    epochs: int = 6
-    batch_size: int = 10
-    learning_rate: float = 1e-2
-    sigma_learning_rate: float | None = None  # of l alone; None is learning_rate
-    schedule: str = "one-cycle"  # one-cycle, or step: halved at 80 % of the epochs
-    precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 where the device is fast at it
-    device: str = "auto"  # cpu, cuda, or auto
-    compile: bool = False  # fuse kernels by torch.compile: a minute once, then quicker steps
-    seed: int = 0
-    start_from: str | None = None  # a run's folder, such as demo/c3dsu-ddl-seed0: its weights begin
-    held_out: int = 0  # training clips kept aside to judge by, instead of the test clips
-    threshold_share: float = 0  # of each training clip, its end: normal footage for thresholds
-    # scoring and evaluation
-    patch: int | None = None  # pixels; None is 16 at size 256, scaled with the size
-    ignore: str | list | None = None  # what counts 0: an image, white, or boxes; see ddllib.ignore
-    protocol: str = "median"  # see ddllib.evaluation.PROTOCOLS
-    # watching
-    watch: str | None = None  # a video, a folder, a webcam's number or an address, once trained
-    watch_minutes: float | None = None  # how long; None: to the end, of a live source for a while
-    alarms_per_hour: float = 120  # false ones to choose the threshold for; for a yard, one
+    Numbers go from ``least`` to ``most``, which may be the name of another setting. ``named``
+    settings are part of every run's name.
+    """
+    checks = {"choices": choices, "least": least, "most": most}
+    return field(default=default, metadata={"touches": touches, "named": named, **checks})
 
-    def __post_init__(self):
-        if type(self.watch) is int:  # papermill's -p watch 0
-            object.__setattr__(self, "watch", str(self.watch))
-        for name in _TEXTS:
-            self._check_text(name)
-        if not isinstance(self.ignore, str | list | None):
-            raise DDLError(
-                f"ignore is {self.ignore!r}; expected an image's path or a list of boxes"
-            )
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise DDLError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
-        for name, most in _MOST.items():
-            self._check_number(name, int, 1, most)
-        for name in ("learning_rate", "distinction_weight", "sigma_learning_rate"):
-            if getattr(self, name) is not None or name != "sigma_learning_rate":
-                self._check_number(name, float, least=0)
-        if self.frame_rate is not None:
-            self._check_number("frame_rate", float, least=0.1)
-        self._check_number("threshold_share", float, least=0, most=1)
-        self._check_number("alarms_per_hour", float, least=1e-3)
-        if self.watch_minutes is not None:
-            self._check_number("watch_minutes", float, least=1e-3, most=1e6)
-        for name in ("seed", "held_out"):
-            self._check_number(name, int, 0, _LARGEST)
-        if not isinstance(self.compile, bool):
-            raise DDLError(
-                f"compile is {self.compile!r}; expected true or false (for papermill: -p compile "
-                "True)"
-            )
-        if self.size % 16:
-            raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
-        if self.temporal % 2 == 0:
-            raise DDLError(f"temporal is {self.temporal}; expected an odd number, such as 3")
-        if self.patch is not None:
-            self._check_number("patch", int, least=1, most=self.size)
 
-    def _check_text(self, name: str) -> None:
-        value = getattr(self, name)
-        if value is not None and (not isinstance(value, str) or not value.isprintable()):
-            raise DDLError(
-                f"{name} is {value!r}; expected text (a number in quotes, for papermill: "
-                f"-r {name} 01)"
-            )
-
-    def _check_number(self, name: str, kind: type, least: float, most: float = _FINITE) -> None:
-        value = getattr(self, name)
-        fits = isinstance(value, int if kind is int else (int, float))
-        within = fits and least <= value <= most
-        if not within or isinstance(value, bool):
-            what = "a whole number" if kind is int else "a number (for YAML 1e-2 is text: 0.01)"
-            limit = f"from {least} up" if most >= _LARGEST else f"from {least} to {most}"
-            raise DDLError(f"{name} is {value!r}; expected {what} {limit}")
-
-    @property
-    def window(self) -> int:
-        """T of the model: 1 for a UNet, whatever ``temporal`` says."""
-        return 1 if self.model == "unet" else self.temporal
-
-    @property
-    def patch_size(self) -> int:
-        """The patch's side in pixels at this size."""
-        return self.patch or max(self.size // 16, 1)
+class _Folders:
+    """The folders of the prepared data, the run and the record of some settings."""
 
     @property
     def profile_folder(self) -> Path:
@@ -151,21 +52,26 @@ class Settings:
 
     @property
     def run_folder(self) -> Path:
-        """``<runs>/<profile>/<model>-<mode>-seed<k>``; values unlike the profile's follow.
+        """``<runs>/<profile>/<model>-<mode>-seed<k>``, then settings unlike the profile's.
 
-        A run with other values than its profile's never takes the place of the profile's own.
+        Other methods than DDL have the method's name in place of model and mode. A run with changed
+        settings never overwrites the profile's own run.
         """
-        name = f"{self.model}-{self.mode}-seed{self.seed}"
-        return self.profile_folder / (name + self._differences(VOCABULARY - _NOT_IN_NAME))
+        kind = f"{self.model}-{self.mode}" if self.method == "ddl" else self.method
+        in_name = {n for n in VOCABULARY if _METADATA[n]["named"]}
+        if self.method != "ddl":
+            in_name -= {"model", "mode"}
+        shaping = touching(PREPARED, WEIGHTS) - in_name
+        return self.profile_folder / (f"{kind}-seed{self.seed}" + self._differences(shaping))
 
     @property
     def record_folder(self) -> Path:
-        """Where the run's scores are recorded: its folder, or one beside it for another patch.
+        """Where the run's scores are recorded: its folder, or one beside it.
 
-        So it is for other pixels to ignore, too.
+        The latter holds scores by another patch, mask of ignored pixels or terms.
         """
         folder = self.run_folder
-        return folder.with_name(folder.name + self._differences({"patch", "ignore"}))
+        return folder.with_name(folder.name + self._differences(touching(SCORES)))
 
     @property
     def start_folder(self) -> Path | None:
@@ -177,91 +83,213 @@ class Settings:
             try:
                 place = find_path(self.start_from)
             except DDLError as error:
-                known = sorted(shown_place(p.parent) for p in runs_root().glob("*/*/checkpoint.pt"))
-                here = f"runs here: {', '.join(known[:RUNS_NAMED]) or 'none'}"
-                raise DDLError(f"start_from: no run {self.start_from} ({error}); {here}") from None
+                names = sorted(shown_place(p.parent) for p in runs_root().glob("*/*/checkpoint.pt"))
+                hint = f"runs here: {', '.join(names[:RUNS_NAMED]) or 'none'}"
+                raise DDLError(f"start_from: no run {self.start_from} ({error}); {hint}") from None
         if not place.is_dir():
             raise DDLError(f"start_from: {place} is a file; expected the folder of a trained run")
         return place
 
     @property
     def prepared_folder(self) -> Path:
-        """``<runs>/<profile>/prepared``; what differs from the profile follows, as above."""
-        names = {"data", "dataset", "scene", "detector", "weights", "size", "frame_rate"}
-        return self.profile_folder / ("prepared" + self._differences(names))
+        """``<runs>/<profile>/prepared``, then settings unlike the profile's."""
+        return self.profile_folder / ("prepared" + self._differences(touching(PREPARED)))
 
     def _differences(self, names) -> str:
         base = load_profile(self.profile)
         differing = [n for n in sorted(names) if getattr(self, n) != getattr(base, n)]
         text = "".join(f"-{n}-{getattr(self, n)}".replace("/", "_") for n in differing)
-        if len(text.encode()) <= _LONGEST:
+        if len(text.encode()) <= _MAX_SUFFIX_BYTES:
             return text
-        return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}"  # no disk takes longer names
+        return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}"  # names have a limit
+
+
+@dataclass(frozen=True)
+class Settings(_Folders):
+    """One flat set of values; the defaults are the ``demo`` profile's."""
+
+    profile: str = _value("demo", PREPARED)  # also the folder of prepared data and runs
+    # footage
+    # a generated scene (demo, demo-short), or a folder below the data root
+    data: str = _value("demo", PREPARED)
+    # the known data set that the footage is; None: recognised by its files
+    dataset: str | None = _value(None, PREPARED)
+    # only this scene, by the clips' names before "_"
+    scene: str | None = _value(None, PREPARED)
+    # which of several labellings to use; None: the official one
+    labelling: str | None = _value(None, NOTHING)
+    # motion, yolo, faster-rcnn, none (random boxes) or auto (whichever works here)
+    detector: str = _value(
+        "motion", PREPARED, choices=("motion", "yolo", "faster-rcnn", "none", "auto")
+    )
+    # path of the detector's weights (yolo, faster-rcnn); None: its default file
+    weights: str | None = _value(None, PREPARED)
+    # working height and width, pixels; a multiple of 16
+    size: int = _value(96, PREPARED, least=1, most=4096)
+    # frames kept per second of a video, by their timestamps; None: all
+    frame_rate: float | None = _value(None, PREPARED, least=0.1)
+    # method and model
+    method: str = _value("ddl", WEIGHTS, named=True)  # see ddllib.methods
+    model: str = _value("c3dsu", WEIGHTS, choices=("c3dsu", "unet"), named=True)
+    preset: str = _value("released", WEIGHTS, choices=("released", "paper"))
+    latent_dim: int = _value(32, WEIGHTS, least=1, most=4096)  # channels of the deepest level
+    channels: int = _value(3, WEIGHTS, least=1, most=99)  # grey footage is repeated over them
+    temporal: int = _value(3, WEIGHTS, least=1, most=99)  # T, frames in a window
+    # pseudo-anomalies and losses
+    # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
+    mode: Mode = _value("ddl", WEIGHTS, choices=get_args(Mode), named=True)
+    # a kind of ddllib.pseudo_anomalies, or a mixture: 0.7 noise + 0.3 skipped frames
+    pseudo_anomaly: str = _value("noise", WEIGHTS)
+    distinction_weight: float = _value(1e-2, WEIGHTS, least=0)  # lambda
+    # per_pixel, norms, or discrepancy (maximised)
+    distinction_form: str = _value(
+        "per_pixel", WEIGHTS, choices=("per_pixel", "norms", "discrepancy")
+    )
+    # per_channel, or shared by the channels of a pixel
+    noise: str = _value("per_channel", WEIGHTS, choices=("per_channel", "shared"))
+    # STPA: which models are trained, and the share of windows that are pseudo-anomalies
+    indicators: str = _value("appearance + motion", WEIGHTS)
+    p_s: float = _value(0.4, WEIGHTS, least=0, most=1)
+    p_t: float = _value(0.5, WEIGHTS, least=0, most=1)
+    # tvl1, or dis, which is quicker
+    flow: str = _value("tvl1", WEIGHTS, choices=FLOWS)
+    # a kind of ddllib.pseudo_anomalies, or a mixture, for the flow
+    flow_pseudo_anomaly: str = _value("mixup", WEIGHTS)
+    # objects' outlines: boxes, or background (what differs from the clip's median in a box)
+    silhouettes: str = _value("boxes", WEIGHTS, choices=("boxes", "background"))
+    # random masks, from narrow to wide; see data_prep.companions.strokes
+    strokes: str = _value("medium", WEIGHTS, choices=("thin", "medium", "thick"))
+    inpainter: str = _value("telea", WEIGHTS, choices=("telea",))
+    # training
+    epochs: int = _value(6, WEIGHTS, least=1, most=_MAX_INTEGER)
+    batch_size: int = _value(10, WEIGHTS, least=1, most=_MAX_INTEGER)
+    learning_rate: float = _value(1e-2, WEIGHTS, least=0)
+    # learning rate of l; None: learning_rate
+    sigma_learning_rate: float | None = _value(None, WEIGHTS, least=0)
+    # one-cycle; step: halved at 80 % of the epochs; or constant
+    schedule: str = _value("one-cycle", WEIGHTS, choices=("one-cycle", "step", "constant"))
+    # float32, bfloat16, or auto: bfloat16 where the device supports it in hardware
+    precision: str = _value("auto", WEIGHTS, choices=("auto", "float32", "bfloat16"))
+    device: str = _value("auto", NOTHING)  # cpu, cuda, or auto
+    # use torch.compile: a minute at the start, then faster steps
+    compile: bool = _value(False, NOTHING)
+    seed: int = _value(0, WEIGHTS, least=0, most=_MAX_INTEGER, named=True)
+    # a run's folder, such as demo/c3dsu-ddl-seed0: training starts from its weights
+    start_from: str | None = _value(None, WEIGHTS)
+    # number of training clips held out to evaluate on, instead of the test clips
+    held_out: int = _value(0, WEIGHTS, least=0, most=_MAX_INTEGER)
+    # share of each training clip, its end, kept as normal footage for thresholds
+    threshold_share: float = _value(0, WEIGHTS, least=0, most=1)
+    # scoring and evaluation
+    # terms of ddllib.score_terms and their weights: distance, or 0.5 distance + 0.5 another
+    score: str = _value("distance", SCORES)
+    # frames from one scored window to the next; all frames between take theirs from it
+    window_stride: int = _value(1, SCORES, least=1, most=8)
+    patch: int | None = _value(
+        None, SCORES, least=1, most="size"
+    )  # pixels; None is 16 at 256, scaled with size
+    # pixels not to score: boxes, or an image that is white there; see ddllib.ignore
+    ignore: str | list | None = _value(None, SCORES)
+    protocol: str = _value("median", NOTHING, choices=tuple(PROTOCOLS))
+    # watching
+    # what to watch after training: a video, a folder, a webcam's number or an address
+    watch: str | None = _value(None, NOTHING)
+    # duration; None: to the end, or a default time for a live source
+    watch_minutes: float | None = _value(None, NOTHING, least=1e-3, most=1e6)
+    # false alarms per hour that the threshold is chosen for; for a quiet yard, 1
+    alarms_per_hour: float = _value(120, NOTHING, least=1e-3)
+
+    def __post_init__(self):
+        if type(self.watch) is int:  # papermill passes -p watch 0 as a number
+            object.__setattr__(self, "watch", str(self.watch))
+        for setting in fields(self):
+            name = setting.name
+            _check(name, getattr(self, name), setting.type, self._limits(name))
+        if self.size % 16:
+            raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
+        for name, allowed_names, what in (
+            ("pseudo_anomaly", pseudo_anomalies.KINDS, "kinds of ddllib.pseudo_anomalies"),
+            ("flow_pseudo_anomaly", pseudo_anomalies.KINDS, "kinds of ddllib.pseudo_anomalies"),
+            ("indicators", INDICATORS, "indicators of STPA"),
+            ("score", score_terms.TERMS, "terms of ddllib.score_terms"),
+        ):
+            weighted(name, getattr(self, name), allowed_names, what)
+
+    def _limits(self, name: str) -> dict:
+        """The allowed values of a setting; a limit that names another setting becomes its value."""
+        limits = dict(_METADATA[name])
+        if isinstance(limits["most"], str):
+            limits["most"] = getattr(self, limits["most"])
+        return limits
+
+    @property
+    def method_label(self) -> str:
+        """What a figure calls a run: DDL's mode, or the name of another method."""
+        return self.mode if self.method == "ddl" else self.method
+
+    @property
+    def patch_size(self) -> int:
+        """The patch's side in pixels at this size."""
+        return self.patch or max(self.size // 16, 1)
 
     def asdict(self) -> dict:
         """Plain values, as a record keeps them."""
         return asdict(self)
 
 
-def shown_place(path: Path) -> str:
-    """A path for a page: from the project's root on, else from the runs on, else its name."""
-    for root, begins in ((ROOT, ""), (runs_root(), "$DDL_RUNS/")):
-        if path.is_relative_to(root):
-            return begins + path.relative_to(root).as_posix()
-    return path.name
+def _check(name: str, value, kind: str, limits: Mapping) -> None:
+    """Raise ``DDLError`` for a value of the wrong type or out of range."""
+    if value is None and "None" in kind:
+        return
+    if limits["choices"]:
+        if value not in limits["choices"]:
+            choices = ", ".join(limits["choices"])
+            raise DDLError(f"{name} is {value!r}; expected one of {choices}")
+    elif kind.startswith(("int", "float")):
+        _check_number(name, value, kind.startswith("int"), limits["least"], limits["most"])
+    elif kind == "bool":
+        if not isinstance(value, bool):
+            raise DDLError(
+                f"{name} is {value!r}; expected true or false (for papermill: -p {name} True)"
+            )
+    elif "list" in kind:
+        if not isinstance(value, str | list):
+            raise DDLError(f"{name} is {value!r}; expected an image's path or a list of boxes")
+    elif not isinstance(value, str) or not value.isprintable():
+        raise DDLError(
+            f"{name} is {value!r}; expected text (a number in quotes, for papermill: -r {name} 01)"
+        )
+
+
+def _check_number(name: str, value, is_integer: bool, least: float, most: float | None) -> None:
+    most = _MAX_FLOAT if most is None else most
+    fits = isinstance(value, int if is_integer else (int, float)) and not isinstance(value, bool)
+    if not fits or not least <= value <= most:
+        description = "a whole number" if is_integer else "a number (for YAML 1e-2 is text: 0.01)"
+        limit = f"from {least} up" if most >= _MAX_INTEGER else f"from {least} to {most}"
+        raise DDLError(f"{name} is {value!r}; expected {description} {limit}")
 
 
 def recorded(values: Mapping) -> dict:
-    """Settings as a record keeps them; what was introduced since has its default."""
+    """The settings in a record, with defaults for those that are newer than the record."""
     return {**Settings().asdict(), **values}
 
 
-_TEXTS = (
-    "profile",
-    "data",
-    "dataset",
-    "scene",
-    "labelling",
-    "weights",
-    "device",
-    "start_from",
-    "watch",
-)
-_MOST = {
-    "size": 4096,
-    "latent_dim": 4096,
-    "temporal": 99,
-    "channels": 99,
-    "epochs": _LARGEST,
-    "batch_size": _LARGEST,
-}
-_CHOICES = {
-    "detector": ("motion", "yolo", "faster-rcnn", "none", "auto"),
-    "model": ("c3dsu", "unet"),
-    "preset": ("released", "paper"),
-    "mode": get_args(Mode),
-    "distinction_form": ("per_pixel", "norms", "discrepancy"),
-    "noise": ("per_channel", "shared"),
-    "schedule": ("one-cycle", "step"),
-    "precision": ("auto", "float32", "bfloat16"),
-    "protocol": tuple(PROTOCOLS),
-}
-# These change neither weights nor raw scores, only where they are made and what is done with them.
-AFTERWARDS = frozenset(
-    {"device", "compile", "protocol", "labelling", "watch", "watch_minutes", "alarms_per_hour"}
-)
-# Already in the run's name, or without effect on its weights.
-_NOT_IN_NAME = AFTERWARDS | {"profile", "model", "mode", "seed", "patch", "ignore"}
+VOCABULARY = frozenset(setting.name for setting in fields(Settings))
+_METADATA = {setting.name: setting.metadata for setting in fields(Settings)}
 
-VOCABULARY = frozenset(field.name for field in fields(Settings))
+
+def touching(*what: Touches) -> frozenset[str]:
+    """Names of the settings that touch any of ``what``: prepared data, weights, scores, nothing."""
+    return frozenset(name for name, metadata in _METADATA.items() if metadata["touches"] in what)
 
 
 def check_names(names, source: str) -> None:
     """Raise ``DDLError`` naming the first name that is not in the vocabulary."""
     for name in names:
         if name not in VOCABULARY:
-            near = difflib.get_close_matches(str(name), VOCABULARY, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "see ddllib.settings.Settings"
+            matches = difflib.get_close_matches(str(name), VOCABULARY, n=1)
+            hint = f"did you mean {matches[0]!r}?" if matches else "see ddllib.settings.Settings"
             raise DDLError(f"{source}: unknown parameter {name!r}; {hint}")
 
 
@@ -270,113 +298,21 @@ def load_profile(name: str, **overrides) -> Settings:
 
     It is ``book/profiles/<name>.yaml``, or one of the user's own, ``profiles/<name>.yaml``.
     """
-    known = {
+    paths = {
         path.stem: path
         for folder in (OWN_PROFILES, PROFILES)
         for path in sorted(folder.glob("*.yaml"))
     }
-    if not isinstance(name, str) or name not in known:
+    if not isinstance(name, str) or name not in paths:
         raise DDLError(
             f"{name}.yaml: no such profile in book/profiles or profiles; expected one of "
-            f"{', '.join(known)}"
+            f"{', '.join(paths)}"
         )
-    path = known[name]
+    path = paths[name]
     values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise DDLError(f"{path.name}: expected one `name: value` a line")
     check_names(values, path.name)
     check_names(overrides, "parameters")
-    chosen = {key: value for key, value in overrides.items() if value is not None}
-    return replace(Settings(), **{"profile": name, **values, **chosen})
-
-
-def chapter_settings(namespace: Mapping) -> Settings:
-    """The settings of a chapter: its profile, and over it every parameter set in the notebook.
-
-    ``namespace`` is the notebook's ``globals()``. Parameters left at None keep the profile's
-    value; a parameter injected by papermill under a name that is not known raises ``DDLError``,
-    and so does a value that no profile could hold. With the profile ``own-camera`` the footage
-    itself proposes what is left open (``data_prep.advise``).
-    """
-    cells = namespace.get("In", ())
-    injected = _assigned([cell for cell in cells if cell.startswith("# Parameters\n")][-1:])
-    check_names(injected, "parameters")
-    written = _assigned([cell for cell in cells if "profile" in _assigned([cell])][-1:])
-    for name in injected | (written & VOCABULARY):
-        _check_value(name, namespace.get(name))
-    given = {
-        name: namespace[name]
-        for name in VOCABULARY
-        if isinstance(namespace.get(name), str | int | float | list)
-    }
-    if isinstance(given.get("ignore"), str):  # as papermill hands over a list
-        given["ignore"] = path_or_boxes(given["ignore"])
-    profile = given.pop("profile", "demo")
-    if profile == OWN_CAMERA and "data" in given:
-        from data_prep.advise import kept_advice
-
-        given = {**kept_advice(str(given["data"])), **given}
-    return load_profile(profile, **given)
-
-
-def path_or_boxes(text: str) -> str | list:
-    """What text names that stands for ``ignore``: an image's path as it is, or a list of boxes."""
-    if not text.startswith("["):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise DDLError(
-            f"ignore {text}: no boxes; expected [[x0, y0, x1, y1], ...] relative to the frame, "
-            "from 0 to 1, such as [[0, 0, 0.5, 0.2]]"
-        ) from None
-
-
-def _check_value(name: str, value) -> None:
-    """A value set for a run must be one that a profile could hold."""
-    kinds = str | int | float | (list if name == "ignore" else str)
-    if value is not None and not isinstance(value, kinds):
-        raise DDLError(f"parameters: {name} is {value!r}; expected text, a number, true or false")
-
-
-def _assigned(cells: Sequence[str]) -> set[str]:
-    """Names that cells assign at their top level; a cell that is not Python alone has none.
-
-    Papermill's parameters stand in a cell that begins with ``# Parameters``, those of the reader in
-    one that assigns ``profile``.
-    """
-    found = set()
-    for cell in cells:
-        with contextlib.suppress(SyntaxError, ValueError):  # %magic, or a null byte
-            nodes = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
-            found |= {t.id for n in nodes for t in n.targets if isinstance(t, ast.Name)}
-    return found
-
-
-def _root(variable: str, default: str) -> Path:
-    return ROOT / os.environ.get(variable, default)
-
-
-def data_root() -> Path:
-    """``$DDL_DATA``, else ``data``; a relative path counts from the project's root."""
-    return _root("DDL_DATA", "data")
-
-
-def runs_root() -> Path:
-    """``$DDL_RUNS``, else ``runs``; a relative path counts from the project's root."""
-    return _root("DDL_RUNS", "runs")
-
-
-def find_path(value: str) -> Path:
-    """A file or folder given by a parameter: as it is, from the project's root or near the data.
-
-    Weights are often kept beside the data sets, so the data root's parent is looked at too.
-    """
-    roots = dict.fromkeys([ROOT, data_root(), data_root().parent])
-    places = [root / value for root in roots]
-    with contextlib.suppress(OSError):  # a name too long is not there either
-        for place in places:
-            if place.exists():
-                return place
-    tried = ", ".join(os.path.relpath(place, ROOT) for place in places)
-    raise DDLError(f"{value}: not found; looked at {tried}; give its path or set DDL_DATA")
+    replacements = {key: value for key, value in overrides.items() if value is not None}
+    return replace(Settings(), **{"profile": name, **values, **replacements})

@@ -1,4 +1,4 @@
-"""Training: windows, pseudo-anomalies, losses; seeded, logged step by step, resumable."""
+"""The training loop: seeded, logged at every step, and resumable from checkpoints."""
 
 from __future__ import annotations
 
@@ -6,105 +6,62 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ddllib import checkpoints
 from ddllib.data import Prepared
-from ddllib.devices import (
-    autocast,
-    can_compile,
-    resolve_device,
-    resolve_precision,
-    searched_kernels,
-)
-from ddllib.draws import Draws
+from ddllib.devices import can_compile, resolve_device, searched_kernels
 from ddllib.errors import DDLError
-from ddllib.heldout import split, threshold_parts
-from ddllib.losses import DDLLoss, LossTerms, distinction_terms, reconstruction_loss
-from ddllib.memory import keep_freed_memory, use_large_pages
-from ddllib.models import UNet, build_model, for_scoring
-from ddllib.norms import has_kernels
-from ddllib.passes import Pairs, as_one, in_turn, side_by_side
-from ddllib.pseudo import PseudoAnomalyCreator
+from ddllib.io.interrupts import Stop, stop_between_steps
+from ddllib.methods import Method, method_of
+from ddllib.pseudo_anomalies.held_out import split, threshold_parts
+from ddllib.random_state import Draws
+from ddllib.runs import LEARNING_RATE, STEP_CURVES, Run
 from ddllib.settings import VOCABULARY, Settings, recorded
-from ddllib.stopping import Stop, stop_between_steps
-from ddllib.windows import Windows
+from ddllib.windows import Sample, Windows
 
-HISTORY = (
-    "step", "epoch", "total", "reconstruction", "distinction", "p", "q", "sigma", "learning_rate",
-)  # fmt: skip
-KEEP_SECONDS = 600  # at most so much training is lost to a power cut
-SLOW = 1.0  # seconds: a checkpoint that takes longer is not left after every epoch,
-SPARING = 20  # but after so many times what the last one took
-SMALL = 64  # latent_dim up to which a step's two passes are quicker side by side than as one
-
-
-@dataclass
-class Run:
-    """A trained model with its creator and everything logged on the way.
-
-    ``history`` has one list per name of ``HISTORY``, one entry per step; ``epoch`` counts finished
-    epochs, ``seconds`` the time they took, ``steps_now`` the steps of this call rather than of an
-    earlier one that it took up. Terms that a mode does not use are NaN. ``folder`` is where its
-    checkpoint lies, None for a run that is not kept.
-    """
-
-    settings: Settings
-    model: UNet
-    creator: PseudoAnomalyCreator
-    history: dict[str, list[float]]
-    epoch: int = 0
-    seconds: float = 0.0
-    steps_now: int = 0
-    folder: Path | None = None
-
-    @property
-    def precision(self) -> str:
-        """float32 or bfloat16, as resolved for the device the model is on."""
-        return resolve_precision(self.settings.precision, self.creator.l.device)
+KEEP_SECONDS = 600  # between checkpoints: the most training that a power cut can lose
+SLOW = 1.0  # seconds; a checkpoint that takes longer is not saved after every epoch
+CHECKPOINT_SPACING = 20  # slow checkpoints are this many times their duration apart
 
 
 def new_run(settings: Settings) -> Run:
     """An untrained run: seeded weights, l = 0."""
-    device = resolve_device(settings.device)
+    method, device = method_of(settings), resolve_device(settings.device)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        model = build_model(
-            settings.model,
-            settings.preset,
-            settings.latent_dim,
-            settings.channels,
-            settings.temporal,
-        )
-    creator = PseudoAnomalyCreator(learnable=settings.mode == "ddl")
-    model.to(device)
-    return Run(settings, model, creator.to(device), {name: [] for name in HISTORY})
+        models = method.build(settings)
+    lacking = [n for n in ("temporal", "channels") if not hasattr(models.get("model"), n)]
+    if lacking:
+        raise DDLError(f"method {settings.method}: builds no model with {' and '.join(lacking)}")
+    names = [*STEP_CURVES, *method.curves, LEARNING_RATE]
+    models = {name: model.to(device) for name, model in models.items()}
+    history = {name: [] for name in names}
+    return Run(settings, models, history, precision=method.precision(settings))
 
 
 def load_run(folder: Path | str) -> Run:
     """The trained run whose checkpoint lies in ``folder``, ready to score on this device.
 
-    Settings that do not shape the weights (``patch``, ``ignore``, ``protocol``) are the defaults.
+    Settings that do not shape the weights (``touching``: scores, nothing) are the defaults.
     Raises ``DDLError`` where there is no checkpoint or it cannot be read.
     """
     folder = Path(folder)
     if not checkpoints.exists(folder):
         raise DDLError(f"{folder}: no checkpoint in it; give the folder of a trained run")
-    saved = checkpoints.read(folder)
-    made = recorded(saved["identity"])
-    names = VOCABULARY - {"start_from"}  # its weights are among those read here
-    settings = Settings(**{name: value for name, value in made.items() if name in names})
+    checkpoint = checkpoints.read(folder)
+    saved_settings = recorded(checkpoint["identity"])
+    names = VOCABULARY - {"start_from"}  # its weights are part of this checkpoint
+    settings = Settings(**{name: value for name, value in saved_settings.items() if name in names})
     run = replace(new_run(settings), folder=folder)
-    checkpoints.load(folder, saved["parts"][:2], run.model, run.creator)
-    _take_progress(run, saved)
-    run.epoch = saved["parts"][-1]["epoch"]
-    run.model.eval()
+    checkpoints.load(folder, checkpoint["parts"][: len(run.models)], *run.models.values())
+    run.take_progress(checkpoint)
+    run.epoch = checkpoint["parts"][-1]["epoch"]
+    run.train(False)
     return run
 
 
@@ -113,76 +70,80 @@ def fit(
 ) -> Run:
     """Train on ``data.training`` for ``settings.epochs`` epochs.
 
-    With ``folder`` a checkpoint is left there after every epoch (a large one so seldom that it
-    takes about a twentieth of the time), every ten minutes and at Ctrl-C or SIGTERM, and training
-    goes on from the one that is there, step for step as if it had never stopped, on a GPU but for
-    rounding (``road.train`` sees to it that it is of the same settings and data). Raises
-    ``DDLError`` when no window has a track (modes sdl and ddl) or the loss is no longer finite.
+    With ``folder`` a checkpoint is saved there after every epoch (a slow one less often, so that it
+    takes about 5 % of the time), every ten minutes and at Ctrl-C or SIGTERM. Training resumes from
+    a checkpoint in ``folder`` with the same result as without an interruption, on a GPU up to
+    rounding; ``pipeline.train`` checks that it has the same settings and data. Raises ``DDLError``
+    when no window has a track (modes sdl and ddl) or the loss is no longer finite.
     """
-    run = replace(new_run(settings), folder=folder)
-    device = next(run.model.parameters()).device
-    windows = training_windows(settings, data, device)
-    if settings.mode != "none" and windows.coverage == 0:
+    run, method = replace(new_run(settings), folder=folder), method_of(settings)
+    windows = training_windows(settings, data, run.device)
+    if method.needs_objects(run) and windows.coverage == 0:
         raise DDLError(
             f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
             "expected some; prepare the data with another detector"
         )
     if folder:
         checkpoints.check_place(folder)
-    training = _Training(run, windows, checkpoints.identity(settings, data))
-    training.take_up()
-    if settings.compile and training.draws.epoch < settings.epochs and can_compile(device):
-        run.model.compile(dynamic=False)
-    with stop_between_steps() as stop, keep_freed_memory():
+    identity = checkpoints.identity(settings, data, run.precision)
+    training = _Training(run, method, windows, identity)
+    training.resume()
+    if settings.compile and training.draws.epoch < settings.epochs and can_compile(run.device):
+        for model in run.quick.values():
+            model.compile(dynamic=False)
+    with stop_between_steps() as stop:
         while training.draws.epoch < settings.epochs:
             training.finish_epoch(stop, progress)
         stop.take()
     run.epoch = training.draws.epoch
-    run.model.eval()
+    run.train(False)
     return run
 
 
 class _Training:
-    """A run in the making: what a step changes, kept together in checkpoints."""
+    """The state of a training run that steps change and checkpoints hold."""
 
-    def __init__(self, run: Run, windows: Windows, who: dict):
-        self.run, self.windows, self.who = run, windows, who
+    def __init__(self, run: Run, method: Method, windows: Windows, identity: dict):
+        self.run, self.method, self.windows, self.identity = run, method, windows, identity
         settings = run.settings
-        self.draws = Draws(len(windows), settings.batch_size, settings.seed, run.creator.l.device)
+        self.draws = Draws(len(windows), settings.batch_size, settings.seed, run.device)
         self.optimiser = new_optimiser(run)
         self.schedule = _schedule(self.optimiser, settings, self.draws.steps)
-        self.state = (run.model, run.creator, self.optimiser, self.schedule, self.draws)
-        self.kept, self.keeping = time.perf_counter(), 0.0  # the last checkpoint: when, how long
+        self.state = (*run.models.values(), self.optimiser, self.schedule, self.draws)
+        self.saved_at, self.save_seconds = time.perf_counter(), 0.0  # of the last checkpoint
 
-    def take_up(self) -> None:
-        """Go on from the checkpoint where there is one, else begin with another run's weights."""
+    def resume(self) -> None:
+        """Resume from the checkpoint if there is one, else start from ``start_from``'s weights."""
         if self.run.folder and checkpoints.exists(self.run.folder):
-            _take_progress(self.run, checkpoints.restore(self.run.folder, *self.state))
-        elif self.run.settings.start_folder:
+            self.run.take_progress(checkpoints.restore(self.run.folder, *self.state))
+            return
+        self.method.begin(self.run, self.windows)
+        if self.run.settings.start_folder:
             begin_with(self.run, self.run.settings.start_folder)
 
-    def keep(self) -> None:
-        """Leave a checkpoint, but none of weights, statistics or an l that have gone wrong."""
-        for name, part in (("the weights are", self.run.model), ("sigma's l is", self.run.creator)):
+    def save(self) -> None:
+        """Save a checkpoint; raises ``DDLError`` instead where a weight is not finite."""
+        for name, part in self.run.models.items():
             if not all(torch.isfinite(value).all() for value in part.state_dict().values()):
                 raise DDLError(
-                    f"training: {name} not finite after step {len(self.run.history['step'])}; the "
-                    "checkpoint before is kept; lower learning_rate or sigma_learning_rate"
+                    f"training: values of the {name} are not finite after step "
+                    f"{len(self.run.history['step'])}; the checkpoint before is kept; lower "
+                    "learning_rate or sigma_learning_rate"
                 )
         started = time.perf_counter()
         if self.run.folder:
-            done = {"seconds": self.run.seconds, "history": self.run.history}
-            checkpoints.save(self.run.folder, self.who, done, *self.state)
-        self.kept = time.perf_counter()
-        self.keeping = self.kept - started
+            run_progress = {"seconds": self.run.seconds, "history": self.run.history}
+            checkpoints.save(self.run.folder, self.identity, run_progress, *self.state)
+        self.saved_at = time.perf_counter()
+        self.save_seconds = self.saved_at - started
 
     def finish_epoch(self, stop: Stop, progress: bool) -> None:
-        """Train to the end of the epoch and leave a checkpoint; one in between if it is long.
+        """Train to the end of the epoch and save a checkpoint, in a long epoch also before.
 
-        None where the one before is so young, and so slow to write, that it would cost too much.
+        Slow checkpoints are saved less often.
         """
         run, draws = self.run, self.draws
-        run.model.train()
+        run.train()
         name = f"epoch {draws.epoch + 1}/{run.settings.epochs}"
         with tqdm(total=draws.steps, desc=name, disable=not progress, mininterval=1.0) as bar:
             bar.update(draws.step)
@@ -192,41 +153,47 @@ class _Training:
                 draws.step += 1
                 bar.update()
                 run.seconds += time.perf_counter() - started
-                stopping = bool(stop)
-                if stopping or started - self.kept > KEEP_SECONDS:
-                    self.keep()
-                if stopping:
+                must_stop = bool(stop)
+                if must_stop or started - self.saved_at > KEEP_SECONDS:
+                    self.save()
+                if must_stop:
                     stop.take()
         draws.start(draws.epoch + 1)
-        spared = self.keeping > SLOW and time.perf_counter() - self.kept < SPARING * self.keeping
-        if draws.epoch >= run.settings.epochs or not spared:
-            self.keep()
+        age = time.perf_counter() - self.saved_at
+        too_soon = self.save_seconds > SLOW and age < CHECKPOINT_SPACING * self.save_seconds
+        is_last = draws.epoch >= run.settings.epochs
+        if is_last:
+            self.run.train(False)
+            self.method.finish(run, self.windows)
+        if is_last or not too_soon:
+            self.save()
 
     def step(self, bar: tqdm) -> None:
-        """One step on the next batch; none where the mode needs objects and it has none."""
+        """One step on the next batch, skipped if the method needs objects and it has none."""
         run, draws = self.run, self.draws
         indices = draws.batches[draws.step]
         boxes = self.windows.draw(indices, draws.rng)
-        if run.settings.mode != "none" and not boxes.any():
-            self._pass_over()
+        if self.method.needs_objects(run) and not boxes.any():
+            self._skip_batch()
             return
-        x, mask = self.windows.batch(indices, boxes)
-        with self._kernels(len(x)):
-            values = train_step(run, x, mask, self.optimiser, draws.noise)
+        sample = self.windows.sample(indices, boxes)
+        with self._kernels(len(indices)):
+            values = train_step(run, sample, self.optimiser, draws.noise)
         _log(run, values, draws.epoch, self.schedule.get_last_lr()[0])
         self.schedule.step()
-        bar.set_postfix(loss=f"{values['total']:.4f}", sigma=f"{values['sigma']:.3f}")
+        postfix = {name: f"{values[name]:.4g}" for name in ("total", "sigma") if name in values}
+        bar.set_postfix(postfix)
 
-    def _pass_over(self) -> None:
-        """Let the learning rate go on, so that it ends where it does with a step on each batch."""
-        with warnings.catch_warnings():  # PyTorch warns where the very first step is passed over
+    def _skip_batch(self) -> None:
+        """Advance the learning rate schedule, which counts skipped batches too."""
+        with warnings.catch_warnings():  # PyTorch warns if the first step is skipped
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.schedule.step()
 
     def _kernels(self, windows: int) -> contextlib.AbstractContextManager:
-        """A whole batch is worth a search for its kernels, an epoch's last one, if smaller, is not.
+        """Search cuDNN's kernels for full batches only.
 
-        Nor is it worth compiling the model once more.
+        For an epoch's smaller last batch neither the search nor compiling again is worth it.
         """
         if windows == len(self.draws.batches[0]):
             return searched_kernels(self.run.precision)
@@ -235,55 +202,43 @@ class _Training:
         return contextlib.nullcontext()
 
 
-def _take_progress(run: Run, saved: dict) -> None:
-    """Go on counting and logging where a checkpoint was left."""
-    lacking = [name for name in HISTORY if name not in saved["history"]]
-    if lacking:
-        raise DDLError(
-            f"{run.folder}: its checkpoint has no history of {lacking[0]}; remove "
-            f"{checkpoints.NAME} and {checkpoints.PREVIOUS} there and train again"
-        )
-    run.seconds, run.history = saved["seconds"], saved["history"]
-
-
 def begin_with(run: Run, folder: Path) -> None:
-    """Give an untrained run the weights and l of another, to train on for other footage.
+    """Copy the weights and l of a trained run into an untrained one, to train on other footage.
 
     Raises ``DDLError`` where ``folder`` has no checkpoint or that of another model.
     """
     if not checkpoints.exists(folder):
         raise DDLError(f"{folder}: no trained run; expected the folder of one as start_from")
-    saved, settings = checkpoints.read(folder), run.settings.asdict()
-    for name in ("model", "preset", "latent_dim", "channels", "temporal"):
-        if saved["identity"].get(name) != settings[name]:
+    checkpoint, settings = checkpoints.read(folder), run.settings.asdict()
+    saved_settings = recorded(checkpoint["identity"])
+    for name in ("method", "model", "preset", "latent_dim", "channels", "temporal"):
+        if saved_settings.get(name) != settings[name]:
             raise DDLError(
-                f"{folder}: its {name} is {saved['identity'].get(name)}, that of this run "
+                f"{folder}: its {name} is {saved_settings.get(name)}, that of this run "
                 f"{settings[name]}; expected the same model; leave start_from out or set {name}"
             )
-    checkpoints.load(folder, saved["parts"][:2], run.model, run.creator)
+    checkpoints.load(folder, checkpoint["parts"][: len(run.models)], *run.models.values())
 
 
 def new_optimiser(run: Run) -> torch.optim.Adam:
-    """Adam over the model's weights and l, each at its learning rate."""
-    rate, own = run.settings.learning_rate, run.settings.sigma_learning_rate
-    weights, weight_of_noise = list(run.model.parameters()), list(run.creator.parameters())
-    groups = [{"params": weights, "lr": rate}, {"params": weight_of_noise, "lr": own}]
-    if own is None:
-        groups = [{"params": weights + weight_of_noise, "lr": rate}]
-    return torch.optim.Adam(groups, fused=True)
+    """Adam over the method's parameter groups."""
+    groups = method_of(run.settings).groups(run.models, run.settings)
+    return torch.optim.Adam(groups, lr=run.settings.learning_rate, fused=True)
 
 
 def training_windows(settings: Settings, data: Prepared, device="cpu") -> Windows:
-    """The windows of all training clips but what is held out: whole clips, or their ends."""
+    """The training windows, without held-out clips and without the ends kept for thresholds."""
     clips, _ = split(data, settings.held_out)
-    ours = (data.tracks["split"] == "training") & data.tracks["clip"].isin(list(clips))
-    tracks = data.tracks[ours]
+    is_used = (data.tracks["split"] == "training") & data.tracks["clip"].isin(list(clips))
+    tracks = data.tracks[is_used]
     if settings.threshold_share:
         clips, ends = threshold_parts(clips, settings.threshold_share)
-        first = tracks["clip"].map({name: len(clip) for name, clip in clips.items()})
-        after = first + tracks["clip"].map({name: len(clip) for name, clip in ends.items()})
-        tracks = tracks[(tracks["frame"] < first) | (tracks["frame"] >= after)]
-    return Windows(clips, tracks, settings.window, settings.channels, device)
+        cut = tracks["clip"].map({name: len(clip) for name, clip in clips.items()})
+        clip_end = cut + tracks["clip"].map({name: len(clip) for name, clip in ends.items()})
+        tracks = tracks[(tracks["frame"] < cut) | (tracks["frame"] >= clip_end)]
+    method = method_of(settings)
+    companions = {role: data.companion(name) for role, name in method.companions(settings).items()}
+    return Windows(clips, tracks, method.window(settings), settings.channels, device, companions)
 
 
 def _schedule(optimiser, settings: Settings, steps: int):
@@ -291,118 +246,41 @@ def _schedule(optimiser, settings: Settings, steps: int):
         total = steps * settings.epochs
         peaks = [group["lr"] for group in optimiser.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total)
+    if settings.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1)
     drop = round(0.8 * settings.epochs) * steps
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, [drop], gamma=0.5)
 
 
 def train_step(
-    run: Run, x: Tensor, mask: Tensor, optimiser: torch.optim.Optimizer, rng: torch.Generator
+    run: Run, sample: Sample, optimiser: torch.optim.Optimizer, rng: torch.Generator
 ) -> dict[str, float]:
-    """One step on a batch: X, B x C x T x H x W in [0, 1], and M, B x 1 x T x H x W of 0 and 1.
+    """One step on a batch of windows; ``rng`` draws on their device.
 
-    ``rng`` draws the noise, on the device of X. What comes back are the terms of the loss and the
-    sigma of this step, read before the weights change: the device is waited for once, and the next
-    batch is made ready while it goes backward. Raises ``DDLError`` when the loss is not finite;
-    weights and optimiser are then as before.
+    Returns the loss and the method's curves at this step. They are read before the backward pass,
+    so that the CPU waits for the device once and prepares the next batch during that pass.
+    Raises ``DDLError`` when the loss is not finite; weights and optimiser are then as before.
     """
-    terms = batch_loss(run, x, mask, rng)._asdict()
+    terms = method_of(run.settings).loss(run, sample, rng)
+    if not isinstance(terms, dict) or "total" not in terms:
+        raise DDLError(f"method {run.settings.method}: its loss gives no dict with a total")
     with torch.no_grad():
-        read = torch.stack([*terms.values(), run.creator.anomaly_weight]).tolist()
-    values = dict(zip([*terms, "sigma"], read, strict=True))
+        numbers = torch.stack([value.detach() for value in terms.values()]).tolist()
+    values = dict(zip(terms, numbers, strict=True))
     if not math.isfinite(values["total"]):
-        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise DDLError(
-            f"training: the loss is not finite at step {len(run.history['step'])} ({told}); "
+            f"training: the loss is not finite at step {len(run.history['step'])} ({text}); "
             "lower learning_rate"
         )
     optimiser.zero_grad(set_to_none=True)
     terms["total"].backward()
     optimiser.step()
-    if x.device.type == "cpu":
-        use_large_pages()
     return values
 
 
-def batch_loss(run: Run, x: Tensor, mask: Tensor, rng: torch.Generator) -> LossTerms:
-    """Equation 3 for one batch, by the normal and the pseudo-anomalous pass.
-
-    X is B x C x T x H x W in [0, 1], M is B x 1 x T x H x W of 0 and 1; scalar tensors come back.
-    """
-    settings, middle = run.settings, run.model.temporal // 2
-
-    def rebuilt(given: Tensor) -> Tensor:
-        with autocast(x.device, run.precision):
-            return run.model(given)[:, :, 0]
-
-    if settings.mode == "none":
-        loss = reconstruction_loss(x[:, :, middle], rebuilt(x))
-        nan = loss.new_full((), math.nan)
-        return LossTerms(loss, loss, nan, nan, nan)
-
-    def pseudo_anomalies() -> Tensor:
-        return run.creator(x, mask, draw_noise(settings, x.shape, rng))
-
-    with autocast(x.device, run.precision):  # around both: in turn, weights are converted once
-        (_, y), (x_a, y_a) = _way(run)(rebuilt, lambda: x, pseudo_anomalies)
-    loss = DDLLoss(settings.distinction_weight, settings.distinction_form)
-    return loss(x[:, :, middle], y, x_a[:, :, middle], y_a, mask[:, :, middle])
-
-
-def draw_noise(settings: Settings, shape: Sequence[int], rng: torch.Generator) -> Tensor:
-    """N for windows of this shape, B x C x T x H x W; one channel for all where noise is shared.
-
-    Uniform in [0, 1], on the device of ``rng``.
-    """
-    channels = 1 if settings.noise == "shared" else shape[1]
-    return torch.rand(shape[0], channels, *shape[2:], generator=rng, device=rng.device)
-
-
-def _way(run: Run) -> Callable[..., Pairs]:
-    """The quickest way for both passes (``ddllib.passes``); by each the same is learnt.
-
-    ``torch.compile`` knows one thread alone, and only kernels of our own keep passes apart in one
-    batch at no cost.
-    """
-    if run.creator.l.device.type != "cpu" or run.settings.compile:
-        return in_turn
-    small = run.settings.latent_dim <= SMALL
-    if small and torch.get_num_threads() > 1 and torch.is_grad_enabled():
-        return side_by_side
-    return as_one if has_kernels() else in_turn
-
-
 def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:
-    row = {
-        **values,
-        "step": len(run.history["step"]),
-        "epoch": epoch,
-        "learning_rate": learning_rate,
-    }
-    if run.settings.mode == "none":
-        row["sigma"] = math.nan
-    for name in HISTORY:
-        run.history[name].append(row[name])
+    step = {"step": len(run.history["step"]), "epoch": epoch, LEARNING_RATE: learning_rate}
+    for name, curve in run.history.items():
+        curve.append({**values, **step}.get(name, math.nan))
     run.steps_now += 1
-
-
-@torch.inference_mode()
-def mean_distances(run: Run, windows: Windows, count: int = 200) -> tuple[float, float]:
-    """Means of P and Q under the mask after training (supplement 7.1.1).
-
-    Measured in evaluation mode on ``count`` windows drawn by the run's seed, with pseudo-anomalies
-    at the run's final sigma.
-    """
-    rng = torch.Generator().manual_seed(run.settings.seed)
-    device, middle = run.creator.l.device, run.model.temporal // 2
-    totals, model = torch.zeros(3), for_scoring(run.model)
-    for indices in torch.randperm(len(windows), generator=rng).split(run.settings.batch_size):
-        if count <= 0:
-            break
-        x, mask = windows.gather(indices[:count], rng)
-        count -= len(indices)
-        x_a = run.creator(x, mask, draw_noise(run.settings, x.shape, rng).to(device))
-        y_a = model(x_a)[:, :, 0]
-        m = mask[:, :, middle]
-        p, q = distinction_terms(x[:, :, middle], x_a[:, :, middle], y_a)
-        totals += torch.stack([(m * p).sum(), (m * q).sum(), m.sum()]).cpu()
-    return float(totals[0] / totals[2]), float(totals[1] / totals[2])

@@ -6,14 +6,25 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
-from conftest_disks import disk  # noqa: F401  (fixture)
-from conftest_footage import common, footage, own_runs, ready  # noqa: F401  (fixtures)
-from conftest_site import executed_chapters, site  # noqa: F401  (fixtures)
+from support.disks import disk  # noqa: F401  (fixture)
+from support.footage import common, footage, own_runs, ready  # noqa: F401  (fixtures)
+from support.site import executed_chapters, site  # noqa: F401  (fixtures)
 
 from ddllib.data import TRACK_COLUMNS, load_prepared
-from ddllib.settings import data_root, load_profile
+from ddllib.paths import data_root
+from ddllib.settings import load_profile
 
 SIDE, FRAMES = 32, 20
+SLOW_FIXTURES = {"site", "executed_chapters"}  # they take minutes
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, so that no process waits for another at the end."""
+    for item in items:
+        if SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)  # otherwise in their order
 
 
 def walking_square(start: int, step: int, seed: int) -> np.ndarray:
@@ -25,6 +36,14 @@ def walking_square(start: int, step: int, seed: int) -> np.ndarray:
         x = (start + step * t) % (SIDE - 8)
         clip[t, 12:24, x : x + 8] += 90
     return clip.clip(0, 255).astype(np.uint8)[:, None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_compile_cache(tmp_path_factory):
+    """Kernels compiled for another set of instructions would end the process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+        yield
 
 
 @pytest.fixture(scope="session")

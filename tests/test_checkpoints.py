@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from ddllib import DDLError, checkpoints, fit, road, training
+from ddllib import DDLError, checkpoints, fit, pipeline, training
 from ddllib.training import begin_with, load_run, new_run
 
 
@@ -90,10 +90,10 @@ def test_a_finished_run_with_a_damaged_checkpoint_trains_its_last_epoch_again(
     small_settings, small_data
 ):
     settings = small_settings()
-    first = road.train(settings, small_data, progress=False)
+    first = pipeline.train(settings, small_data, progress=False)
     path = settings.run_folder / checkpoints.NAME
     path.write_bytes(b"half a file")
-    again = road.train(settings, small_data, progress=False)
+    again = pipeline.train(settings, small_data, progress=False)
     assert again.steps_now == len(first.history["step"]) / 2
     assert again.history == first.history
     for name, value in first.model.state_dict().items():

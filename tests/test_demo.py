@@ -72,6 +72,7 @@ def test_a_finished_scene_is_kept_and_another_request_replaces_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["scene"]
 
 
+@pytest.mark.slow
 def test_the_layout(scene):
     names = [f"{frame:03d}.png" for frame in range(120)]
     for clip in (f"{number:02d}" for number in range(1, 7)):

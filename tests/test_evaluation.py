@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from ddllib import PROTOCOLS, DDLError, evaluate
-from ddllib.evaluation import apply_protocol, roc
+from ddllib.evaluation import apply_protocol, evaluate_lntra, roc
 
 
 def pair_count(scores, labels):
@@ -140,3 +140,19 @@ def test_what_cannot_be_evaluated_is_told():
         evaluate({**scores, "00": np.full(30, np.nan)}, labels)
     with pytest.raises(DDLError, match="same label"):
         evaluate(scores, {n: np.ones_like(v) for n, v in labels.items()})
+
+
+def test_lntra_scales_each_clip_trims_its_ends_and_adds_weighted_terms():
+    rng = np.random.default_rng(0)
+    labels = {name: rng.integers(0, 2, n) for name, n in (("a", 40), ("b", 23), ("short", 9))}
+    terms = {t: {name: rng.random(len(v)) for name, v in labels.items()} for t in ("x", "y")}
+    result = evaluate_lntra(terms, {"x": 0.7, "y": 0.3}, labels)
+    scores, truth = [], []
+    for name in ("a", "b"):
+        curves = [terms[t][name][8:-7] for t in ("x", "y")]
+        x, y = ((c - c.min()) / (c.max() - c.min()) for c in curves)
+        scores.append(0.7 * x + 0.3 * y)
+        truth.append(labels[name][8:-7])
+    assert result.protocol == "lntra" and result.clips == 2
+    assert result.frames == (40 - 15) + (23 - 15)
+    assert result.auc == pytest.approx(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))

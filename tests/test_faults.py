@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from conftest_disks import read_only
-from conftest_footage import walk, write_frames
+from support.disks import read_only
+from support.footage import walk, write_frames
 
 from data_prep import prepare, verify
 from data_prep.__main__ import main
-from ddllib import road
+from ddllib import pipeline
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.records import read_record, write_record
@@ -64,13 +64,13 @@ def test_a_disk_that_fills_up_while_a_record_is_written(disk):
 def test_a_disk_that_fills_up_while_scoring(small_settings, small_data, disk, monkeypatch):
     monkeypatch.setenv("DDL_RUNS", str(disk.folder))
     settings = small_settings(epochs=1)
-    run = road.train(settings, small_data, progress=False)
+    run = pipeline.train(settings, small_data, progress=False)
     with disk.full(20_000), pytest.raises(DDLError) as caught:
-        road.score(settings, small_data, run, progress=False)
+        pipeline.score(settings, small_data, run, progress=False)
     told(caught, settings.record_folder)
     assert not (settings.record_folder / "run.json").exists()
-    assert road.train(settings, small_data, progress=False).steps_now == 0
-    assert road.score(settings, small_data, run, progress=False).metrics
+    assert pipeline.train(settings, small_data, progress=False).steps_now == 0
+    assert pipeline.score(settings, small_data, run, progress=False).metrics
 
 
 def test_footage_that_cannot_be_written_is_prepared(footage, tmp_path):
@@ -95,6 +95,7 @@ def test_prepared_data_that_cannot_be_written_is_read(footage, ready):
             assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_prepare_into_one_folder(footage, tmp_path):
     """Both are real and start at once: one wins, or both in turn; never half of each."""
     for k in range(2, 8):
@@ -122,6 +123,6 @@ def test_constant_footage_trains_and_scores_without_nan(small_settings, small_da
     settings = small_settings(epochs=2, mode=mode)
     run = fit(settings, small_data, None, progress=False)
     assert np.isfinite(run.history["total"]).all()
-    record = road.score(settings, small_data, run, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
     assert all(np.isfinite(scores).all() for scores in record.scores.values())
     assert 0 <= record.auc("median") <= 1

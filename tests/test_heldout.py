@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from ddllib import DDLError, fit, heldout, road
-from ddllib.chapter import pseudo_anomaly
-from ddllib.heldout import KINDS, OBJECTS, PACES, altered, altered_clips, judge_held_out, split
+from ddllib import DDLError, fit, pipeline
+from ddllib.experiments.foretelling import mean_held_out
+from ddllib.figures.chapter import pseudo_anomaly
+from ddllib.pseudo_anomalies import held_out
+from ddllib.pseudo_anomalies.held_out import KINDS, altered, altered_clips, judge_held_out, split
 from ddllib.settings import load_profile
+
+OBJECTS, PACES = held_out.OBJECTS, KINDS[6:]
 
 
 @pytest.fixture
@@ -91,7 +95,7 @@ def test_every_kind_gets_its_auc(small_data):
     aucs = judge_held_out({n: t.astype(float) for n, t in labels.items()}, labels, "raw")
     assert aucs == dict.fromkeys(KINDS, 1.0)
     halves = {n: t * (n.split("/")[0] in list(KINDS)[:4]) for n, t in labels.items()}
-    assert heldout.mean_held_out(judge_held_out(halves, labels, "raw")) == 0.75
+    assert mean_held_out(judge_held_out(halves, labels, "raw")) == 0.75
 
 
 def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
@@ -99,7 +103,7 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     assert settings.run_folder.name.endswith("held_out-1-precision-float32")
     small_data.testing = {name: None for name in small_data.testing}
     run = fit(settings, small_data, progress=False)
-    record = road.score(settings, small_data, run, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
     assert record.metrics == {} and {n.split("/")[0] for n in record.scores} == set(KINDS)
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
@@ -111,18 +115,19 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     assert len(run.history["step"]) == 2 * 2  # 18 windows of one clip, 10 a step, two epochs
 
 
+@pytest.mark.slow
 def test_runs_on_other_boxes_are_judged_by_the_same_frames(small_settings):
     """The profile's detector says where held-out clips are altered, whatever a run trained on."""
     made = []
     for detector in ("motion", "none"):
         settings = small_settings(held_out=1, detector=detector, epochs=1, mode="none")
-        data = road.prepare(settings, progress=False)
+        data = pipeline.prepare(settings, progress=False)
         run = fit(settings, data, progress=False)
-        made.append((data, road.score(settings, data, run, progress=False)))
+        made.append((data, pipeline.score(settings, data, run, progress=False)))
     (one, first), (other, second) = made
     assert not one.tracks.equals(other.tracks)
-    assert road.judged_by(settings).detector == load_profile("tiny").detector == "motion"
+    assert pipeline.judged_by(settings).detector == load_profile("tiny").detector == "motion"
     for name, labels in first.labels.items():
         assert np.array_equal(labels, second.labels[name])
-    for kind in heldout.SHOWN:
+    for kind in held_out.SHOWN:
         assert np.array_equal(first.shown[f"{kind}-frame"], second.shown[f"{kind}-frame"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ddllib import DDLError, pixels
-from ddllib.pixels import area_to_one, pixel_auroc, region_and_track, smooth
+from ddllib import DDLError, localisation
+from ddllib.localisation import area_to_one, pixel_auroc, region_and_track, smooth
 
 SIDE = 16
 
@@ -315,7 +315,7 @@ def test_chunks_change_nothing(chunk, monkeypatch):
     maps, masks = noisy_world()
     whole = region_and_track(maps, masks, 3), pixel_auroc(maps, masks)
     assert whole[0].tracks == 2 and whole[0].regions == 23 + 17
-    monkeypatch.setattr(pixels, "CHUNK", chunk)
+    monkeypatch.setattr(localisation, "CHUNK", chunk)
     assert (region_and_track(maps, masks, 3), pixel_auroc(maps, masks)) == whole
 
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest_footage import ABNORMAL
+from support.footage import ABNORMAL
 
-from ddllib import PROTOCOLS, DDLError, evaluate, road
-from ddllib.pixels import pixel_auroc
+from ddllib import PROTOCOLS, DDLError, evaluate, pipeline, record_parts
+from ddllib.localisation import pixel_auroc
 from ddllib.records import find_records, read_record
-from ddllib.scoring import score_clip
+from ddllib.scoring import Scorer, score_clip
 
 
 @pytest.fixture
 def finished(small_settings, small_data):
     settings = small_settings()
-    run = road.train(settings, small_data, progress=False)
-    return settings, run, road.score(settings, small_data, run, progress=False)
+    run = pipeline.train(settings, small_data, progress=False)
+    return settings, run, pipeline.score(settings, small_data, run, progress=False)
 
 
 def test_a_record_holds_what_its_figures_need(finished, small_data):
@@ -50,10 +50,10 @@ def test_masks_are_judged_when_there_are_some(finished, small_data):
     assert record.facts["pixels"] is None
     for name, labels in small_data.labels.items():
         small_data.masks[name] = np.zeros((len(labels), 32, 32), np.uint8)
-    assert road.judge_pixels(record.folder, settings, small_data) is None  # nothing marked
+    assert record_parts.judge_pixels(record.folder, settings, small_data) is None  # nothing marked
     for name, labels in small_data.labels.items():
         small_data.masks[name][labels == 1, :, :6] = 1
-    again = road.score(settings, small_data, run, progress=False)  # not scored again
+    again = pipeline.score(settings, small_data, run, progress=False)  # not scored again
     maps = {n: np.load(record.folder / "maps" / f"{n}.npy") for n in small_data.masks}
     found = again.facts["pixels"]
     assert found["pixel_auroc"] == pixel_auroc(maps, small_data.masks)
@@ -65,28 +65,28 @@ def test_masks_are_judged_when_there_are_some(finished, small_data):
 def stopped(small_settings, small_data, monkeypatch):
     """A run whose scoring was stopped in the second clip, and the clips whose scoring began."""
     settings = small_settings()
-    run = road.train(settings, small_data, progress=False)
-    scored, whole = [], road.score_clip
+    run = pipeline.train(settings, small_data, progress=False)
+    scored, whole = [], Scorer.clip
 
-    def stopped_in_the_second(model, frames, *args, **kwargs):
+    def stopped_in_the_second(scorer, frames, *given):
         scored.append(frames)
         if len(scored) == 2:
             raise KeyboardInterrupt
-        return whole(model, frames, *args, **kwargs)
+        return whole(scorer, frames, *given)
 
-    monkeypatch.setattr(road, "score_clip", stopped_in_the_second)
+    monkeypatch.setattr(Scorer, "clip", stopped_in_the_second)
     with pytest.raises(KeyboardInterrupt):
-        road.score(settings, small_data, run, progress=False)
+        pipeline.score(settings, small_data, run, progress=False)
     return settings, run, scored
 
 
 def test_a_stopped_scoring_goes_on_with_the_next_clip(stopped, small_data):
     settings, run, scored = stopped
-    expected = {n: score_clip(run.model, c, 2) for n, c in small_data.testing.items()}
     assert not (settings.run_folder / "run.json").exists()
-    record = road.score(settings, small_data, run, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
     assert len(scored) == 3 and scored[2] is scored[1]  # the first clip was not scored again
-    assert all(np.array_equal(record.scores[name], values) for name, values in expected.items())
+    for name, clip in small_data.testing.items():
+        assert np.array_equal(record.scores[name], score_clip(run.model, clip, 2))
     assert {p.suffix for p in (record.folder / "maps").iterdir()} == {".npy"}
 
 
@@ -99,9 +99,9 @@ def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(stopped, smal
         small_data.testing[name] = 255 - clip
         small_data.manifest["clips"]["testing"][name] = {"frames": len(clip), "sha256": "other"}
     else:
-        values = np.ones(3) if wrong == "short" else np.full(len(clip), np.nan)
+        values = np.ones(3) if wrong == "short" else np.full(2 * len(clip), np.nan)
         kept.write_bytes(values.astype("<f4").tobytes())
-    again = road.score(settings, small_data, run, progress=False)
+    again = pipeline.score(settings, small_data, run, progress=False)
     assert np.array_equal(again.scores[name], score_clip(run.model, small_data.testing[name], 2))
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_record_is_told_and_made_anew(finished, small_data, capsys, fi
     settings, run, record = finished
     (record.folder / file).write_bytes(b"{")
     run.steps_now = 0
-    again = road.score(settings, small_data, run, progress=False)
+    again = pipeline.score(settings, small_data, run, progress=False)
     assert file in capsys.readouterr().out
     assert all(np.array_equal(again.scores[n], scores) for n, scores in record.scores.items())
 
@@ -137,11 +137,11 @@ def test_a_record_that_no_run_left_is_told(finished, change, fault):
 
 def test_runs_that_cannot_be_kept_are_told_before_training(small_settings, small_data, monkeypatch):
     settings = small_settings()
-    monkeypatch.setattr(road, "fit", None)  # not reached
+    monkeypatch.setattr(pipeline, "fit", None)  # not reached
     settings.run_folder.parent.parent.mkdir(parents=True, exist_ok=True)
     settings.run_folder.parent.write_text("a file where the runs should be")
     with pytest.raises(DDLError, match="cannot be written"):
-        road.train(settings, small_data, progress=False)
+        pipeline.train(settings, small_data, progress=False)
 
 
 def test_error_maps_are_on_disk_clip_by_clip(finished, small_data):
@@ -156,8 +156,8 @@ def test_error_maps_are_on_disk_clip_by_clip(finished, small_data):
 def test_nothing_is_done_twice(finished, small_data, capsys):
     settings, _, record = finished
     stamp = (record.folder / "run.json").stat().st_mtime_ns
-    run = road.train(settings, small_data, progress=False)
-    road.score(settings, small_data, run, progress=False)
+    run = pipeline.train(settings, small_data, progress=False)
+    pipeline.score(settings, small_data, run, progress=False)
     assert "reused, nothing to train" in capsys.readouterr().out
     assert (record.folder / "run.json").stat().st_mtime_ns == stamp
 
@@ -170,20 +170,20 @@ def test_another_value_than_the_profiles_has_a_folder_of_its_own(small_settings)
 def test_another_patch_is_scored_anew_but_not_trained_anew(finished, small_settings, small_data):
     settings, _, record = finished
     other = small_settings(patch=4)
-    run = road.train(other, small_data, progress=False)
+    run = pipeline.train(other, small_data, progress=False)
     assert run.steps_now == 0
-    again = road.score(other, small_data, run, progress=False)
+    again = pipeline.score(other, small_data, run, progress=False)
     assert again.folder != record.folder and again.auc("raw") != record.auc("raw")
 
 
 def test_the_record_of_another_patch_does_not_outlive_its_run(finished, small_settings, small_data):
     other = small_settings(patch=4)
-    run = road.train(other, small_data, progress=False)
-    road.score(other, small_data, run, progress=False)
+    run = pipeline.train(other, small_data, progress=False)
+    pipeline.score(other, small_data, run, progress=False)
     small_data.manifest["clips"]["training"]["01"]["sha256"] = "changed"
-    retrained = road.train(finished[0], small_data, progress=False)
+    retrained = pipeline.train(finished[0], small_data, progress=False)
     retrained.steps_now = 0  # as a later process finds it
-    record = road.score(other, small_data, retrained, progress=False)
+    record = pipeline.score(other, small_data, retrained, progress=False)
     assert record.facts["data"]["digest"] == small_data.digest
 
 
@@ -191,7 +191,7 @@ def test_corrected_labels_are_judged_anew_by_the_kept_scores(finished, small_dat
     settings, run, record = finished
     run.steps_now = 0
     small_data.labels = {name: 1 - labels for name, labels in small_data.labels.items()}
-    again = road.score(settings, small_data, run, progress=False)
+    again = pipeline.score(settings, small_data, run, progress=False)
     assert again.auc("raw") == pytest.approx(1 - record.auc("raw"))
     assert all(np.array_equal(again.scores[n], s) for n, s in record.scores.items())
     assert all(np.array_equal(again.labels[n], v) for n, v in small_data.labels.items())
@@ -200,34 +200,34 @@ def test_corrected_labels_are_judged_anew_by_the_kept_scores(finished, small_dat
 def test_labels_of_one_kind_allow_no_auc_but_keep_the_scores(small_settings, small_data):
     small_data.labels = {n: np.zeros_like(v) for n, v in small_data.labels.items()}
     settings = small_settings(epochs=1)
-    run = road.train(settings, small_data, progress=False)
-    record = road.score(settings, small_data, run, progress=False)
+    run = pipeline.train(settings, small_data, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
     assert record.metrics == {} and record.scores
 
 
 def test_what_cannot_be_scored_is_told_before_training(small_settings, small_data):
     small_data.testing = {"07": small_data.testing["01"][:2]}
     with pytest.raises(DDLError, match="test clip '07' .* has 2 frames; expected at least 3"):
-        road.train(small_settings(), small_data, progress=False)
+        pipeline.train(small_settings(), small_data, progress=False)
     small_data.testing = {}
-    run = road.train(small_settings(epochs=1), small_data, progress=False)
+    run = pipeline.train(small_settings(epochs=1), small_data, progress=False)
     with pytest.raises(DDLError, match="no test clips"):
-        road.score(small_settings(epochs=1), small_data, run, progress=False)
+        pipeline.score(small_settings(epochs=1), small_data, run, progress=False)
 
 
 def test_prepared_data_serves_where_the_footage_is_not(small_settings, prepared_folder):
     settings = small_settings(data="elsewhere")
     with pytest.raises(DDLError, match="elsewhere: not found"):
-        road.prepare(settings)
+        pipeline.prepare(settings)
     shutil.copytree(prepared_folder, settings.prepared_folder)
-    assert road.prepare(settings).training.keys() == {"01", "02"}
+    assert pipeline.prepare(settings).training.keys() == {"01", "02"}
 
 
 def test_a_run_on_other_data_is_set_aside_not_overwritten(finished, small_data, capsys):
     settings, _, record = finished
     scores = (record.folder / "scores.npz").read_bytes()
     small_data.manifest["clips"]["training"]["01"]["sha256"] = "changed"
-    road.train(settings, small_data, progress=False)
+    pipeline.train(settings, small_data, progress=False)
     assert "had another prepared data" in capsys.readouterr().out
     aside = record.folder.with_name(record.folder.name + ".old-1")
     assert (aside / "scores.npz").read_bytes() == scores
@@ -237,8 +237,8 @@ def test_a_run_on_other_data_is_set_aside_not_overwritten(finished, small_data, 
 def test_footage_without_labels_is_scored_but_not_evaluated(small_settings, small_data):
     small_data.labels = {}
     settings = small_settings(epochs=1)
-    run = road.train(settings, small_data, progress=False)
-    record = road.score(settings, small_data, run, progress=False)
+    run = pipeline.train(settings, small_data, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
     assert record.facts["metrics"] == {} and set(record.scores) == {"01", "02"}
 
 
@@ -255,8 +255,10 @@ def test_records_are_found_by_name_and_damage_is_told(finished):
 
 def test_footage_with_a_mat_of_its_own_walks_the_whole_road(small_settings, common):
     settings = small_settings(data=str(common), epochs=1)
-    data = road.prepare(settings, progress=False)
-    record = road.score(settings, data, road.train(settings, data, progress=False), progress=False)
+    data = pipeline.prepare(settings, progress=False)
+    record = pipeline.score(
+        settings, data, pipeline.train(settings, data, progress=False), progress=False
+    )
     assert record.facts["data"]["labelling"] == "walk.mat"
     assert {n: np.flatnonzero(v).tolist() for n, v in record.labels.items()} == {
         name: list(frames) for name, frames in ABNORMAL.items()
@@ -266,15 +268,17 @@ def test_footage_with_a_mat_of_its_own_walks_the_whole_road(small_settings, comm
 
 def test_another_labelling_judges_the_kept_scores_anew(small_settings, common):
     settings = small_settings(data=str(common), epochs=1)
-    data = road.prepare(settings, progress=False)
-    first = road.score(settings, data, road.train(settings, data, progress=False), progress=False)
+    data = pipeline.prepare(settings, progress=False)
+    first = pipeline.score(
+        settings, data, pipeline.train(settings, data, progress=False), progress=False
+    )
     other = replace(settings, labelling="late.csv")
     with pytest.raises(DDLError, match="no labelling 'late.csv'; choose by `labelling` one of"):
-        road.prepare(other, progress=False)
+        pipeline.prepare(other, progress=False)
     (common / "testing" / "labels.csv").write_text("clip,first,last\n01,9,12\n")
     other = replace(settings, labelling="labels.csv")
-    data = road.prepare(other, progress=False)
-    again = road.score(other, data, road.train(other, data, progress=False), progress=False)
+    data = pipeline.prepare(other, progress=False)
+    again = pipeline.score(other, data, pipeline.train(other, data, progress=False), progress=False)
     assert again.facts["data"]["labelling"] == "labels.csv"
     assert np.flatnonzero(again.labels["01"]).tolist() == [9, 10, 11, 12]
     assert all(np.array_equal(first.scores[n], again.scores[n]) for n in first.scores)
@@ -284,9 +288,9 @@ def test_a_test_clip_more_costs_no_training(footage, small_settings, monkeypatch
     settings = small_settings(data=str(footage), detector="motion")
 
     def walked():
-        data = road.prepare(settings, progress=False)
-        run = road.train(settings, data, progress=False)
-        return run, road.score(settings, data, run, progress=False)
+        data = pipeline.prepare(settings, progress=False)
+        run = pipeline.train(settings, data, progress=False)
+        return run, pipeline.score(settings, data, run, progress=False)
 
     first, before = walked()
     shutil.copytree(footage / "testing/frames/01", footage / "testing/frames/03")
@@ -303,9 +307,9 @@ def test_a_test_clip_more_costs_no_training(footage, small_settings, monkeypatch
 
 def test_weights_are_asked_for_by_a_detector_that_has_some(small_settings, footage):
     settings = small_settings(data=str(footage), weights="models/none.pt", detector="motion")
-    assert road.prepare(settings, progress=False).training
+    assert pipeline.prepare(settings, progress=False).training
     with pytest.raises(DDLError, match="none.pt: not found; .*; or give another detector, such as"):
-        road.prepare(replace(settings, detector="yolo"), progress=False)
+        pipeline.prepare(replace(settings, detector="yolo"), progress=False)
 
 
 @pytest.mark.parametrize(
@@ -319,14 +323,14 @@ def test_weights_are_asked_for_by_a_detector_that_has_some(small_settings, foota
 )
 def test_that_there_is_nothing_to_score_is_told(small_settings, small_data, changes, layout, told):
     settings = small_settings(data="tiny-data", **changes)
-    road.check_tests(replace(settings, held_out=0), small_data)
+    pipeline.check_tests(replace(settings, held_out=0), small_data)
     small_data.testing.clear()
     small_data.manifest["source"] = {"name": "tiny-data", "layout": layout}
     with pytest.raises(DDLError, match=told):
-        road.check_tests(settings, small_data)
+        pipeline.check_tests(settings, small_data)
 
 
 def test_what_cannot_be_ignored_is_told_before_training(small_settings, small_data, monkeypatch):
-    monkeypatch.setattr(road, "fit", None)  # not reached
+    monkeypatch.setattr(pipeline, "fit", None)  # not reached
     with pytest.raises(DDLError, match="no-mask.png: not found"):
-        road.train(small_settings(ignore="no-mask.png"), small_data, progress=False)
+        pipeline.train(small_settings(ignore="no-mask.png"), small_data, progress=False)

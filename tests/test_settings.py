@@ -2,8 +2,10 @@
 
 import pytest
 
-from ddllib import DDLError, Settings, load_profile, settings
-from ddllib.settings import PROFILES, ROOT, VOCABULARY, chapter_settings
+from ddllib import DDLError, Settings, load_profile, paths, settings
+from ddllib.figures.parameters import chapter_settings
+from ddllib.paths import PROFILES, ROOT
+from ddllib.settings import VOCABULARY
 
 
 def test_every_profile_loads_and_names_itself():
@@ -62,7 +64,6 @@ def test_a_run_to_start_from_is_a_folder(tmp_path):
     [
         ({"mode": "dll"}, "mode is 'dll'; expected one of none, sdl, ddl"),
         ({"size": 100}, "multiple of 16"),
-        ({"temporal": 4}, "odd"),
         ({"epochs": 0}, "epochs is 0"),
         ({"epochs": "ten"}, "epochs is 'ten'"),
         ({"batch_size": True}, "batch_size is True"),
@@ -110,18 +111,18 @@ def test_folders_count_from_the_projects_root(monkeypatch, tmp_path):
     monkeypatch.setenv("DDL_DATA", "some/where")
     monkeypatch.delenv("DDL_RUNS", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert settings.data_root() == ROOT / "some/where"
-    assert settings.runs_root() == ROOT / "runs"
+    assert paths.data_root() == ROOT / "some/where"
+    assert paths.runs_root() == ROOT / "runs"
     monkeypatch.setenv("DDL_DATA", str(tmp_path))
-    assert settings.data_root() == tmp_path
+    assert paths.data_root() == tmp_path
 
 
 def test_what_is_not_found_is_told_with_where_it_was_looked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("DDL_DATA", str(tmp_path))
     (tmp_path / "yard").mkdir()
-    assert settings.find_path("yard") == tmp_path / "yard"
+    assert paths.find_path("yard") == tmp_path / "yard"
     with pytest.raises(DDLError, match="barn: not found; looked at .*barn"):
-        settings.find_path("barn")
+        paths.find_path("barn")
 
 
 def test_a_long_value_makes_no_name_that_a_disk_refuses(small_settings):

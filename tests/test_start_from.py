@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from ddllib import DDLError, fit, road
+from ddllib import DDLError, fit, pipeline
 from ddllib.training import begin_with, new_run
 
 
@@ -47,12 +47,12 @@ def test_the_start_is_part_of_what_a_run_is(trained, small_settings, small_data,
     first, _ = trained
     settings = small_settings(epochs=1, start_from=f"tiny/{first.run_folder.name}")
     assert settings.run_folder != small_settings(epochs=1).run_folder
-    road.train(settings, small_data, progress=False)
-    assert road.train(settings, small_data, progress=False).steps_now == 0
+    pipeline.train(settings, small_data, progress=False)
+    assert pipeline.train(settings, small_data, progress=False).steps_now == 0
     for path in first.run_folder.iterdir():
         path.unlink()
     fit(dataclasses.replace(first, seed=5), small_data, first.run_folder, progress=False)
-    assert road.train(settings, small_data, progress=False).steps_now > 0
+    assert pipeline.train(settings, small_data, progress=False).steps_now > 0
     assert "had another start_from" in capsys.readouterr().out
 
 

@@ -8,12 +8,19 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from support.windows import a_sample
 
-from ddllib import DDLError, checkpoints, fit, memory, training
+from ddllib import DDLError, checkpoints, fit, training
 from ddllib.devices import can_compile
-from ddllib.draws import Draws
-from ddllib.training import HISTORY, batch_loss, mean_distances, new_run
+from ddllib.experiments.after_training import mean_distances
+from ddllib.methods import ddl
+from ddllib.methods.ddl import batch_loss
+from ddllib.random_state import Draws
+from ddllib.training import new_run
 from ddllib.windows import Windows
+
+CURVES = ["step", "epoch", "total", "reconstruction", "distinction", "p", "q", "sigma"]
+CURVES += ["learning_rate"]
 
 
 def weights(run):
@@ -23,7 +30,8 @@ def weights(run):
 def test_ddl_learns_sigma_and_logs_every_term_of_every_step(small_settings, small_data):
     run = fit(small_settings(), small_data, progress=False)
     steps = 2 * math.ceil(2 * (20 - 2) / 10)
-    assert all(len(run.history[name]) == steps for name in HISTORY)
+    assert all(len(curve) == steps for curve in run.history.values())
+    assert list(run.history) == CURVES
     assert all(math.isfinite(v) for values in run.history.values() for v in values)
     # A row holds the sigma that its terms were computed with: the first is the start, 0.5.
     assert run.history["sigma"][0] == 0.5 and len(set(run.history["sigma"])) > steps // 2
@@ -53,24 +61,13 @@ def test_shared_noise_is_equal_in_all_channels(small_settings):
         run = new_run(small_settings(noise=noise))
         x, mask = torch.full((1, 3, 3, 32, 32), 0.5), torch.ones(1, 1, 3, 32, 32)
         run.creator.register_forward_hook(lambda *given, name=noise: seen.update({name: given[2]}))
-        batch_loss(run, x, mask, torch.Generator().manual_seed(0))
+        batch_loss(run, a_sample(x, mask), torch.Generator().manual_seed(0))
     assert (seen["shared"][:, 0] == seen["shared"][:, 1]).all()
     assert (seen["per_channel"][:, 0] != seen["per_channel"][:, 1]).float().mean() > 0.99
     assert seen["shared"].std() > 0.1
 
 
-@pytest.mark.skipif(memory._c_library() is None, reason="another C library")
-def test_a_long_training_moves_to_large_pages(small_settings, small_data, monkeypatch):
-    looks, page = [], 2**21
-    monkeypatch.setattr(memory, "_large_page", lambda: page)
-    monkeypatch.setattr(memory, "_own_memory", lambda size: looks.append(size) or [])
-    fit(small_settings(), small_data, progress=False)
-    assert not looks
-    monkeypatch.setattr(memory, "WARM", 0.0)
-    fit(small_settings(), small_data, progress=False)
-    assert set(looks) == {page}
-
-
+@pytest.mark.slow
 def test_a_compiled_model_ends_near_the_plain_one(small_settings, small_data):
     if not can_compile(torch.device("cpu")):
         pytest.skip("no C++ compiler")
@@ -177,11 +174,11 @@ def test_a_finished_run_is_not_trained_again(small_settings, small_data, tmp_pat
 def test_a_batchs_loss_is_written_out(small_settings, small_data):
     settings = small_settings(distinction_weight=0.5)
     run = new_run(settings)
-    run.model.train()
+    run.train()
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(2, 3, 3, 32, 32, generator=rng)
     mask = (torch.rand(2, 1, 3, 32, 32, generator=rng) > 0.7).float()  # unlike in every frame
-    terms = batch_loss(run, x, mask, torch.Generator().manual_seed(1))
+    terms = batch_loss(run, a_sample(x, mask), torch.Generator().manual_seed(1))
 
     twin = new_run(settings)
     twin.model.train()
@@ -215,14 +212,15 @@ def test_p_and_q_after_training_are_means_under_the_mask(small_settings, small_d
 
 def test_both_passes_run_in_training_mode(small_settings, small_data):
     run = new_run(small_settings())
-    run.model.train()
+    run.train()
     seen = []
-    block = run.model.encoder.conv_1
+    block = run.quick["model"].encoder.conv_1
     norm = block.batch_norm_1
     block.register_forward_hook(lambda *_: seen.append(norm.training))
     windows = Windows(small_data.training, small_data.tracks.query("split == 'training'"), 3)
     rng = torch.Generator().manual_seed(0)
-    batch_loss(run, *windows.gather(torch.arange(4), rng), rng)
+    indices = torch.arange(4)
+    batch_loss(run, windows.sample(indices, windows.draw(indices, rng)), rng)
     assert seen and all(seen) and int(norm.num_batches_tracked) == 2
 
 
@@ -238,7 +236,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
 ):
     settings = small_settings()
     whole = fit(settings, small_data, progress=False)
-    epoch, loss, taken = len(whole.history["step"]) // 2, training.batch_loss, []
+    epoch, loss, taken = len(whole.history["step"]) // 2, ddl.batch_loss, []
 
     def nan_in_the_second_epoch(*given):
         taken.append(given)
@@ -247,7 +245,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
         return terms._replace(total=wrong, distinction=wrong)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "batch_loss", nan_in_the_second_epoch)
+        patched.setattr(ddl, "batch_loss", nan_in_the_second_epoch)
         sigma = f"{whole.history['sigma'][epoch + 1]:.4g}"
         step = f"at step {epoch + 1} "
         with pytest.raises(DDLError, match=f"{step}.*distinction nan.*, sigma {sigma}.; lower"):
@@ -260,7 +258,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
 
 def test_no_checkpoint_is_left_of_an_l_that_is_not_finite(small_settings, small_data, tmp_path):
     wild = small_settings(sigma_learning_rate=1e300)
-    with pytest.raises(DDLError, match="sigma's l is not finite .*lower .*sigma_learning_rate"):
+    with pytest.raises(DDLError, match="pseudo_anomaly are not finite .*sigma_learning_rate"):
         fit(wild, small_data, tmp_path, progress=False)
     assert not checkpoints.exists(tmp_path)
 
@@ -276,12 +274,13 @@ def test_a_checkpoint_before_stays_where_statistics_are_not_finite(
         return step(run, *given)
 
     monkeypatch.setattr(training, "train_step", spoilt_in_the_second_epoch)
-    with pytest.raises(DDLError, match="the weights are not finite .*checkpoint before is kept"):
+    with pytest.raises(DDLError, match="of the model are not finite .*checkpoint before is kept"):
         fit(small_settings(), small_data, tmp_path, progress=False)
     assert checkpoints.read(tmp_path)["parts"][-1]["epoch"] == 1
 
 
 @pytest.mark.parametrize("schedule", ["step", "one-cycle"])
+@pytest.mark.slow
 def test_the_learning_rate_ends_alike_where_batches_have_no_object(
     small_settings, small_data, recwarn, schedule
 ):

@@ -1,8 +1,8 @@
 """The generated walkway scene: the embedded footage of the `demo` profile.
 
 A fixed camera looks down on a paved walkway. In the far lane people walk to the left, in the near
-lane to the right. Training clips show only that. In test clips come a cyclist, a cart, a runner
-and someone who walks the wrong way, and each abnormal figure's visible pixels are known exactly.
+lane to the right. Training clips show only that. Test clips also show a cyclist, a cart, a runner
+and a person who walks the wrong way; the visible pixels of each abnormal figure are known exactly.
 """
 
 import csv
@@ -22,7 +22,7 @@ from ddllib.errors import DDLError
 
 __all__ = ["ANOMALIES", "generate", "ordinary"]
 
-VERSION = 1  # raise it whenever a frame changes
+VERSION = 1  # increase it whenever a frame changes
 MARKER = "walkway-scene.json"  # written last, holds the request
 LONGEST = 1000  # frames of a clip: their names have three digits
 SPLITS = ("training", "testing")
@@ -66,16 +66,16 @@ def generate(
         "frames": frames,
     }
     try:
-        found = _found(root, request)
-        if found == request:
+        earlier = _earlier_request(root, request)
+        if earlier == request:
             return root
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-            made = Path(scratch) / "scene"
-            _write_scene(made, request)
-            if found:
+            scene = Path(scratch) / "scene"
+            _write_scene(scene, request)
+            if earlier:
                 shutil.rmtree(root)
-            os.replace(made, root)
+            os.replace(scene, root)
     except OSError as error:
         raise DDLError(
             f"{root}: the walkway scene cannot be written ({error.strerror}); expected a folder "
@@ -84,20 +84,20 @@ def generate(
     return root
 
 
-def _found(root: Path, request: dict) -> dict | None:
-    """The request that made the scene at `root`; None if nothing is there yet."""
+def _earlier_request(root: Path, request: dict) -> dict | None:
+    """The request of the scene at `root`; None if there is nothing yet."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:
-        found = json.loads((root / MARKER).read_text())
+        earlier = json.loads((root / MARKER).read_text())
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.keys() != request.keys():
+        earlier = None
+    if not isinstance(earlier, dict) or earlier.keys() != request.keys():
         raise DDLError(
             f"{root}: holds something other than a generated scene (no readable {MARKER}); "
             "expected a new or empty folder; choose another or empty it"
         )
-    return found
+    return earlier
 
 
 def _write_scene(root: Path, request: dict) -> None:
@@ -105,8 +105,10 @@ def _write_scene(root: Path, request: dict) -> None:
     boxes, labels = [], []
     for split in SPLITS:
         for index in range(request[f"{split}_clips"]):
-            seen, abnormal = _write_clip(root, split, index, request["seed"], request["frames"])
-            boxes += seen
+            clip_boxes, abnormal = _write_clip(
+                root, split, index, request["seed"], request["frames"]
+            )
+            boxes += clip_boxes
             labels += [(_clip(index), first, last) for first, last in _runs(abnormal)]
     (root / "testing").mkdir(exist_ok=True)
     _write_table(root / "testing" / "labels.csv", ("clip", "first", "last"), labels)
@@ -143,11 +145,11 @@ def _write_clip(
 
 
 def ordinary(seed: int, index: int, frames: int, every: int = 1) -> Iterator[np.ndarray]:
-    """Clip ``index`` of ordinary footage that is in neither split, ``every`` so many frames one.
+    """The frames of clip ``index`` of ordinary footage in neither split; one of ``every`` frames.
 
-    Each frame is H x W x 3 uint8 RGB, 192 x 128 pixels, `story.FRAME_RATE` of them a second; only
-    walkers appear, as in training. The same arguments give the same frames, and there are as many
-    clips as are asked for, each of up to `LONGEST` frames.
+    Each frame is H x W x 3 uint8 RGB, 192 x 128 pixels, at `story.FRAME_RATE` per second. Only
+    walkers appear, as in training. The same arguments give the same frames. The number of clips is
+    unlimited; each has up to `LONGEST` frames.
     """
     story, sensor = _streams(seed, 1 + len(SPLITS), index)
     for exposed, _, _ in _film(seed, cast(story, frames), sensor, frames, every):
@@ -155,9 +157,9 @@ def ordinary(seed: int, index: int, frames: int, every: int = 1) -> Iterator[np.
 
 
 def _streams(seed: int, part: int, index: int) -> list[np.random.Generator]:
-    """Random numbers for a clip's story and for its sensor.
+    """Random generators for a clip's story and for its sensor.
 
-    A stream per clip and purpose: a change to one clip leaves the bytes of the others alone.
+    Each clip and purpose has its own, so that a change to one clip does not change the others.
     """
     return [np.random.default_rng([seed, part, index, purpose]) for purpose in range(2)]
 
@@ -174,7 +176,7 @@ def _film(
 
 
 def _flicker(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """The camera's gain in each frame: the clip's own daylight, wandering a little."""
+    """The camera's gain in each frame: constant daylight of the clip and a slow random drift."""
     gains, drift, daylight = np.empty(frames), 0.0, rng.uniform(0.94, 1.04)
     for frame in range(frames):
         drift = 0.9 * drift + rng.normal(0, 0.004)

@@ -1,4 +1,4 @@
-"""The figures of the walkway scene: what they look like in one moment.
+"""The figures of the walkway scene: their shapes and colours at one moment.
 
 A figure is a list of ``Part`` tuples, painted far side first. A part's points are in metres in the
 figure's own frame: forward (the way it faces), side (towards the camera), up (from the ground).
@@ -59,7 +59,7 @@ class Look(NamedTuple):
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """A look at random; one figure in eight is a child."""
+    """A random look; one figure in eight is a child."""
 
     def pick(palette):
         return palette[rng.integers(len(palette))]

@@ -14,11 +14,11 @@ from data_prep.demo.actors import Part
 
 HEIGHT, WIDTH = 128, 192  # pixels of a frame
 FOCAL, CAMERA_HEIGHT, HORIZON = 220.0, 5.0, -20.0  # pixels, metres, row
-FINE = 3  # the picture is drawn this many times finer, then averaged
-SUN = np.array([-0.62, 0.0, -0.3])  # where a shadow goes per metre of height
+FINE = 3  # the picture is drawn at so many times its size, then averaged
+SUN = np.array([-0.62, 0.0, -0.3])  # shift of a shadow in metres per metre of height
 LANES = {"far": (12.3, 15.6), "near": (8.4, 10.7)}  # z of the feet, metres
-DIRECTIONS = {"far": -1, "near": 1}  # the rule of the walkway: the way each lane goes
-WALKWAY, MEDIAN = (7.9, 17.4), 11.5
+DIRECTIONS = {"far": -1, "near": 1}  # the walking direction of each lane
+WALKWAY, MEDIAN = (7.9, 17.4), 11.5  # z of its edges and of the line between the lanes, metres
 
 
 def project(points: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def project(points: np.ndarray) -> np.ndarray:
 
 
 def half_view(z: float) -> float:
-    """Metres of ground seen to either side of the middle at distance z."""
+    """Metres of ground visible to either side of the middle at distance z."""
     return WIDTH / 2 * z / FOCAL
 
 
@@ -54,19 +54,19 @@ class Placed(NamedTuple):
 
 
 def place(parts: list[Part], x: float, z: float, facing: int, number: int) -> Placed:
-    """See a figure that stands at (x, z), facing right (1) or left (-1), through the camera."""
-    own = np.concatenate([part.points for part in parts])
-    world = np.stack([x + facing * own[:, 0], own[:, 2], z - own[:, 1]], axis=1)
+    """Project a figure that stands at (x, z), facing right (1) or left (-1), into the picture."""
+    points = np.concatenate([part.points for part in parts])
+    world = np.stack([x + facing * points[:, 0], points[:, 2], z - points[:, 1]], axis=1)
     shadow = world + world[:, 1:2] * SUN
     shadow[:, 1] = 0.0
     cuts = np.cumsum([len(part.points) for part in parts])[:-1]
-    seen, cast = (np.split(project(points), cuts) for points in (world, shadow))
+    shapes, shadows = (np.split(project(corners), cuts) for corners in (world, shadow))
     return Placed(
         number,
         z,
         [
-            (*both, part.width * FOCAL / z, part.colour)
-            for *both, part in zip(seen, cast, parts, strict=True)
+            (*points_and_shadow, part.width * FOCAL / z, part.colour)
+            for *points_and_shadow, part in zip(shapes, shadows, parts, strict=True)
         ],
     )
 
@@ -75,7 +75,7 @@ class Scenery(NamedTuple):
     """The still part of a scene.
 
     background: H x W x 3 float32 in [0, 255], RGB, occluders included.
-    occluders: (z, mask) pairs, mask a uint8 picture at the fine size, 255 where it hides.
+    occluders: (z, mask) pairs, mask a uint8 picture at the fine size, 255 where it hides others.
     ground: H x W float32, 1 where a shadow can fall, 0 on the occluders.
     """
 
@@ -85,7 +85,7 @@ class Scenery(NamedTuple):
 
 
 def _noise(rng: np.random.Generator, cell: int) -> np.ndarray:
-    """Smooth noise at the fine size, mean 0 and spread about 1, with lumps of `cell` pixels."""
+    """Smooth noise at the fine size, mean 0, deviation about 1, in spots of `cell` pixels."""
     shape = HEIGHT * FINE // cell + 2, WIDTH * FINE // cell + 2
     coarse = rng.standard_normal(shape).astype(np.float32)
     return cv2.resize(coarse, (WIDTH * FINE, HEIGHT * FINE), interpolation=cv2.INTER_CUBIC)
@@ -103,7 +103,7 @@ def _leaves(picture, mask, rng, centre, spread, count: int, colour) -> None:
 
 
 def _ground(rng: np.random.Generator) -> np.ndarray:
-    """Lawn and paved walkway, each pixel coloured by the place on the ground that it sees."""
+    """Lawn and paved walkway; a pixel's colour depends on its place on the ground."""
     rows = (np.arange(HEIGHT * FINE, dtype=np.float32) + 0.5) / FINE
     columns = (np.arange(WIDTH * FINE, dtype=np.float32) + 0.5) / FINE
     z = (FOCAL * CAMERA_HEIGHT / (rows - HORIZON))[:, None]
@@ -132,7 +132,7 @@ def _ground(rng: np.random.Generator) -> np.ndarray:
 
 
 def _arrow(picture: np.ndarray, x: float, z: float, facing: int) -> None:
-    """Paint an arrow on the ground, the sign of the lane's direction."""
+    """Paint an arrow on the ground that shows the lane's direction."""
     shape = [
         (-0.7, -0.1),
         (0.2, -0.1),
@@ -143,9 +143,9 @@ def _arrow(picture: np.ndarray, x: float, z: float, facing: int) -> None:
         (-0.7, 0.1),
     ]
     corners = project([(x + facing * forward, 0.0, z + side) for forward, side in shape])
-    painted = np.zeros(picture.shape[:2], np.uint8)
-    _draw(painted, corners, 0, 255, FINE)
-    picture[painted > 0] = 0.3 * picture[painted > 0] + 0.7 * np.array([228, 224, 212])
+    arrow = np.zeros(picture.shape[:2], np.uint8)
+    _draw(arrow, corners, 0, 255, FINE)
+    picture[arrow > 0] = 0.3 * picture[arrow > 0] + 0.7 * np.array([228, 224, 212])
 
 
 def _bench(picture: np.ndarray, x: float, z: float) -> None:
@@ -173,13 +173,13 @@ def _trunk(picture, mask, rng, x: float, z: float, width: float, top: float) -> 
     _draw(picture, outline, 0, (92, 76, 62), FINE)
     _draw(mask, outline, 0, 255, FINE)
     for _ in range(70):
-        at, low, length = (
+        offset, low, length = (
             rng.uniform(-0.75, 0.75) * half,
             rng.uniform(0, top),
             rng.uniform(0.1, 0.5),
         )
-        tone = rng.uniform(0.7, 1.25) * (1 + 0.25 * at / half)
-        bark = project([(x + at, low, z), (x + at, min(top, low + length), z)])
+        tone = rng.uniform(0.7, 1.25) * (1 + 0.25 * offset / half)
+        bark = project([(x + offset, low, z), (x + offset, min(top, low + length), z)])
         _draw(picture, bark, 0.5, tuple(c * tone for c in (92.0, 76.0, 62.0)), FINE)
 
 
@@ -193,11 +193,11 @@ def _lamp(picture, mask, x: float, z: float) -> None:
 
 
 def _dapple(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """The broken shade of the near tree on the ground."""
+    """Paint the irregular shade of the near tree on the ground."""
     rows, columns = np.mgrid[: HEIGHT * FINE, : WIDTH * FINE].astype(np.float32) / FINE
     crown = np.exp(-(((columns - 118) / 46) ** 2 + ((rows - 92) / 20) ** 2))
-    broken = np.clip(1.4 * crown + 0.35 * crown * _noise(rng, 16) - 0.35, 0, 1)
-    picture *= (1 - 0.3 * cv2.GaussianBlur(broken, (0, 0), 5))[..., None]
+    shade = np.clip(1.4 * crown + 0.35 * crown * _noise(rng, 16) - 0.35, 0, 1)
+    picture *= (1 - 0.3 * cv2.GaussianBlur(shade, (0, 0), 5))[..., None]
 
 
 def build_scenery(rng: np.random.Generator) -> Scenery:
@@ -221,14 +221,14 @@ def build_scenery(rng: np.random.Generator) -> Scenery:
     _lamp(picture, lamp, -1.9, 7.8)
     small = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     hidden = cv2.resize(cv2.max(tree, lamp), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    # Shadows fall on the ground, not on what stands between it and the camera.
+    # Shadows fall on the ground, not on the occluders in front of it.
     return Scenery(
         np.clip(small, 0, 255), [(7.8, lamp), (7.75, tree)], 1 - hidden.astype(np.float32) / 255
     )
 
 
 def _shadows(figures: list[Placed]) -> np.ndarray:
-    """H x W float32 in [0, 1]: how much of the sun the figures take from the ground."""
+    """H x W float32 in [0, 1]: how much sunlight the figures block at each pixel of the ground."""
     shade = np.zeros((HEIGHT, WIDTH), np.uint8)
     for figure in figures:
         for _, shadow, width, _ in figure.shapes:
@@ -237,11 +237,11 @@ def _shadows(figures: list[Placed]) -> np.ndarray:
 
 
 def render(scenery: Scenery, figures: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
-    """The clean picture and who is seen where.
+    """The picture without noise, and the number of the visible figure at each pixel.
 
-    Returns H x W x 3 float32 RGB in [0, 255] and H x W uint8: the number of the figure seen at
-    the pixel's centre, 0 where none is. Figures are painted from far to near; an occluder wipes
-    out what is behind it, since the background already shows it.
+    Returns H x W x 3 float32 RGB in [0, 255] and H x W uint8: the number of the figure at the
+    pixel's centre, 0 where there is none. Figures are painted from far to near; an occluder erases
+    the figures behind it, since the background already shows the occluder.
     """
     fine = np.zeros((HEIGHT * FINE, WIDTH * FINE, 4), np.uint8)  # red, green, blue, number
     layers = [(figure.z, figure) for figure in figures] + list(scenery.occluders)
@@ -261,7 +261,7 @@ def render(scenery: Scenery, figures: list[Placed]) -> tuple[np.ndarray, np.ndar
 
 
 def expose(picture: np.ndarray, gain: float, rng: np.random.Generator) -> np.ndarray:
-    """What the sensor records: gain, noise that grows with the light, rounding to uint8."""
+    """The picture as the sensor records it: gain, noise that grows with the light, uint8."""
     light = np.clip(picture * gain, 0, 255)
     noise = rng.standard_normal(light.shape, dtype=np.float32)
     return np.clip(light + noise * np.sqrt(1.5 + 0.03 * light) + 0.5, 0, 255).astype(np.uint8)

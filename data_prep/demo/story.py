@@ -1,4 +1,4 @@
-"""Who crosses the walkway, when and how: the normal crowd and the abnormal guests."""
+"""The figures that cross the walkway, normal and abnormal, with their times and speeds."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ MARGIN = 1.3  # metres outside the view at which a figure begins and ends
 SPEEDS = {"cyclist": (2.2, 2.9), "cart": (1.3, 1.8), "running": (2.7, 3.2), "wrong-way": (1.1, 1.6)}
 ANOMALIES = tuple(SPEEDS)
 
-# Test clips one by one (repeated if more are asked for): how many people are in view at a time in
-# each lane, and the guests as (kind, lane, share of the clip that has passed when one comes in).
-# The busiest clip is wholly normal, so that a crowd by itself is no anomaly.
+# For each test clip (repeated if there are more): the mean number of people in view in each lane,
+# and the abnormal figures as (kind, lane, share of the clip before it appears). The busiest clip
+# is normal, so that a crowd alone is no anomaly.
 PLAN: tuple[tuple[float, tuple[tuple[str, str, float], ...]], ...] = (
     (3.5, (("cyclist", "far", 0.35),)),
     (4.5, (("running", "near", 0.1), ("wrong-way", "near", 0.6))),
@@ -40,22 +40,22 @@ class Figure:
 
     def at(self, frame: int) -> Placed | None:
         """The figure in a frame, or None while it is outside the view."""
-        gone = (frame - self.start) * self.speed / FRAME_RATE
+        distance = (frame - self.start) * self.speed / FRAME_RATE
         edge = half_view(self.z) + MARGIN
-        if not 0 <= gone <= 2 * edge:
+        if not 0 <= distance <= 2 * edge:
             return None
-        return place(
-            self._parts(gone), self.facing * (gone - edge), self.z, self.facing, self.number
-        )
+        x = self.facing * (distance - edge)
+        return place(self._parts(distance), x, self.z, self.facing, self.number)
 
-    def _parts(self, gone: float) -> list[actors.Part]:
+    def _parts(self, distance: float) -> list[actors.Part]:
+        """The figure's parts after so many metres."""
         if self.kind == "cyclist":
-            return actors.cyclist(self.look, self.phase + gone / 0.8)
+            return actors.cyclist(self.look, self.phase + distance / 0.8)
         if self.kind == "cart":
-            return actors.cart(self.look, gone / 0.27)
+            return actors.cart(self.look, distance / 0.27)
         running = self.kind == "running"
         stride = (1.45 if running else 0.82) * self.look.height
-        return actors.person(self.look, self.phase + 2 * np.pi * gone / stride, running)
+        return actors.person(self.look, self.phase + 2 * np.pi * distance / stride, running)
 
 
 def _crossing(z: float, speed: float) -> float:
@@ -65,15 +65,15 @@ def _crossing(z: float, speed: float) -> float:
 
 def _crowd(rng: np.random.Generator, lane: str, frames: int, density: float) -> list[dict]:
     """The normal walkers of a lane, a share of them in pairs."""
-    typical = _crossing(np.mean(LANES[lane]), 1.35)
-    count = max(1, round(density * (frames + typical) / typical / 1.25))
+    crossing = _crossing(np.mean(LANES[lane]), 1.35)
+    count = max(1, round(density * (frames + crossing) / crossing / 1.25))
     walkers = []
-    for start in rng.uniform(-typical, frames, count):
+    for start in rng.uniform(-crossing, frames, count):
         z, speed = rng.uniform(*LANES[lane]), float(np.clip(rng.normal(1.4, 0.28), 0.8, 2.1))
         walkers.append(dict(start=start, speed=speed, z=z))
         if rng.random() < 0.25:
-            beside = float(np.clip(z + rng.choice([-0.7, 0.7]), *LANES[lane]))
-            walkers.append(dict(start=start + rng.uniform(-2, 2), speed=speed, z=beside))
+            partner_z = float(np.clip(z + rng.choice([-0.7, 0.7]), *LANES[lane]))
+            walkers.append(dict(start=start + rng.uniform(-2, 2), speed=speed, z=partner_z))
     return [dict(walker, kind="walker", facing=DIRECTIONS[lane]) for walker in walkers]
 
 
@@ -82,13 +82,13 @@ def _guests(rng: np.random.Generator, plan, frames: int) -> list[dict]:
     guests = []
     for kind, lane, share in plan:
         speed, z = rng.uniform(*SPEEDS[kind]), rng.uniform(*LANES[lane])
-        outside = (MARGIN - 0.4) / speed * FRAME_RATE
+        frames_outside = (MARGIN - 0.4) / speed * FRAME_RATE
         guests.append(
             dict(
                 kind=kind,
                 speed=speed,
                 z=z,
-                start=share * frames - outside,
+                start=share * frames - frames_outside,
                 facing=DIRECTIONS[lane] * (-1 if kind == "wrong-way" else 1),
             )
         )
@@ -96,7 +96,7 @@ def _guests(rng: np.random.Generator, plan, frames: int) -> list[dict]:
 
 
 def cast(rng: np.random.Generator, frames: int, plan: tuple | None = None) -> list[Figure]:
-    """Everyone who appears in a clip of `frames` frames, numbered from 1; no plan: all normal."""
+    """All figures of a clip of `frames` frames, numbered from 1; without a plan all are normal."""
     density, guests = plan or (rng.uniform(1.5, 6.0), ())
     people = [
         *_crowd(rng, "far", frames, density),

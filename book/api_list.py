@@ -1,0 +1,40 @@
+"""The content of the API page: every public module, by package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = ("ddllib", "data_prep")
+
+
+def api_list(root: Path) -> str:
+    """The sections of the page in Markdown, one for each package with its modules."""
+    packages = [init.parent for top in PACKAGES for init in (root / top).rglob("__init__.py")]
+    packages.sort(
+        key=lambda package: (PACKAGES.index(_parts(root, package)[0]), _parts(root, package))
+    )
+    return "\n".join(line for package in packages for line in _section(root, package))
+
+
+def _section(root: Path, package: Path) -> Iterator[str]:
+    yield from (f"## {'.'.join(_parts(root, package))}", "")
+    yield from _module(root, package / "__init__.py")
+    for path in sorted(package.glob("*.py")):
+        if not path.stem.startswith("_"):
+            yield from (f"### {'.'.join(_parts(root, path))}", "")
+            yield from _module(root, path)
+
+
+def _module(root: Path, path: Path) -> Iterator[str]:
+    name = ".".join(part for part in _parts(root, path) if part != "__init__")
+    yield from ("```{eval-rst}", f".. automodule:: {name}")
+    # For a package list only what it defines, not what it imports from its modules.
+    if path.stem == "__init__" and not re.search(r"^(def|class) ", path.read_text("utf-8"), re.M):
+        yield "   :no-members:"
+    yield from ("```", "")
+
+
+def _parts(root: Path, path: Path) -> tuple[str, ...]:
+    return path.relative_to(root).with_suffix("").parts

@@ -1,0 +1,1 @@
+"""Footage as it lies on disk: layouts, videos, images, labels, masks."""

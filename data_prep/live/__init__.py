@@ -1,0 +1,1 @@
+"""Read frames from files, webcams and network addresses."""

@@ -1,0 +1,1 @@
+"""From footage to prepared data: arrays, tracks, labels and a manifest."""

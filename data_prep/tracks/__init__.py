@@ -1,0 +1,1 @@
+"""Detect objects, and track their boxes over time."""

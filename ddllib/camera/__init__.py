@@ -1,0 +1,1 @@
+"""A trained run watches a camera: scores, thresholds, events, alarms; nothing below imports it."""

@@ -1,0 +1,108 @@
+"""The clip of an event: a few seconds before it, the event, and a few seconds after."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.footage.pictures import CLIPS, fitted, open_video, resized
+from ddllib.camera.events import Event
+from ddllib.camera.pictures import CLIP_SIDE, seen
+
+AROUND_S = 2.0  # seconds of the clip before and after the event
+LONGEST_S = 60.0  # seconds of the longest clip; of a longer event it shows the beginning
+
+
+class ClipRecorder:
+    """Records a clip of each event; holds the last seconds of frames and one open clip at most.
+
+    A finished clip is named by the number of its event, ``<n>.webm`` or ``<n>.avi``
+    (``pictures.open_video``).
+    """
+
+    def __init__(self, folder: Path, frame_rate: float):
+        self.folder, self.frame_rate = folder, frame_rate
+        self._before: deque[np.ndarray] = deque(maxlen=max(int(AROUND_S * frame_rate), 1))
+        self._clip: _Clip | None = None
+
+    @property
+    def filming(self) -> bool:
+        """Whether an event has ended and its clip is still being recorded."""
+        return bool(self._clip and self._clip.number)
+
+    def keep(self, scored) -> None:
+        """Take the next frame; ``film`` then decides whether it goes into a clip."""
+        image = seen(scored)
+        self._before.append(resized(image, fitted(image.shape[:2], CLIP_SIDE)))
+
+    def film(self, index: int, started: Event | None) -> None:
+        """Write the frame of the last ``keep``, number ``index``, into a clip.
+
+        ``started`` is the present stretch above the release, which may be too short for an event.
+        A clip begins with the stretch. If the stretch ends before it is an event, the clip is
+        discarded.
+        """
+        if started and started.start == index:
+            if self._clip:
+                self._clip.finish()
+            self._clip = _Clip(self.folder, self.frame_rate, self._before[-1].shape[:2])
+            for image in self._before:
+                self._clip.add(image)
+        elif self._clip:
+            self._clip.add(self._before[-1])
+            if not started and not self._clip.number:
+                self._clip.discard()  # too short to be an event
+                self._clip = None
+            elif self._clip.done:
+                self._clip.finish()
+                self._clip = None
+
+    def name(self, number: int) -> None:
+        """The event of the open clip has ended; a few seconds later the clip gets this number."""
+        if self._clip:
+            self._clip.number = number
+
+    def has(self, number: int) -> bool:
+        """Whether the folder holds the clip of event ``number``."""
+        return any((self.folder / f"{number:04d}{suffix}").is_file() for suffix in CLIPS)
+
+    def cut(self) -> None:
+        """End the clip, as before a gap: no clip holds frames from both sides of one."""
+        if self._clip:
+            self._clip.finish()
+        self._clip = None
+        self._before.clear()
+
+
+class _Clip:
+    """The clip of one event while it is recorded; the file is renamed when it is complete."""
+
+    def __init__(self, folder: Path, frame_rate: float, shape: tuple[int, int]):
+        self._video, self._shape = open_video(folder / ".running", frame_rate, shape), shape
+        self.number: int | None = None  # of the event, once it has ended
+        self._frames_left = int(LONGEST_S * frame_rate)
+        self._frames_after = int(AROUND_S * frame_rate)
+
+    def add(self, image: np.ndarray) -> None:
+        self._frames_after -= bool(self.number)
+        if self._frames_left:
+            self._frames_left -= 1
+            self._video.write(resized(image, self._shape))
+
+    @property
+    def done(self) -> bool:
+        return bool(self.number) and self._frames_after <= 0
+
+    def finish(self) -> None:
+        if not self.number:
+            self.discard()
+            return
+        path = self._video.path
+        self._video.close()
+        os.replace(path, path.with_name(f"{self.number:04d}{path.suffix}"))
+
+    def discard(self) -> None:
+        self._video.discard()

@@ -1,0 +1,1 @@
+"""Many runs: grids, comparisons, ablations, repetitions, and how fast they are."""

@@ -1,0 +1,60 @@
+"""The tables of the benchmark, from what it measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ddllib.experiments.benchmark_work import TEXTBOOK
+
+
+def speed_table(report: Mapping) -> pd.DataFrame:
+    """One row per measurement, as a page shows it."""
+    return pd.DataFrame(
+        {
+            "size": r["case"],
+            "what": r["what"],
+            "way": r["way"],
+            "ms per window": f"{1000 * r['seconds']:.1f}",
+            "times the textbook": f"{r['ratio']:.1f}",
+            "largest difference": f"{r['difference']:.1e}",
+            "share of the ceiling, %": f"{100 * r['share']:.0f}",
+            "peak memory, MiB": "–" if r["peak_mib"] is None else f"{r['peak_mib']:.0f}",
+        }
+        for r in report["rows"]
+    )
+
+
+def sizes_told(report: Mapping) -> str:
+    """The names of the sizes explained: side of a frame in pixels, width of the model."""
+    texts = (f"{r['case']}: {r['size']} px, width {r['latent_dim']}" for r in report["rows"])
+    return "; ".join(dict.fromkeys(texts))
+
+
+def means_table(report: Mapping) -> pd.DataFrame:
+    """How many times longer the work takes without each means; a dash where it is not used."""
+    rows = pd.DataFrame(report.get("means", []))
+    if rows.empty:
+        return rows
+    rows["work"] = rows["what"] + ", " + rows["case"] + " size"
+    table = rows.pivot(index="means", columns="work", values="ratio")
+    order = [*dict.fromkeys(rows["means"])], [*dict.fromkeys(rows["work"])]
+    table = table.loc[order[0], order[1]].map(lambda r: "–" if np.isnan(r) else f"{r:.2f}")
+    return table.rename_axis("left out").rename_axis(None, axis=1).reset_index()
+
+
+def judged_table(report: Mapping) -> pd.DataFrame:
+    """The AUC that each way of scoring gives a trained run; empty without such a run."""
+    result = report.get("judged", {"auc": {}})
+    return pd.DataFrame(
+        {
+            "run": result["run"],
+            "scored by": way,
+            "AUC, %": f"{100 * auc:.3f}",
+            "difference, points": f"{100 * (auc - result['auc'][TEXTBOOK]):+.3f}",
+            "largest difference of a score": f"{result['difference'][way]:.1e}",
+        }
+        for way, auc in result["auc"].items()
+    )

@@ -1,0 +1,76 @@
+"""Publish records: copies without checkpoints in book/results, which the book shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ddllib.paths import RESULTS, runs_root
+from ddllib.record_parts import metrics_of
+from ddllib.records import (
+    SCORED,
+    Record,
+    add_rows,
+    count_scoring,
+    read_record,
+    rows_of,
+    write_record,
+)
+from ddllib.settings import VOCABULARY, Settings, recorded
+
+DRAWN = 4  # clips of which figures draw a frame
+
+
+def publish(record: Record) -> Record:
+    """Copy a record to ``book/results``, with metrics computed again; returns the copy.
+
+    Curves are rounded to six digits. The settings are added to those that were ever scored on test
+    clips, with those of unpublished runs on the same data. Only records of seed 0 and of held-out
+    clips keep frames (``drawn_frames``), to save space. ``notes`` of an earlier copy stay.
+    """
+    facts = {**record.facts, "history": rounded(record.facts["history"])}
+    if "held_out" not in facts:
+        values = recorded(facts["settings"])
+        settings = Settings(**{name: values[name] for name in VOCABULARY})
+        facts["metrics"] = metrics_of(settings, record.scores, record.terms, record.labels)
+    if "held_out" not in facts or "tests" in facts:
+        count_scoring(facts, SCORED)
+        add_rows(rows_of(runs_root() / SCORED.name, {facts["data"]["digest"]}), SCORED)
+    keeps_frames = facts["settings"]["seed"] == 0 or "held_out" in facts
+    shown = drawn_frames(record) if keeps_frames else {}
+    folder = RESULTS / record.folder.parent.name / record.folder.name
+    if (folder / "run.json").is_file():
+        facts = {**facts, **_notes(read_record(folder))}
+    write_record(folder, facts, record.scores, record.labels, shown, record.terms)
+    return read_record(folder)
+
+
+def _notes(published: Record) -> dict:
+    """The notes that people added to a published record."""
+    return {name: value for name, value in published.facts.items() if name == "notes"}
+
+
+def highest_clips(record: Record, count: int = DRAWN) -> list[str]:
+    """The clips with the highest raw scores, the highest first."""
+    return sorted(record.scores, key=lambda n: record.scores[n].max(), reverse=True)[:count]
+
+
+def drawn_frames(record: Record) -> dict[str, np.ndarray]:
+    """The frames of a record that figures draw: of its highest clips, and abnormal ones.
+
+    The few frames of held-out clips are all kept.
+    """
+    if "held_out" in record.facts:
+        return dict(record.shown)
+    abnormal = [n for n in (f"{n}-abnormal" for n in record.scores) if f"{n}-index" in record.shown]
+    names = {*highest_clips(record), *abnormal[:DRAWN]}
+    return {name: value for name, value in record.shown.items() if name.rsplit("-", 1)[0] in names}
+
+
+def rounded(history: Mapping[str, list]) -> dict[str, list]:
+    """Curves as published records keep them: six digits."""
+    return {
+        name: [v if v is None or isinstance(v, int) else float(f"{v:.6g}") for v in values]
+        for name, values in history.items()
+    }

@@ -1,0 +1,89 @@
+"""The course of sigma, P and Q in recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ddllib.experiments.comparisons import MODELS
+from ddllib.figures.chapter import Cited
+from ddllib.records import Record
+
+_SMALLEST_CHANGE = 0.01  # smaller changes of sigma are ignored
+
+
+def sigma_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Sigma of each run that learnt it: at the start, at its peak and at the end."""
+    rows = []
+    for record in records:
+        sigma = np.array(record.facts["history"]["sigma"], dtype=float)
+        peak = int(sigma.argmax())
+        rows.append(
+            {
+                "record": Cited(record.name, record),
+                "start": f"{sigma[0]:.3f}",
+                "peak": f"{sigma[peak]:.3f}",
+                "peak after, % of steps": f"{100 * peak / max(len(sigma) - 1, 1):.0f}",
+                "end": f"{sigma[-1]:.3f}",
+                "from peak to end": f"{sigma[-1] - sigma[peak]:+.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def sigma_verdict(records: Sequence[Record]) -> str:
+    """Whether sigma takes the course that the paper describes, a sentence for each model's runs.
+
+    That is: it rises early (highest in the first half of the steps), then declines until it settles
+    (moves by less than 0.01 in the last tenth).
+    """
+    sentences = []
+    for model in dict.fromkeys(r.facts["settings"]["model"] for r in records):
+        curves = [
+            np.array(r.facts["history"]["sigma"], dtype=float)
+            for r in records
+            if r.facts["settings"]["model"] == model
+        ]
+        matching = sum(map(_as_described, curves))
+        rising = sum(curve[-1] > curve.max() - _SMALLEST_CHANGE for curve in curves)
+        sentences.append(
+            f"{MODELS[model]}: {matching} of {len(curves)} runs rise early, then decline and "
+            f"settle, as the paper describes; {rising} of {len(curves)} end within "
+            f"{_SMALLEST_CHANGE} of their peak"
+        )
+    return "; ".join(sentences) or "not run"
+
+
+def _as_described(sigma: np.ndarray) -> bool:
+    peak, last = int(sigma.argmax()), sigma[-max(len(sigma) // 10, 1) :]
+    early = peak <= len(sigma) / 2 and sigma[peak] > sigma[0] + _SMALLEST_CHANGE
+    return early and sigma[-1] < sigma[peak] - _SMALLEST_CHANGE and np.ptp(last) < _SMALLEST_CHANGE
+
+
+def distance_verdict(records: Sequence[Record]) -> str:
+    """Whether Q exceeds P at the end of training (supplement 7.1.1), a sentence."""
+    ratios = [_late_mean(record, "q") / _late_mean(record, "p") for record in records]
+    if not ratios:
+        return "not run"
+    return (
+        f"Q exceeds P in {sum(ratio > 1 for ratio in ratios)} of {len(ratios)} runs, "
+        f"{min(ratios):.1f} to {max(ratios):.1f} times"
+    )
+
+
+def _late_mean(record: Record, name: str) -> float:
+    """The mean of a curve over the last tenth of the steps."""
+    curve = record.facts["history"][name]
+    return float(np.mean(curve[-max(len(curve) // 10, 1) :]))
+
+
+def distance_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Means of P and Q under the mask over the last tenth of a run's steps (supplement 7.1.1)."""
+    rows = []
+    for record in records:
+        p, q = (_late_mean(record, name) for name in ("p", "q"))
+        cells = {"P": f"{p:.4f}", "Q": f"{q:.4f}", "Q / P": f"{q / p:.2f}"}
+        rows.append({"record": Cited(record.name, record), **cells})
+    return pd.DataFrame(rows)

@@ -1,0 +1,1 @@
+"""Faster versions of layers and passes; results are the same, so readers may skip this package."""

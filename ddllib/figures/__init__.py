@@ -1,0 +1,1 @@
+"""Plots, diagrams, contact sheets and tables of the chapters."""

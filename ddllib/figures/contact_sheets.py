@@ -1,0 +1,83 @@
+"""Contact sheets: one frame of every clip, with its tracks or its abnormal pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ddllib.data import BOX, Prepared
+from ddllib.errors import DDLError
+from ddllib.io.files import writing
+from ddllib.io.reading import read_arrays
+
+_REMEDY = "write it by `python -m ddllib show`"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One frame of a sheet.
+
+    ``frame`` is C x H x W uint8; ``boxes`` n x 4, relative (x0, y0, x1, y1); ``tracks`` the n
+    track numbers; ``mask`` H x W of 0 and 1, empty (0 x 0) where there is none.
+    """
+
+    title: str
+    frame: np.ndarray
+    boxes: np.ndarray
+    tracks: np.ndarray
+    mask: np.ndarray
+
+
+def panels(data: Prepared, limit: int = 48) -> list[Panel]:
+    """One panel per clip, training clips first; at most ``limit`` clips, evenly spaced.
+
+    The frame is the one with most abnormal pixels, else with most tracked objects, else the middle
+    one.
+    """
+    clips = [("training", n) for n in data.training] + [("testing", n) for n in data.testing]
+    indices = np.linspace(0, len(clips) - 1, min(limit, len(clips))).round().astype(int)
+    return [_panel(data, *clips[k]) for k in indices]
+
+
+def _panel(data: Prepared, split: str, name: str) -> Panel:
+    frames = getattr(data, split)[name]
+    tracks = data.tracks[(data.tracks["split"] == split) & (data.tracks["clip"] == name)]
+    masks = data.masks.get(name) if split == "testing" else None
+    index = len(frames) // 2
+    if len(tracks):
+        index = int(tracks.groupby("frame").size().idxmax())
+    if masks is not None and masks.any():
+        index = int(masks.sum(axis=(1, 2), dtype=np.int64).argmax())
+    rows = tracks[tracks["frame"] == index]
+    return Panel(
+        f"{split} {name}, frame {index}",
+        np.array(frames[index]),
+        rows[BOX].to_numpy(float),
+        rows["track"].to_numpy(int),
+        np.zeros((0, 0), np.uint8) if masks is None else np.array(masks[index]),
+    )
+
+
+def save(path: Path | str, sheet: Sequence[Panel]) -> None:
+    """Write a sheet as one .npz file, from which it can be drawn without the data."""
+    fields = ("frame", "boxes", "tracks", "mask")
+    arrays = {f"{k}-{name}": getattr(p, name) for k, p in enumerate(sheet) for name in fields}
+    titles = np.array([panel.title for panel in sheet])
+    with writing(path) as file:
+        np.savez_compressed(file, titles=titles, **arrays)
+
+
+def load(path: Path | str) -> list[Panel]:
+    """A sheet that ``save`` wrote; ``DDLError`` where it is missing or damaged."""
+    arrays = read_arrays(Path(path), "a contact sheet", _REMEDY)
+    fields = ("frame", "boxes", "tracks", "mask")
+    try:
+        return [
+            Panel(str(title), *(arrays[f"{k}-{name}"] for name in fields))
+            for k, title in enumerate(arrays["titles"])
+        ]
+    except (KeyError, TypeError) as error:
+        raise DDLError(f"{path}: not a contact sheet ({error}); {_REMEDY}") from None

@@ -1,0 +1,1 @@
+"""Files, commands and signals: atomic writing, safe reading, stopping between steps."""

@@ -1,0 +1,134 @@
+"""The built site: complete, free of errors, and whole without a network."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from chapters import notebooks, pages
+from publishing import missing_pages
+
+import ddllib
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def soups(site) -> dict[Path, BeautifulSoup]:
+    files = sorted(path for path in site.rglob("*.html") if "_static" not in path.parts)
+    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
+
+
+def test_every_page_of_the_toc_exists(site):
+    assert missing_pages(ROOT, site) == []
+
+
+def test_every_source_page_is_in_the_toc():
+    sources = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.ipynb")}
+    sources |= {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
+    assert sources == set(pages(ROOT))
+
+
+def test_no_chapter_holds_an_error(executed_chapters, soups):
+    for page in notebooks(executed_chapters):
+        notebook = nbformat.read(executed_chapters.executed(page), as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert outputs, f"{page}: no output at all"
+        assert not [o for o in outputs if o.output_type == "error"], page
+    for path, soup in soups.items():
+        assert "Traceback (most recent call last)" not in soup.get_text(), path.name
+
+
+def test_figures_are_shown_as_pictures(executed_chapters):
+    for page in notebooks(executed_chapters):
+        for cell in nbformat.read(executed_chapters.executed(page), as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if output.get("data", {}).get("text/plain", "").startswith("<Figure size"):
+                    assert "image/png" in output.data, f"{page}: {cell.source}"
+
+
+def test_sources_are_committed_without_outputs():
+    for path in (ROOT / "book").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        assert not any(cell.get("outputs") for cell in cells), f"{path.name}: clear its outputs"
+
+
+def test_citations_resolve(soups):
+    for path, soup in soups.items():
+        assert "[?]" not in soup.get_text(), path.name
+    listed = next(s for p, s in soups.items() if p.stem == "references").select("div.citation")
+    assert len(listed) == (ROOT / "book" / "references.bib").read_text().count("\n@") + 1
+
+
+def test_the_api_page_lists_every_public_name(soups):
+    page = next(soup for path, soup in soups.items() if path.stem == "api")
+    ids = {element["id"] for element in page.select("[id]")}
+    for name in ddllib.__all__:
+        value = getattr(ddllib, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert f"{value.__module__}.{name}" in ids, f"{name} is not on the API page"
+
+
+def test_the_api_page_lists_every_module(soups):
+    page = next(soup for path, soup in soups.items() if path.stem == "api")
+    ids = {element["id"] for element in page.select("[id]")}
+    for package in ("ddllib", "data_prep"):
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(part for part in parts if part != "__init__")
+            if path.stem == "__init__" or not path.stem.startswith("_"):
+                assert f"module-{name}" in ids, f"the API page lacks {name}"
+
+
+def test_the_front_page_shows_the_results_of_the_first_page(soups, site):
+    shown = soups[site / "book" / "index.html"].get_text(" ", strip=True)
+    rows = [r for r in (ROOT / "README.md").read_text().splitlines() if r.startswith("| C3DSU")]
+    cells = [cell.strip() for row in rows for cell in row.split("|")[1:-1]]
+    assert len(rows) == 3 and all(cell in shown for cell in cells)
+
+
+def test_every_page_has_the_books_style(soups, site):
+    for path, soup in soups.items():
+        if path == site / "index.html":  # leads to the first page and shows nothing
+            continue
+        sheets = [link["href"].split("?")[0] for link in soup.find_all("link", rel="stylesheet")]
+        (own,) = [sheet for sheet in sheets if sheet.endswith("book.css")]
+        assert (path.parent / own).read_text() == (ROOT / "book/style/book.css").read_text()
+
+
+def test_internal_links_and_images_resolve(site, soups):
+    ids = {path: {e["id"] for e in soup.select("[id]")} for path, soup in soups.items()}
+    broken = []
+    for path, soup in soups.items():
+        for element in soup.select("a[href], link[href], img[src], script[src]"):
+            target = urlsplit(element.get("href") or element.get("src"))
+            if target.scheme or target.netloc or not (target.path or target.fragment):
+                continue
+            file = (path.parent / unquote(target.path)).resolve() if target.path else path
+            anchor = unquote(target.fragment)
+            lacks_anchor = anchor and file in ids and anchor not in ids[file]
+            if not file.is_file() or lacks_anchor:
+                broken.append(f"{path.relative_to(site)}: {target.geturl()}")
+    assert broken == []
+
+
+def test_pages_load_nothing_from_elsewhere(soups):
+    for path, soup in soups.items():
+        loaded = soup.select("script[src], img[src], link[rel=stylesheet][href], iframe[src]")
+        for element in loaded:
+            assert not urlsplit(element.get("src") or element.get("href")).netloc, (path, element)
+
+
+def test_no_page_names_a_folder_of_this_machine(site, executed_chapters, soups):
+    folders = {str(ROOT), sys.prefix, sys.base_prefix, str(executed_chapters.out.parent)}
+    folders |= {str(Path.home())} if len(Path.home().parts) > 2 else {f"{Path.home()}/"}
+    for path in [*soups, *(site / "_sources").rglob("*.ipynb")]:
+        text = path.read_text()
+        assert not [folder for folder in folders if folder in text], path.relative_to(site)

@@ -1,0 +1,219 @@
+"""Changes of the method compared on held-out clips: effects, yardsticks and what they foretell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.records import ATrial, a_record
+
+from ddllib.experiments.ablations import (
+    below_chance,
+    effect_by_kind,
+    effect_by_size,
+    effect_table,
+    ends_alike,
+    judged_alike,
+    kinds_table,
+    most_seeds,
+    other_boxes,
+    seed_spread,
+    what_one_seed_told,
+    where_it_helps,
+)
+from ddllib.experiments.foretelling import foretelling, foretold
+from ddllib.figures import auc_plots
+from ddllib.pseudo_anomalies.held_out import KINDS
+from ddllib.settings import load_profile
+
+PAIRS = [(0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.88)]  # held-out, test
+
+
+def trials():
+    found = [
+        ATrial("as it is", load_profile("tiny", seed=s), a_record(0, s, held_out=0.8 + s / 100))
+        for s in (0, 1, 2)
+    ]
+    norms = [
+        ATrial("norms", load_profile("tiny", seed=s), a_record(0, s, held_out=v))
+        for s, v in ((0, 0.7), (1, 0.72))
+    ]
+    return [*found, *norms, ATrial("wide", load_profile("tiny"), None)]
+
+
+def test_effects_are_paired_with_the_unchanged_variant():
+    rows = effect_table(trials(), "median", "as it is").set_index("variant")
+    assert rows.loc["as it is", "held-out AUC"] == "81.00 ± 1.00 (3 seeds)"
+    assert rows.loc["as it is", "mean, points"] == "–"
+    assert rows.loc["norms", "mean, points"] == "-9.50"  # -10 and -9
+    assert rows.loc["norms", "seeds"] == "2"
+    assert rows.loc["wide", "held-out AUC"] == "not run" and rows.loc["wide", "seeds"] == "–"
+    once = [*trials()[:4], ATrial("wide", load_profile("tiny"), a_record(0, held_out=0.75))]
+    rows = effect_table(once, "median", "as it is").set_index("variant")
+    told = rows["more than chance"]  # -10 and -5 points, the yardstick is 6.08
+    assert (told["norms"], told["wide"]) == ("yes", "no")
+    turned = effect_table(trials()[::-1], "median", "as it is")
+    assert list(turned["variant"]) == ["norms", "as it is", "wide"]
+
+
+def test_two_changes_are_held_to_the_first_of_them():
+    made = {"large": {"size": 64}, "large, plain": {"size": 64, "mode": "none"}}
+    made |= {
+        "plain": {"mode": "none"},
+        "fine": {"patch": 1},
+        "large, fine": {"size": 64, "patch": 1},
+    }
+    found = trials()[:3] + [
+        ATrial(name, load_profile("tiny", **change), a_record(0, held_out=0.5 + k / 100))
+        for k, (name, change) in enumerate(made.items())
+    ]
+    rows = effect_table(found, "median", "as it is").set_index("variant")
+    assert dict(rows["against"][1:]) == {
+        "large": "as it is",
+        "large, plain": "large",
+        "plain": "as it is",
+        "fine": "as it is",
+        "large, fine": "large",
+    }
+    assert rows.loc["large, plain", "mean, points"] == "+1.00"
+    told = rows["more than chance"]
+    assert (told["large"], told["large, plain"]) == ("yes", "no")
+    assert "too few" in told["fine"] and "too few" in told["large, fine"]  # the same weights
+    assert "(changes tried so: 3;" in seed_spread(found, "median", "as it is")
+
+
+def test_what_a_first_seed_told_is_checked_by_the_others():
+    def change(name, *differences):
+        return [
+            ATrial(name, load_profile("tiny", seed=s), a_record(0, s, held_out=0.8 + s / 100 + d))
+            for s, d in enumerate(differences)
+        ]
+
+    usual = trials()[:3]
+    told = what_one_seed_told([*usual, *change("once", 0.2)], "median", "as it is")
+    assert told == "no change has a second seed to check its first by"
+    bare = [ATrial(t.variant, t.settings, None) for t in usual]
+    assert what_one_seed_told(bare, "median", "as it is") == told
+    several = change("luck", 0.2, 0.0, -0.1) + change("true", 0.1, 0.11, 0.1)
+    several += change("small", 0.01, 0.011, 0.01) + change("none", 0.01, -0.01, 0)
+    assert what_one_seed_told([*usual, *several], "median", "as it is") == (
+        "of 4 changes with several seeds the first alone would have told 2 for an effect (luck, "
+        "true), of which 1 stood with all; told by all seeds alone: small"
+    )
+
+
+def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
+    tried = trials()[:4]  # norms with one seed
+    told = seed_spread(tried, "median", "as it is")
+    assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
+    assert "should exceed 6.08 to" in told  # t(0.975, 2) sqrt(2) = 4.303 * 1.414
+    assert "(changes tried so: 1; to be expected beyond it by chance alone: 0.1)" in told
+    assert "as it is: 2 of 3 seeds were run" in seed_spread(trials()[:2], "median", "as it is")
+
+
+def test_a_variant_ends_where_the_unchanged_does_or_not():
+    found = trials()
+    told = ends_alike(found, "median", "as it is", "norms")
+    assert "-10.00 points, beyond the standard deviation over seeds; runs so few" in told
+    assert "to 3.93 points either way" in told  # 4.303 sqrt(1/3 + 1/2)
+    for trial in found[3:5]:
+        trial.found.facts["held_out"]["median"] = dict.fromkeys(KINDS, 0.818)
+    told = ends_alike(found, "median", "as it is", "norms")
+    assert "81.80 norms, 81.00 ± 1.00 (3 seeds) as it is" in told
+    assert "+0.80 points, within the standard deviation" in told
+    assert ends_alike(found, "median", "as it is", "wide").startswith("not run: 3 of 3")
+
+
+def test_runs_judged_by_other_frames_are_named():
+    found = trials()
+    for trial in found[:5]:
+        trial.found.labels["noise 0.2/01"] = np.array([0, 1, 1])
+    assert judged_alike(found, "as it is").endswith("were altered for all 5 runs")
+    found[4].found.labels["noise 0.2/01"] = np.array([1, 1, 0])
+    assert judged_alike(found, "as it is") == "judged by other frames: norms"
+
+
+def test_effects_are_told_by_kind_and_by_size():
+    rows = effect_by_kind(trials(), "median", "norms", "as it is")
+    assert list(rows["kind"]) == list(KINDS) and set(rows["points"]) == {"+9.50"}
+    assert set(effect_by_kind(trials(), "median", "wide", "as it is")["points"]) == {"not run"}
+    points = {96: ("-0.16", "yes"), 128: ("+0.20", "yes"), 192: ("+0.10", "no")}
+    points[256] = ("not run", "too few seeds to say")
+    sizes = pd.DataFrame(
+        [
+            {"size": size, "clips": "test", "mean, points": far, "more than chance": told}
+            for size, (far, told) in points.items()
+        ]
+    )
+    assert where_it_helps(sizes, "test") == (
+        "test clips, with pseudo-anomalies: ahead at 128 (+0.20), behind at 96 (-0.16), not to be "
+        "told apart at 192 (+0.10)"
+    )
+
+
+def test_runs_on_other_boxes_are_named():
+    found = trials()
+    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
+    assert other_boxes(found[3:], "as it is").startswith("boxes: 0 runs")
+    found[3].found.facts["data"] = {"digest": "b"}
+    assert other_boxes(found, "as it is").endswith("a part of the difference: norms")
+    found[3].settings = load_profile("tiny", size=64)  # meant to have others
+    assert other_boxes(found, "as it is").startswith("boxes: 2 runs had those of")
+
+
+def test_what_can_be_claimed_is_said():
+    assert most_seeds(trials(), "as it is").endswith("one seed: norms")
+    assert most_seeds(trials()[:3], "as it is") == ("no change was tried with more than one seed")
+    assert below_chance(trials(), "median") == "below chance in most runs: no kind"
+    poor = [ATrial("", load_profile("tiny"), a_record(0, held_out=v)) for v in (0.4, 0.3, 0.9)]
+    assert below_chance(poor, "median").endswith(", ".join(KINDS))
+
+
+def test_the_effect_is_paired_at_each_size():
+    def trial(mode, size, held_out, seed=0):
+        settings = load_profile("tiny", mode=mode, size=size, seed=seed)
+        return ATrial("", settings, a_record(held_out - 0.1, seed, held_out=held_out))
+
+    alone = [trial("ddl", 32, 0.9), trial("none", 32, 0.4, seed=1)]
+    found = [trial("ddl", 64, 0.8), trial("none", 64, 0.7), trial("none", 48, 0.5)]
+    rest = ATrial("", load_profile("tiny"), None)
+    rows = effect_by_size([*alone, *found, rest], "median", "as it is")
+    assert list(rows["size"]) == [64, 64] and list(rows["clips"]) == ["held out", "test"]
+    assert list(rows["mean, points"]) == ["+10.00", "+10.00"]
+    assert list(rows["DDL"]) == ["80.00 (1 seed)", "70.00 (1 seed)"]
+    assert all("too few" in told for told in rows["more than chance"])
+    usual = [trial("ddl", 32, 0.8 + 0.01 * k, seed=k) for k in range(3)]  # 1 point apart, bound 6
+    named = [replace(t, variant="as it is") for t in usual]
+    rows = effect_by_size([*found, *named], "median", "as it is")
+    assert list(rows["more than chance"]) == ["yes", "yes"]
+    assert effect_by_size(alone, "median", "as it is").empty
+
+
+def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
+    runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
+    pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
+    assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
+    assert "4 runs: rank correlation 0.80 (p = 0.2); of these" in foretelling(pairs)
+    assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
+    assert "not run: 2 of these" in foretelling(pairs[:2])
+
+
+def test_ranks_are_drawn_with_a_number_for_each_variant_and_room_for_all():
+    count = 24
+    values = np.linspace(0.5, 0.9, count + 1)
+    names = [*(f"variant {k}" for k in range(count)), "variant 0"]  # the first has two runs
+    pairs = pd.DataFrame({"variant": names, "held_out": values, "tests": values[::-1]})
+    figure = auc_plots.rank_scatter(pairs, "held_out", "tests", ("one", "other"))
+    figure.canvas.draw()
+    (axis,) = figure.axes
+    assert axis.get_window_extent().height > 0.4 * figure.bbox.height
+    _, *drawn = axis.lines
+    assert [line.get_marker() for line in drawn] == [f"${k}$" for k in range(1, count + 1)]
+    assert [*drawn[0].get_xdata()] == [count + 1, 1] and [*drawn[0].get_ydata()] == [1, count + 1]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names[:count]
+
+
+def test_kinds_are_averaged_over_seeds():
+    rows = kinds_table(trials(), "median").set_index("variant")
+    assert set(rows.loc["norms"]) == {"71.0"} and set(rows.loc["wide"]) == {"not run"}

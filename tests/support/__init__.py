@@ -1,0 +1,1 @@
+"""Servers, disks, cameras and footage for tests."""

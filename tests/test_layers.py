@@ -1,0 +1,113 @@
+"""Imports go down only: each room of the house uses its own floor and those below."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# From the ground up. A module not named here belongs to its room, and a room to its floor.
+FLOORS = [
+    {
+        "ddllib.errors",
+        "ddllib.paths",
+        "ddllib.io",
+        "ddllib.registry",
+        "ddllib.weighted",
+        "ddllib.flow",
+    },
+    {"ddllib.data"},
+    {"data_prep"},
+    {
+        *("ddllib.models", "ddllib.fast", "ddllib.devices", "ddllib.losses", "ddllib.windows"),
+        *("ddllib.pseudo_anomalies", "ddllib.scoring", "ddllib.streaming", "ddllib.ignore"),
+        *("ddllib.evaluation", "ddllib.localisation", "ddllib.random_state"),
+        *("ddllib.camera.backgrounds", "ddllib.patches", "ddllib.score_terms"),
+    },
+    {
+        *("ddllib.settings", "ddllib.checkpoints", "ddllib.records", "ddllib.training"),
+        *("ddllib.record_parts", "ddllib.runs", "ddllib.methods"),
+    },
+    {"ddllib.pipeline"},
+    {"ddllib.camera", "ddllib.figures", "ddllib.experiments"},
+    {"studies"},
+    {"ddllib.__main__", "ddllib"},
+]
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the two packages by its dotted name."""
+    named = {}
+    for package in ("ddllib", "data_prep"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            named[name.removesuffix(".__init__")] = path
+    return named
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of ours that a file imports, also inside its functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in known else node.module for name in whole}
+    return found & known.keys()
+
+
+def floor(module: str) -> int:
+    """The number of a module's floor; that of the longest name that fits counts."""
+    fitting = [
+        (len(name), number)
+        for number, names in enumerate(FLOORS)
+        for name in names
+        if module == name or module.startswith(f"{name}.") and name != "ddllib"
+    ]
+    if not fitting:
+        pytest.fail(f"{module}: on no floor; name it or its room in FLOORS")
+    return max(fitting)[1]
+
+
+def upward() -> set[str]:
+    known = modules()
+    return {
+        f"{module} -> {used}"
+        for module, path in known.items()
+        for used in imports(path, known)
+        if floor(used) > floor(module)
+    }
+
+
+def test_no_import_goes_up():
+    assert upward() == set()
+
+
+def test_an_import_inside_a_function_counts(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("def f():\n    from ddllib.camera import watch\n    import ddllib.pipeline\n")
+    assert imports(path, modules()) == {"ddllib.camera.watch", "ddllib.pipeline"}
+
+
+def circles() -> set[tuple[str, ...]]:
+    """The groups of modules in which each reaches every other by imports."""
+    known = modules()
+    uses = {module: imports(path, known) for module, path in known.items()}
+    reach = {module: reached(module, uses) for module in known}
+    groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in known}
+    return {group for group in groups if len(group) > 1}
+
+
+def reached(module: str, uses: dict[str, set[str]]) -> set[str]:
+    """All that a module imports, directly or by others."""
+    found, todo = set(), [module]
+    while todo:
+        for used in uses[todo.pop()] - found:
+            found.add(used)
+            todo.append(used)
+    return found
+
+
+def test_no_modules_need_one_another():
+    assert circles() == set()
