@@ -40,10 +40,14 @@ def boxes(frames: np.ndarray, tracks: pd.DataFrame) -> Iterator[np.ndarray]:
 
 
 def pixel_boxes(tracks: pd.DataFrame, t: int, shape: tuple) -> np.ndarray:
-    """The boxes of one frame in whole pixels, n x 4, ends excluded, as training paints them."""
+    """The boxes of one frame in whole pixels, n x 4, ends excluded, as training paints them.
+
+    Boxes that hold no whole pixel are left out.
+    """
     height, width = shape[-2:]
     relative = tracks.loc[tracks["frame"] == t, BOX].to_numpy(float)
-    return (relative * [width, height, width, height] + 1e-3).astype(int)
+    places = (relative * [width, height, width, height] + 1e-3).astype(int)
+    return places[(places[:, :2] < places[:, 2:]).all(axis=1)]
 
 
 def _difference(frame: np.ndarray, still: np.ndarray) -> np.ndarray:

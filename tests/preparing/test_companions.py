@@ -44,6 +44,15 @@ def test_outlines_lie_inside_the_boxes_and_hold_the_object(folder):
         assert not (inside[clip] & (1 - boxes)).any() and inside[clip].sum() > 0.5 * boxes.sum()
 
 
+def test_a_box_without_a_whole_pixel_leaves_no_outline(folder):
+    tracks = (folder / "tracks.csv").read_text().splitlines()
+    fields = tracks[1].split(",")
+    fields[4:8] = ["0.500", "0.2", "0.501", "0.4"]
+    (folder / "tracks.csv").write_text("\n".join([tracks[0], ",".join(fields)]) + "\n")
+    for name in ("silhouettes-background", "silhouettes-boxes"):
+        assert not made(folder, name)[fields[1]].any()
+
+
 def test_an_inpainted_frame_differs_only_inside_the_mask(folder):
     frames, painted = load_prepared(folder).training, made(folder, "inpainted-telea-background")
     masks = load_prepared(folder).companion("silhouettes-background")
