@@ -71,10 +71,15 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         beside["testing"] = method.scoring_companions(settings)
     if any(beside.values()):
         from data_prep import companions
+        from data_prep.preparing.prepared import original_footage
+
+        def original():
+            wanted = settings.dataset, settings.scene, settings.frame_rate
+            return original_footage(footage(settings), *wanted)
 
         for split, names in beside.items():
             for name in names.values():
-                companions.make(data.folder, name, split, progress)
+                companions.make(data.folder, name, split, progress, original)
     return data
 
 

@@ -155,8 +155,8 @@ class Settings(_Folders):
     flow: str = _value("tvl1", WEIGHTS, choices=FLOWS)
     # a kind of ddllib.pseudo_anomalies, or a mixture, for the flow
     flow_pseudo_anomaly: str = _value("mixup", WEIGHTS)
-    # objects' outlines: boxes, or background (what differs from the clip's median in a box)
-    silhouettes: str = _value("boxes", WEIGHTS, choices=("boxes", "background"))
+    # objects' outlines: boxes, background (what differs from the clip's median in a box), or yolo
+    silhouettes: str = _value("boxes", WEIGHTS, choices=("boxes", "background", "yolo"))
     # random masks, from narrow to wide; see data_prep.companions.strokes
     strokes: str = _value("medium", WEIGHTS, choices=("thin", "medium", "thick"))
     inpainter: str = _value("telea", WEIGHTS, choices=("telea",))

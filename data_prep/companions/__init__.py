@@ -7,6 +7,7 @@ They depend on the prepared clips and tracks alone. Names:
 
     flow-tvl1, flow-dis             float16, N x 2 x H x W, see `ddllib.flow`
     silhouettes-background          uint8, N x H x W, 0/1, see `outlines`
+    silhouettes-yolo                the same, by a network, see `segmentation`; needs the footage
     silhouettes-boxes               the same, the boxes filled
     strokes-<preset>                uint8, N x H x W, 0/1, see `strokes`
     inpainted-<in-painter>-<mask>   uint8, N x C x H x W; masks are those of silhouettes or strokes
@@ -15,7 +16,7 @@ They depend on the prepared clips and tracks alone. Names:
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,37 +25,66 @@ from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from data_prep.companions import inpainting, outlines, strokes
+from data_prep.companions.segmentation import segmenter
+from data_prep.footage.frames import read_frames
+from data_prep.footage.layouts import Clip, Footage
 from data_prep.preparing.clips import write_array
 from data_prep.preparing.manifest import file_checksum
+from data_prep.tracks.detectors.weights import find_local, weights_checksum
 from ddllib.data import BOX, Prepared, companion_file, load_prepared
 from ddllib.errors import DDLError
 from ddllib.flow import FLOWS, clip_flow
 from ddllib.io.files import write_json
 from ddllib.io.reading import read_array
 
+YOLO = "yolo"
 VERSION = 1  # part of every key; another one makes all arrays anew
-OUTLINES = {"background": outlines.background, "boxes": outlines.boxes}
+OUTLINES = {"background": outlines.background, "boxes": outlines.boxes, YOLO: outlines.background}
 
 
-def make(folder: Path, name: str, split: str = "training", progress: bool = True) -> None:
+def make(
+    folder: Path,
+    name: str,
+    split: str = "training",
+    progress: bool = True,
+    footage: Callable[[], Footage] | None = None,
+) -> None:
     """Make the arrays of this name for all clips of a split, several at once.
 
     Those that are there and fit the prepared data are kept, so stopped work goes on where it was.
-    Raises DDLError for an unknown name.
+    `footage` gives what the data was prepared from; silhouettes-yolo needs it. Raises DDLError for
+    an unknown name, and for what that kind needs and is not here.
     """
     data, mask = load_prepared(folder), mask_of(name)
     if mask:
-        make(folder, mask, split, progress)
+        make(folder, mask, split, progress, footage)
     clips = [clip for clip in getattr(data, split) if not is_made(data, name, split, clip)]
     if not clips:
         return
+    originals = originals_for(name, split, footage)
     # OpenCV lets go of Python's lock (GIL), so threads do, which start at once.
     kind = "processes" if name == "flow-tvl1" else "threads"
-    count = min(len(clips), cpu_count())
+    count = 1 if originals else min(len(clips), cpu_count())  # the network uses all cores itself
     workers = Parallel(count, return_as="generator_unordered", prefer=kind)
-    done = workers(delayed(write)(Path(folder), name, split, clip) for clip in clips)
+    done = workers(
+        delayed(write)(Path(folder), name, split, clip, originals.get(clip)) for clip in clips
+    )
     for _ in tqdm(done, name, len(clips), leave=False, unit="clip", disable=not progress):
         pass
+
+
+def originals_for(
+    name: str, split: str, footage: Callable[[], Footage] | None
+) -> Mapping[str, Clip]:
+    """The clips of the footage by name, for a kind of array that needs them; else none.
+
+    Raises DDLError where they are needed and not given.
+    """
+    if name != f"silhouettes-{YOLO}":
+        return {}
+    if footage is None:
+        raise DDLError(f"{name}: needs the footage; give it, or use silhouettes: background")
+    return footage().clips[split]
 
 
 def mask_of(name: str) -> str | None:
@@ -84,6 +114,7 @@ def is_made(data: Prepared, name: str, split: str, clip: str) -> bool:
     try:
         facts = json.loads(path.with_suffix(".json").read_text("utf-8"))
         fits = facts["key"] == key(data, name, split, clip)
+        fits &= network_of(name) in (None, facts.get("network"))
         return fits and facts["sha256"] == file_checksum(path)
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -99,17 +130,31 @@ def key(data: Prepared, name: str, split: str, clip: str) -> str:
     return digest.hexdigest()
 
 
+def network_of(name: str) -> str | None:
+    """The checksum of the weights that draw the outlines; None if there are none, here or at all.
+
+    Without them arrays that are there are taken as they are.
+    """
+    weights = find_local("yolo-seg") if name.endswith(f"-{YOLO}") else None
+    return weights and weights_checksum(weights)
+
+
 def rows_of(tracks: pd.DataFrame, split: str, clip: str) -> pd.DataFrame:
     return tracks[(tracks["split"] == split) & (tracks["clip"] == clip)]
 
 
-def write(folder: Path, name: str, split: str, clip: str) -> None:
-    """Make the array of one clip."""
+def write(folder: Path, name: str, split: str, clip: str, original: Clip | None = None) -> None:
+    """Make the array of one clip; `original` is the clip of the footage where it is needed."""
     data = load_prepared(folder)
     frames, path = getattr(data, split)[clip], companion_file(folder, name, split, clip)
     entries, shape, kind = entries_of(data, name, split, clip, frames)
+    if original:
+        entries = segmenter().outlines(
+            read_frames(original, colour=True), rows_of(data.tracks, split, clip), entries
+        )
     write_array(path, entries, shape, kind)
-    facts = {"key": key(data, name, split, clip), "sha256": file_checksum(path)}
+    facts = {"key": key(data, name, split, clip), "network": network_of(name)}
+    facts["sha256"] = file_checksum(path)
     write_json(path.with_suffix(".json"), facts)  # last, as it says that the array is whole
 
 

@@ -98,7 +98,7 @@ def prepare(
     check_request(size, splits, channels, frame_rate)
     found = survey(source, dataset, scene)
     check(found, whole=scene is None)
-    found = replace(found, footage=at_own_levels(found.footage.at_rate(frame_rate)))
+    found = read_as_asked(found, frame_rate)
     marks = read_labels(found)
     request = Request(
         size=(size, size) if isinstance(size, int) else tuple(size),
@@ -120,6 +120,18 @@ def prepare(
     if is_new and progress:
         print(*notes_on_masks(found.footage.masks), *summary(manifest), sep="\n")
     return manifest
+
+
+def read_as_asked(found: Survey, frame_rate: float | None) -> Survey:
+    """The footage with its frames as they are prepared: at that rate, and scaled to 8 bits."""
+    return replace(found, footage=at_own_levels(found.footage.at_rate(frame_rate)))
+
+
+def original_footage(
+    source: str | Path, dataset: str | None, scene: str | None, frame_rate: float | None
+) -> Footage:
+    """The clips that `prepare` reads for the same arguments, frame by frame the prepared ones."""
+    return read_as_asked(survey(Path(source), dataset, scene), frame_rate).footage
 
 
 def prepare_as(

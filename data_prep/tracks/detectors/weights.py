@@ -12,7 +12,8 @@ from ddllib.paths import data_root, runs_root
 # The packages to install for a detector, its library first.
 PACKAGES = {"yolo": ("ultralytics", "openvino"), "faster-rcnn": ("torchvision",)}
 
-# The default weights of each detector, best first, and the package that reads each.
+# The default weights of each detector, and of the network for outlines, best first, and the
+# package that reads each.
 DEFAULTS = {
     "yolo": {
         "yolo11n.pt": "ultralytics",
@@ -21,6 +22,12 @@ DEFAULTS = {
         "yolo11n.onnx": "onnxruntime",
     },
     "faster-rcnn": {"fasterrcnn_resnet50_fpn_coco-258fb6c6.pth": "torchvision"},
+    "yolo-seg": {
+        "yolo26n-seg.pt": "ultralytics",
+        "yolo26n-seg_openvino_model": "openvino",
+        "yolo26n-seg_int8_openvino_model": "openvino",
+        "yolo26n-seg.onnx": "onnxruntime",
+    },
 }
 
 # Official addresses, and the beginning of the SHA-256 (PyTorch puts 8 digits into the name).

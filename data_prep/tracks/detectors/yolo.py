@@ -68,25 +68,8 @@ class YoloDetector:
 
     def load(self) -> None:
         """Load the weights and run them on a blank image, so that a bad file fails here."""
-        try:
-            with contained():
-                model = import_yolo()(str(self.weights), task="detect")
-                model.predict(np.zeros((64, 64, 3), np.uint8), **self.options)
-        except DDLError:
-            raise
-        except ModuleNotFoundError as error:
-            raise DDLError(
-                f"{self.weights}: these weights need {error.name}, which is not "
-                f"installed; pip install {error.name}, or use detector: motion"
-            ) from error
-        except Exception as error:  # a broken weights file can raise almost anything
-            reason = str(error).strip().partition("\n")[0][:120]
-            raise DDLError(
-                f"{self.weights}: ultralytics cannot load these weights ({reason}); "
-                "give others, or use detector: motion"
-            ) from error
-        moving = [k for k, name in model.names.items() if name in MOVING]
-        self.options["classes"] = moving or None
+        model = load_network(self.weights, "detect", self.options, "use detector: motion")
+        self.options["classes"] = moving_classes(model)
         self.batch = self.batch or self.fitting_batch(model.predictor.model)
         self.model = model
 
@@ -99,6 +82,36 @@ class YoloDetector:
         if self.weights.suffix != ".pt" and not network.dynamic:
             return network.batch
         return BATCH if network.device.type == "cuda" else 1
+
+
+def load_network(weights: Path, task: str, options: dict, instead: str):
+    """An `ultralytics.YOLO` of a task that has run on a blank image, so that a bad file fails here.
+
+    Raises DDLError for weights or packages that cannot be used; `instead` is its remedy.
+    """
+    try:
+        with contained():
+            network = import_yolo()(str(weights), task=task)
+            network.predict(np.zeros((64, 64, 3), np.uint8), **options)
+    except DDLError:
+        raise
+    except ModuleNotFoundError as error:
+        raise DDLError(
+            f"{weights}: these weights need {error.name}, which is not installed; pip install "
+            f"{error.name}, or {instead}"
+        ) from error
+    except Exception as error:  # a broken weights file can raise almost anything
+        reason = str(error).strip().partition("\n")[0][:120]
+        raise DDLError(
+            f"{weights}: ultralytics cannot load these weights ({reason}); give others, or "
+            f"{instead}"
+        ) from error
+    return network
+
+
+def moving_classes(network) -> list[int] | None:
+    """The numbers of the classes in `MOVING`; None, for all, where it has none of these names."""
+    return [k for k, name in network.names.items() if name in MOVING] or None
 
 
 def check_form(weights: Path) -> None:
