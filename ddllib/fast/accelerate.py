@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ddllib.fast.batch_norm import BatchNorm2d
 from ddllib.fast.convolution import conv2d, joined, shuffled
+from ddllib.models.autoencoder3d import Autoencoder3D
 from ddllib.models.unet import ConvBlock, TemporalConv
 
 CHANNELS_LAST = "channels-last maps"
@@ -35,6 +36,8 @@ def accelerate(model: nn.Module, left_out: Container[str] = ()) -> nn.Module:
         for module in twin.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
+            if isinstance(module, Autoencoder3D):
+                module.to(memory_format=torch.channels_last_3d)
     return twin
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from ddllib import Conv3DSkipUNet, UNet
 from ddllib.fast.accelerate import MEANS, QuickTemporalConv, accelerate
+from ddllib.models.autoencoder3d import Autoencoder3D
 
 
 def outcome(model, x):
@@ -43,6 +44,19 @@ def test_the_twin_computes_the_same(kind, preset, training, left_out):
             assert gradient.abs().max() < 1e-9
         else:
             assert torch.allclose(gradient, own_gradients[name], rtol=1e-5, atol=1e-9), name
+
+
+def test_the_3d_autoencoder_has_channels_last_weights_and_computes_the_same():
+    torch.manual_seed(0)
+    plain = Autoencoder3D(3, (8, 12, 16, 16), 8)
+    quick, x = accelerate(copy.deepcopy(plain)), torch.rand(2, 3, 8, 32, 32)
+    assert quick.encoder[3].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    with torch.no_grad():
+        assert (plain(x) - quick(x)).abs().max() < 1e-5
+    plain, quick, x = plain.double(), quick.double(), x.double()
+    pairs = zip(outcome(plain, x)[1].items(), outcome(quick, x)[1].items(), strict=True)
+    for (name, gradient), (own_name, own) in pairs:
+        assert name == own_name and torch.allclose(gradient, own, atol=1e-9), name
 
 
 def test_the_twin_shares_parameters_and_statistics():
