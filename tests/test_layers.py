@@ -23,6 +23,7 @@ FLOORS = [
         *("ddllib.pseudo_anomalies", "ddllib.scoring", "ddllib.streaming", "ddllib.ignore"),
         *("ddllib.evaluation", "ddllib.localisation", "ddllib.random_state"),
         *("ddllib.camera.backgrounds", "ddllib.patches", "ddllib.score_terms"),
+        "ddllib.features",
     },
     {
         *("ddllib.settings", "ddllib.checkpoints", "ddllib.records", "ddllib.training"),
