@@ -159,6 +159,7 @@ def facts_of(settings: Settings, data: Prepared, run: Run, seconds: float) -> di
         "settings": settings.asdict(),
         "metrics": {},  # filled in by the caller; here so that it stands near the top of the file
         "parameters": sum(p.numel() for p in run.model.parameters()),
+        "trained": method_of(settings).facts(run),
         "precision": run.precision,
         "device": describe_device(run.device),
         "train_seconds": run.seconds,

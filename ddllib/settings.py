@@ -13,13 +13,14 @@ from typing import Literal, get_args
 from ddllib import pseudo_anomalies, score_terms
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
+from ddllib.features import EXTRACTORS
 from ddllib.flow import FLOWS
 from ddllib.io.reading import read_yaml
 from ddllib.paths import OWN_PROFILES, PROFILES, find_path, runs_root, shown_place
 from ddllib.weighted import weighted
 
 Mode = Literal["none", "sdl", "ddl"]
-INDICATORS = ("appearance", "motion")  # of STPA
+INDICATORS = ("appearance", "motion", "semantic")  # of STPA
 
 _MAX_INTEGER = 2**32 - 1  # a larger seed is not possible
 RUNS_NAMED = 5  # how many runs a message lists
@@ -160,6 +161,12 @@ class Settings(_Folders):
     # random masks, from narrow to wide; see data_prep.companions.strokes
     strokes: str = _value("medium", WEIGHTS, choices=("thin", "medium", "thick"))
     inpainter: str = _value("telea", WEIGHTS, choices=("telea",))
+    # what describes frames for the indicator semantic, see ddllib.features; and the path of its
+    # weights, None where a package has them
+    features: str = _value("efficientnet-lite0", WEIGHTS)
+    feature_weights: str | None = _value(None, WEIGHTS)
+    # what one feature is of: window, the mean over its frames; or frame, the one that it scores
+    features_of: str = _value("window", WEIGHTS, choices=("window", "frame"))
     # training
     epochs: int = _value(6, WEIGHTS, least=1, most=_MAX_INTEGER)
     batch_size: int = _value(10, WEIGHTS, least=1, most=_MAX_INTEGER)
@@ -214,6 +221,10 @@ class Settings(_Folders):
             ("score", score_terms.TERMS, "terms of ddllib.score_terms"),
         ):
             weighted(name, getattr(self, name), allowed_names, what)
+        if self.features not in EXTRACTORS:
+            raise DDLError(
+                f"features is {self.features!r}; expected one of {', '.join(EXTRACTORS)}"
+            )
 
     def _limits(self, name: str) -> dict:
         """The allowed values of a setting; a limit that names another setting becomes its value."""

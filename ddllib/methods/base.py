@@ -126,6 +126,10 @@ class Method:
         """Evaluations by protocols of the method's own, from the curves of each term by clip."""
         return {}
 
+    def facts(self, run: Run) -> dict:
+        """What a record says of the trained models beside the curves of their training."""
+        return {}
+
     def scorer(self, run: Run, ignore: np.ndarray | None = None) -> StreamScorer:
         """A scorer with the trained run; pixels marked in ``ignore``, H x W, count 0."""
         settings = run.settings

@@ -1,4 +1,4 @@
-"""Spatio-temporal pseudo-anomalies: two autoencoders, one for frames, one for flow (STPA)."""
+"""Spatio-temporal pseudo-anomalies (STPA): autoencoders for frames and flow, a discriminator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ddllib.devices import autocast, resolve_device, resolve_precision
 from ddllib.errors import DDLError
 from ddllib.evaluation import evaluate_lntra
+from ddllib.features import EXTRACTORS
 from ddllib.methods.base import Method, companions_of, method
 from ddllib.methods.stpa_scorer import UnifiedScorer
+from ddllib.methods.stpa_semantic import extractor_of, train_discriminator
 from ddllib.models.autoencoder3d import FRAMES, scaled_widths
 from ddllib.models.spatio_temporal import SCALED, SpatioTemporal
 from ddllib.pseudo_anomalies.base import PseudoAnomaly, TorchRandom
@@ -25,7 +27,8 @@ from ddllib.settings import INDICATORS, Settings
 from ddllib.weighted import weighted
 from ddllib.windows import Sample, Windows
 
-MODEL_OF = {"frames": "appearance", "flow": "motion"}  # what reconstructs what terms compare
+AUTOENCODERS = ("appearance", "motion")
+MODEL_OF = {"frames": "appearance", "flow": "motion", "probability": "semantic"}  # for terms
 NORMAL_WINDOWS = 256  # training windows, evenly spaced, whose scores the terms are scaled by
 FAST = 99.9  # percent of training pixels that move slower than the scale of the flow
 SPACING = 4  # of the pixels whose flow is looked at for that, in both axes
@@ -36,9 +39,10 @@ class STPA(Method):
     """Reconstructs all T frames and the flow of a window, always the normal ones (section 3.4).
 
     Both autoencoders are trained in one step: they share no parameter, so each learns as alone.
+    The discriminator, if there is one, is trained after them.
     """
 
-    curves = INDICATORS
+    curves = AUTOENCODERS
     streams = tuple(MODEL_OF)
 
     def check(self, settings: Settings) -> None:
@@ -46,15 +50,36 @@ class STPA(Method):
             raise DDLError(
                 f"temporal is {settings.temporal}; expected a multiple of {FRAMES}, such as 16"
             )
+        trained = indicators(settings)
+        if not trained.keys() & set(AUTOENCODERS):
+            raise DDLError(
+                f"indicators is {settings.indicators!r}; expected {' or '.join(AUTOENCODERS)} in "
+                "it, which the training loop trains"
+            )
+        if "semantic" in trained and settings.channels not in (1, 3):
+            raise DDLError(
+                f"channels is {settings.channels}; expected 1 or 3, grey or colour, for the "
+                "indicator semantic"
+            )
         for name, (_, term) in make_terms(settings.score).items():
-            if MODEL_OF[term.of] not in indicators(settings):
+            if MODEL_OF[term.of] not in trained:
                 raise DDLError(
                     f"score: the term {name!r} needs the indicator {MODEL_OF[term.of]}, and "
                     f"indicators is {settings.indicators!r}; add it there, or leave the term out"
                 )
 
     def without_pseudo_anomalies(self, settings: Settings) -> Settings:
-        return replace(settings, p_s=0.0, p_t=0.0)
+        """Without them there is nothing to tell from normal windows, and so no discriminator."""
+        trained, score = indicators(settings), make_terms(settings.score)
+        return replace(
+            settings,
+            p_s=0.0,
+            p_t=0.0,
+            indicators=" + ".join(name for name in AUTOENCODERS if name in trained),
+            score=" + ".join(
+                f"{w:g} {name}" for name, (w, t) in score.items() if t.of != "probability"
+            ),
+        )
 
     def window(self, settings: Settings) -> int:
         return settings.temporal + 1  # the flow of the last frame needs the next
@@ -68,7 +93,7 @@ class STPA(Method):
 
     def companions(self, settings: Settings) -> dict[str, str]:
         needed, trained = {}, indicators(settings)
-        if "appearance" in trained and settings.p_s:
+        if "semantic" in trained or "appearance" in trained and settings.p_s:
             needed |= companions_of(settings.pseudo_anomaly, settings)
         if "motion" in trained:
             needed["flow"] = f"flow-{settings.flow}"
@@ -82,23 +107,29 @@ class STPA(Method):
 
     def build(self, settings: Settings) -> dict[str, nn.Module]:
         widths = scaled_widths(settings.latent_dim)
+        has_discriminator = "semantic" in indicators(settings)
+        dimension = EXTRACTORS[settings.features].dimension if has_discriminator else None
         return {
-            "model": SpatioTemporal(settings.channels, widths, settings.temporal),
+            "model": SpatioTemporal(settings.channels, widths, settings.temporal, dimension),
             "pseudo_anomaly": make_pseudo_anomaly(settings),
             "flow_pseudo_anomaly": make_pseudo_anomaly(settings, "flow_pseudo_anomaly"),
         }
 
     def groups(self, models: Mapping[str, nn.Module], settings: Settings) -> list[dict]:
-        return [{"params": list(models["model"].parameters())}]
+        model = models["model"]
+        return [{"params": [*model.a_s.parameters(), *model.a_t.parameters()]}]
 
     def begin(self, run: Run, windows: Windows) -> None:
-        if "motion" in indicators(run.settings):
+        trained = indicators(run.settings)
+        if "motion" in trained:
             run.model.flow_scale.fill_(fast_motion(windows))
+        if "semantic" in trained:
+            extractor_of(run)  # weights that are missing are told before hours of training
 
     def loss(self, run: Run, sample: Sample, rng: torch.Generator) -> dict[str, Tensor]:
         """Equations 4 and 5: the mean squared error to the normal window, in [-1, 1]."""
         settings, model, random = run.settings, run.quick["model"], TorchRandom(rng)
-        losses = dict.fromkeys(INDICATORS, sample.x.new_full((), torch.nan))
+        losses = dict.fromkeys(AUTOENCODERS, sample.x.new_full((), torch.nan))
         trained = indicators(settings)
         if "appearance" in trained:
             normal = sample.first(model.frames)
@@ -112,26 +143,25 @@ class STPA(Method):
             with autocast(x.device, run.precision):
                 y = model.a_t(x)
             losses["motion"] = F.mse_loss(y.float(), normal.x)
-        return {"total": sum(losses[name] for name in trained), **losses}
+        total = sum(losses[name] for name in AUTOENCODERS if name in trained)
+        return {"total": total, **losses}
 
     def finish(self, run: Run, windows: Windows) -> None:
-        """Keep mean and standard deviation of each term's scores of normal windows."""
+        """Train the discriminator; keep mean and deviation of each term's normal scores."""
         count = min(NORMAL_WINDOWS, len(windows))
         numbers = torch.linspace(0, len(windows) - 1, count).long()
-        trained = indicators(run.settings)
-        names = [name for name in SCALED if MODEL_OF[TERMS[name].of] in trained]
-        every = replace(run.settings, score=" + ".join(names), window_stride=1)
-        scorer, values = UnifiedScorer(replace(run, settings=every)), {name: [] for name in names}
-        for number in numbers:
-            clip, first = windows.places[number]
-            stop = first + windows.temporal
-            beside = {r: arrays[clip][first:stop] for r, arrays in windows.companions.items()}
-            for judged in scorer.judged(windows.clips[clip][first:stop], beside):
-                for name in names:
-                    values[name].append(float(judged.terms[name]))
-        for name in names:
-            run.model.means[SCALED.index(name)] = float(np.mean(values[name]))
-            run.model.deviations[SCALED.index(name)] = max(float(np.std(values[name])), 1e-12)
+        scores = normal_scores(run, windows, numbers)
+        if "semantic" in indicators(run.settings):
+            scores["semantic"] = train_discriminator(run, windows, numbers).tolist()
+        for name, values in scores.items():
+            run.model.means[SCALED.index(name)] = float(np.mean(values))
+            run.model.deviations[SCALED.index(name)] = max(float(np.std(values)), 1e-12)
+
+    def facts(self, run: Run) -> dict:
+        discriminator = run.model.discriminator
+        if discriminator is None:
+            return {}
+        return {"discriminator": discriminator.facts}
 
     def metrics(self, settings, terms, labels) -> dict[str, dict]:
         weights = {name: weight for name, (weight, _) in make_terms(settings.score).items()}
@@ -147,6 +177,22 @@ class STPA(Method):
 def indicators(settings: Settings) -> dict[str, float]:
     """The indicators that are trained, by name."""
     return weighted("indicators", settings.indicators, INDICATORS, "indicators of STPA")
+
+
+def normal_scores(run: Run, windows: Windows, numbers: Tensor) -> dict[str, list[float]]:
+    """The scores of the windows of these numbers by each term of a trained autoencoder."""
+    trained = [name for name in AUTOENCODERS if name in indicators(run.settings)]
+    names = [name for name in SCALED if MODEL_OF[TERMS[name].of] in trained]
+    every = replace(run.settings, score=" + ".join(names), window_stride=1)
+    scorer, scores = UnifiedScorer(replace(run, settings=every)), {name: [] for name in names}
+    for number in numbers:
+        clip, first = windows.places[number]
+        stop = first + windows.temporal
+        beside = {role: arrays[clip][first:stop] for role, arrays in windows.companions.items()}
+        for judged in scorer.judged(windows.clips[clip][first:stop], beside):
+            for name in names:
+                scores[name].append(float(judged.terms[name]))
+    return scores
 
 
 def flow_sample(model: SpatioTemporal, sample: Sample) -> Sample:

@@ -7,17 +7,16 @@ k-th window is used, and it gives the scores of the k frames around its middle.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ddllib.devices import autocast
-from ddllib.flow import optical_flow
+from ddllib.methods.stpa_pairs import Blocks, Pairs
 from ddllib.models.spatio_temporal import SCALED
 from ddllib.runs import Run
-from ddllib.scoring import Judged, as_input
+from ddllib.scoring import Judged
 from ddllib.streaming import Scored, StreamScorer
 
 PASS = {"cpu": 1, "cuda": 16}  # windows that are reconstructed at once
@@ -26,7 +25,8 @@ PASS = {"cpu": 1, "cuda": 16}  # windows that are reconstructed at once
 class UnifiedScorer(StreamScorer):
     """The weighted sum of a run's terms; several are first scaled by their normal scores.
 
-    Flow that is not given is computed from the frames, so a stream needs nothing but them.
+    Flow that is not given is computed from the frames, and so are their features: a stream needs
+    nothing else.
     """
 
     def __init__(self, run: Run, ignore: np.ndarray | None = None):
@@ -34,12 +34,11 @@ class UnifiedScorer(StreamScorer):
         super().__init__(run.model, settings.patch_size, "float32", ignore, settings.score)
         self.precision = run.precision  # by autocast: the model itself stays in float32
         self.algorithm, self.stride = settings.flow, settings.window_stride
-        self.has_flow = any(term.of == "flow" for _, term in self.terms.values())
+        self.pairs = Pairs(self.model, run, {term.of for _, term in self.terms.values()})
         if len(self.terms) > 1:
             pairs = zip(self.model.means.tolist(), self.model.deviations.tolist(), strict=True)
             self.scales = dict(zip(SCALED, pairs, strict=True))
         self._recent: deque[np.ndarray] = deque(maxlen=self.model.temporal)
-        self._fields: deque[np.ndarray] = deque(maxlen=self.model.frames)
         self._ready: deque[Scored] = deque()
         self._first, self._scored = 0, 0  # where the stream began; how many frames have a score
 
@@ -64,11 +63,9 @@ class UnifiedScorer(StreamScorer):
     def judged(
         self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
     ) -> Iterator[Judged]:
-        flow = (companions or {}).get("flow")
         for blocks in self._passes(len(frames)):
-            pairs = self._pairs(frames, blocks, flow)
             with torch.inference_mode():
-                chunk = self.judge(**pairs)
+                chunk = self.judge(**self.pairs.of(frames, blocks, companions or {}))
             yield chunk
 
     def rebuild(
@@ -76,68 +73,21 @@ class UnifiedScorer(StreamScorer):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Frames and their reconstructions by A^s, n x C x H x W each, as in ``Scorer.rebuild``."""
         for blocks in self._passes(len(frames)):
-            yield self._frames(frames, blocks)
+            yield self.pairs.frames(frames, blocks)
 
-    def _passes(self, frames: int) -> Iterator[list[tuple[int, range]]]:
+    def _passes(self, frames: int) -> Iterator[Blocks]:
         blocks, size = list(self.blocks(frames)), PASS[self.device.type]
         for k in range(0, len(blocks), size):
             yield blocks[k : k + size]
-
-    def _pairs(
-        self, frames: np.ndarray, blocks: Sequence[tuple[int, range]], flow: np.ndarray | None
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """What the terms compare, for the scored frames of some windows."""
-        streams = {term.of for _, term in self.terms.values()}
-        pairs = {"frames": self._frames(frames, blocks)} if "frames" in streams else {}
-        if "flow" in streams:
-            flow = self._flow(frames, blocks) if flow is None else flow
-            pairs["flow"] = self._motion(flow, blocks)
-        return pairs
-
-    @torch.inference_mode()
-    def _frames(self, frames: np.ndarray, blocks) -> tuple[Tensor, Tensor]:
-        length = self.model.frames
-        x = torch.stack(
-            [
-                as_input(frames[s : s + length], self.model.channels, self.device).transpose(0, 1)
-                for s, _ in blocks
-            ]
-        )
-        with autocast(self.device, self.precision):
-            y = self.model.rebuild_frames(x).float()
-        return scored(x, blocks), scored(y, blocks)
-
-    @torch.inference_mode()
-    def _motion(self, flow: np.ndarray, blocks) -> tuple[Tensor, Tensor]:
-        length = self.model.frames
-        windows = np.stack([flow[s : s + length] for s, _ in blocks])
-        x = self.model.flow_input(torch.from_numpy(windows).to(self.device).transpose(1, 2))
-        with autocast(self.device, self.precision):
-            y = self.model.a_t(x).float()
-        return scored(x, blocks), scored(y, blocks)
-
-    def _flow(self, frames: np.ndarray, blocks) -> np.ndarray:
-        """The fields of these windows' frames, N x 2 x H x W; those of other frames are 0."""
-        times = sorted({t for s, _ in blocks for t in range(s, s + self.model.frames)})
-        if getattr(self, "_of", None) is not frames:
-            self._of, self._computed = frames, {}
-        fields = np.zeros((times[-1] + 1, 2, *frames.shape[2:]), np.float16)
-        for t in times:
-            if t not in self._computed:
-                self._computed[t] = optical_flow(frames[t], frames[t + 1], self.algorithm)
-            fields[t] = self._computed[t]
-        self._computed = {t: field for t, field in self._computed.items() if t > times[0]}
-        return fields
 
     @torch.inference_mode()
     def push(self, frame: np.ndarray) -> Scored | None:
         """As ``StreamScorer.push``; the answer comes ``delay`` + stride // 2 frames later."""
         self._check(frame)
         frame = np.array(frame)
-        if self._recent and self.has_flow:
-            field = optical_flow(self._recent[-1], frame, self.algorithm)
-            self._fields.append(field.astype(np.float16))
         self._recent.append(frame)
+        for beside in self.pairs.beside.values():
+            beside.push(self._recent)
         self.pushed += 1
         if self._windows == self._scored + self.stride // 2 + 1:
             self._score_block(self.stride)
@@ -159,7 +109,8 @@ class UnifiedScorer(StreamScorer):
         first = self._scored + self.before - (self._windows - 1)
         blocks = [(0, range(first, first + length))]
         frames = np.stack(self._recent)
-        pairs = self._pairs(frames, blocks, np.stack(self._fields) if self.has_flow else None)
+        beside = {role: part.stream for role, part in self.pairs.beside.items()}
+        pairs = self.pairs.of(frames, blocks, beside)
         result, rebuilt = self.judge(**pairs), pairs.get("frames", (None, None))[1]
         for k, number in enumerate(blocks[0][1]):
             shown = frames[number] if rebuilt is None else as_uint8(rebuilt[k])
@@ -187,15 +138,9 @@ class UnifiedScorer(StreamScorer):
 
     def reset(self) -> None:
         super().reset()
-        for queue in (self._recent, self._fields, self._ready):
+        for queue in (self._recent, self._ready, *self.pairs.beside.values()):
             queue.clear()
         self._first, self._scored = self.pushed, 0
-
-
-def scored(windows: Tensor, blocks: Sequence[tuple[int, range]]) -> Tensor:
-    """The scored frames of windows, B x C x T x H x W -> n x C x H x W."""
-    parts = [windows[k, :, numbers.start : numbers.stop] for k, (_, numbers) in enumerate(blocks)]
-    return torch.cat(parts, dim=1).transpose(0, 1)
 
 
 def as_uint8(frame: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The models of STPA in one module: two autoencoders, and what scales their inputs and scores."""
+"""The models of STPA in one module, with what scales their inputs and scores."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ import torch
 from torch import Tensor, nn
 
 from ddllib.models.autoencoder3d import Autoencoder3D
+from ddllib.models.discriminator import Discriminator
 
 FLOW_RANGE = 3  # of the largest normal magnitude, about; faster motion is clipped
-SCALED = ("psnr", "distance", "flow error", "flow distance", "flow magnitude")  # terms of the score
+SCALED = (  # terms of the score
+    *("psnr", "distance"),
+    *("flow error", "flow distance", "flow magnitude"),
+    "semantic",
+)
 
 
 class SpatioTemporal(nn.Module):
-    """A^s for frames and A^t for optical flow (STPA, section 3.4).
+    """A^s for frames, A^t for optical flow, D for features of frames (STPA, sections 3.4, 3.5).
 
     A window has ``temporal`` frames: the T that both autoencoders reconstruct, and one more for the
     flow of the last of them. ``flow_scale`` is the magnitude, in pixels, that one training pixel in
     a thousand exceeds. ``means`` and ``deviations`` are those of the scores of training windows,
     by the terms that ``SCALED`` names; 0 and 1 before training has ended, and for terms of a model
-    that is not trained.
+    that is not trained. ``dimension`` is that of the features, None where there is no D.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], frames: int):
+    def __init__(
+        self, channels: int, widths: Sequence[int], frames: int, dimension: int | None = None
+    ):
         super().__init__()
         self.channels, self.temporal = channels, frames + 1
         self.a_s = Autoencoder3D(channels, widths, frames)
         self.a_t = Autoencoder3D(3, widths, frames)
+        self.discriminator = dimension and Discriminator(dimension)
         self.register_buffer("flow_scale", torch.ones(()))
         self.register_buffer("means", torch.zeros(len(SCALED)))
         self.register_buffer("deviations", torch.ones(len(SCALED)))
