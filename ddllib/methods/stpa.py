@@ -70,16 +70,8 @@ class STPA(Method):
 
     def without_pseudo_anomalies(self, settings: Settings) -> Settings:
         """Without them there is nothing to tell from normal windows, and so no discriminator."""
-        trained, score = indicators(settings), make_terms(settings.score)
-        return replace(
-            settings,
-            p_s=0.0,
-            p_t=0.0,
-            indicators=" + ".join(name for name in AUTOENCODERS if name in trained),
-            score=" + ".join(
-                f"{w:g} {name}" for name, (w, t) in score.items() if t.of != "probability"
-            ),
-        )
+        kept = {name: without_semantic(getattr(settings, name)) for name in ("indicators", "score")}
+        return replace(settings, p_s=0.0, p_t=0.0, **kept)
 
     def window(self, settings: Settings) -> int:
         return settings.temporal + 1  # the flow of the last frame needs the next
@@ -177,6 +169,12 @@ class STPA(Method):
 def indicators(settings: Settings) -> dict[str, float]:
     """The indicators that are trained, by name."""
     return weighted("indicators", settings.indicators, INDICATORS, "indicators of STPA")
+
+
+def without_semantic(text: str) -> str:
+    """Indicators or terms, as a setting has them, without the one called semantic."""
+    parts = [part.strip() for part in text.split("+")]
+    return " + ".join(part for part in parts if part.split()[-1:] != ["semantic"])
 
 
 def normal_scores(run: Run, windows: Windows, numbers: Tensor) -> dict[str, list[float]]:

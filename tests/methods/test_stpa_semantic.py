@@ -219,8 +219,9 @@ def test_the_stand_in_trains_a_run_by_its_name(data, capsys):
 
 
 def test_without_pseudo_anomalies_there_is_no_d():
-    settings = settings_of()
+    settings = settings_of(score="0.25 semantic + psnr+0.5 flow error")
     plain = method_of(settings).without_pseudo_anomalies(settings)
+    assert (plain.indicators, plain.score) == ("appearance + motion", "psnr + 0.5 flow error")
     assert "discriminator.source" not in new_run(plain).model.state_dict()
     assert method_of(plain).scoring_companions(plain) == {"flow": "flow-dis"}
 
