@@ -10,6 +10,7 @@ from scipy.ndimage import median_filter
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ddllib.errors import DDLError
+from ddllib.score_terms import TERMS
 
 MEDIAN_LENGTH = 17
 LNTRA_WINDOW, LNTRA_FRAME = 16, 8  # frames, and which of them is scored, counted from 0
@@ -117,16 +118,24 @@ def evaluate_lntra(
     """The evaluation of LNTRA and STPA (STPA, equation 6), of the raw curves of some terms.
 
     ``terms`` holds scores per frame by term and clip, ``weights`` eta by term. Each curve is scaled
-    to [0, 1] in each clip, which is impossible live. Frames that are not frame 8 of any window of
-    16 are left out. Raises ``DDLError`` as ``evaluate`` does, and where no clip is long enough.
+    to [0, 1] in each clip, which is impossible live; a probability stays as it is. Frames that are
+    not frame 8 of any window of 16 are left out. Raises ``DDLError`` as ``evaluate`` does, and
+    where no clip is long enough.
     """
     scored = slice(LNTRA_FRAME, LNTRA_FRAME + 1 - LNTRA_WINDOW)
     scores, truth = {}, {}
     for clip, values in labels.items():
         if len(values) >= LNTRA_WINDOW:
-            curves = (weight * min_max(terms[n][clip][scored]) for n, weight in weights.items())
-            scores[clip], truth[clip] = sum(curves), values[scored]
+            curves = {name: terms[name][clip][scored] for name in weights}
+            scores[clip] = sum(weights[name] * omega(name, curves[name]) for name in weights)
+            truth[clip] = values[scored]
     return replace(evaluate(scores, truth, "raw"), protocol="lntra")
+
+
+def omega(term: str, curve: np.ndarray) -> np.ndarray:
+    """A clip's curve as equation 6 of STPA adds it, in [0, 1]."""
+    known = TERMS.get(term)
+    return curve if known and known.of == "probability" else min_max(curve)
 
 
 def min_max(values: np.ndarray) -> np.ndarray:

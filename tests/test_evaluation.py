@@ -156,3 +156,17 @@ def test_lntra_scales_each_clip_trims_its_ends_and_adds_weighted_terms():
     assert result.protocol == "lntra" and result.clips == 2
     assert result.frames == (40 - 15) + (23 - 15)
     assert result.auc == pytest.approx(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
+
+
+def test_lntra_adds_a_probability_as_it_is():
+    rng = np.random.default_rng(0)
+    labels = {name: rng.integers(0, 2, 40) for name in ("a", "b")}
+    likely = {"a": rng.random(40) / 10, "b": 0.9 + rng.random(40) / 10}
+    error = {name: rng.random(40) for name in labels}
+    terms = {"semantic": likely, "psnr": error}
+    result = evaluate_lntra(terms, {"semantic": 2, "psnr": 1}, labels)
+    cut = {name: error[name][8:-7] for name in labels}
+    scaled = {name: (c - c.min()) / (c.max() - c.min()) for name, c in cut.items()}
+    scores = np.concatenate([2 * likely[name][8:-7] + scaled[name] for name in labels])
+    truth = np.concatenate([labels[name][8:-7] for name in labels])
+    assert result.auc == pytest.approx(roc_auc_score(truth, scores))
