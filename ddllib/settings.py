@@ -168,7 +168,8 @@ class Settings(_Folders):
     # what one feature is of: window, the mean over its frames; or frame, the one that it scores
     features_of: str = _value("window", WEIGHTS, choices=("window", "frame"))
     # training
-    epochs: int = _value(6, WEIGHTS, least=1, most=_MAX_INTEGER)
+    # 0: nothing is learnt, the network stays as it was drawn
+    epochs: int = _value(6, WEIGHTS, least=0, most=_MAX_INTEGER)
     batch_size: int = _value(10, WEIGHTS, least=1, most=_MAX_INTEGER)
     learning_rate: float = _value(1e-2, WEIGHTS, least=0)
     # learning rate of l; None: learning_rate
