@@ -7,6 +7,7 @@ import functools
 import os
 
 import torch
+from torch import nn
 
 from ddllib.errors import DDLError
 
@@ -21,6 +22,11 @@ _BFLOAT16_UNITS = {
     "matrix unit": "_is_amx_tile_supported",
     "vector unit": "_is_avx512_bf16_supported",
 }
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are; the CPU for a model without any."""
+    return next((weight.device for weight in model.parameters()), torch.device("cpu"))
 
 
 def resolve_device(name: str) -> torch.device:

@@ -146,7 +146,8 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
                 aside = set_aside(folder)
                 print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
         run = fit(settings, data, folder, progress)
-    state = "trained" if run.steps_now else "reused, nothing to train"
+    reused = "reused, nothing to train" if settings.epochs else "nothing is learnt"
+    state = "trained" if run.steps_now else reused
     print(f"{settings.profile}/{folder.name}: {state}; epochs: {run.epoch}")
     return run
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ddllib import checkpoints
+from ddllib.devices import device_of
 from ddllib.errors import DDLError
 from ddllib.fast.accelerate import accelerate
 from ddllib.settings import Settings
@@ -62,7 +63,7 @@ class Run:
     @property
     def device(self) -> torch.device:
         """Where the models are."""
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     def train(self, training: bool = True) -> None:
         """Set all models, and their twins, to training or to evaluation."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddllib.devices import device_of
 from ddllib.errors import DDLError
 from ddllib.fast.accelerate import for_scoring
 from ddllib.score_terms.base import make_terms
@@ -70,7 +71,7 @@ class Scorer:
     @property
     def device(self) -> torch.device:
         """The device of the model."""
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     @property
     def identity(self) -> str:
@@ -107,11 +108,8 @@ class Scorer:
         a window. ``chunk`` (16 frames; in bfloat16 on a GPU, 64) bounds the memory for any length.
         Raises ``DDLError`` for a clip shorter than the model's window.
         """
+        self._check_length(frames)
         temporal = self.model.temporal
-        if len(frames) < temporal:
-            raise DDLError(
-                f"a clip has {len(frames)} frames; expected at least {temporal}, a window"
-            )
         is_fast_gpu = self.device.type == "cuda" and self.precision == "bfloat16"
         chunk = chunk or (GPU_CHUNK if is_fast_gpu else CHUNK)
         for start in range(0, len(frames) - temporal + 1, chunk):
@@ -122,9 +120,17 @@ class Scorer:
             yield x[self.before : len(x) - self.delay], y
             _release_pages(frames)
 
+    def _check_length(self, frames: np.ndarray) -> None:
+        """Raise ``DDLError`` for a clip shorter than a window."""
+        if len(frames) < self.model.temporal:
+            raise DDLError(
+                f"a clip has {len(frames)} frames; expected at least {self.model.temporal}, a "
+                "window"
+            )
+
     def _in_model_precision(self, x: Tensor) -> Tensor:
-        """Frames in the precision of the model's first layer."""
-        return x.to(next(self.model.parameters()).dtype)
+        """Frames in the precision of the model's first layer, if it has any weights."""
+        return x.to(next(self.model.parameters(), x).dtype)
 
     def judged(
         self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None

@@ -161,7 +161,8 @@ class Settings(_Folders):
     strokes: str = _value("medium", WEIGHTS, choices=("thin", "medium", "thick"))
     inpainter: str = _value("telea", WEIGHTS, choices=("telea",))
     # training
-    epochs: int = _value(6, WEIGHTS, least=1, most=_MAX_INTEGER)
+    # 0: nothing is learnt, the network stays as it was drawn
+    epochs: int = _value(6, WEIGHTS, least=0, most=_MAX_INTEGER)
     batch_size: int = _value(10, WEIGHTS, least=1, most=_MAX_INTEGER)
     learning_rate: float = _value(1e-2, WEIGHTS, least=0)
     # learning rate of l; None: learning_rate

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddllib.errors import DDLError
-from ddllib.scoring import Scorer, as_input
+from ddllib.scoring import Judged, Scorer, as_input
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class StreamScorer(Scorer):
         else:
             window = torch.stack([inputs for (inputs,) in encodings], dim=2)
             y = self.model(window)[0].transpose(0, 1)
-        result = self.judge(frames=(x, y))
+        result = self._judge_window(x, y)
         return Scored(
             index=self.pushed - 1 - self.delay,
             score=float(result.scores),
@@ -102,6 +102,10 @@ class StreamScorer(Scorer):
             reconstruction=(y[0] * 255).round().byte().cpu().numpy(),
             repeats=0 if self._last else self.before,
         )
+
+    def _judge_window(self, x: Tensor, y: Tensor) -> Judged:
+        """The newest window's scored frame and its reconstruction, 1 x C x H x W, judged."""
+        return self.judge(frames=(x, y))
 
     def finish(self) -> list[Scored]:
         """Scores of the last frames, which repeat the last one; the next frame starts a new clip.

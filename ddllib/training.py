@@ -74,7 +74,8 @@ def fit(
     takes about 5 % of the time), every ten minutes and at Ctrl-C or SIGTERM. Training resumes from
     a checkpoint in ``folder`` with the same result as without an interruption, on a GPU up to
     rounding; ``pipeline.train`` checks that it has the same settings and data. Raises ``DDLError``
-    when no window has a track (modes sdl and ddl) or the loss is no longer finite.
+    when no window has a track (modes sdl and ddl) or the loss is no longer finite. With no epoch
+    there is nothing to keep: the run is as it began, without a checkpoint.
     """
     run, method = replace(new_run(settings), folder=folder), method_of(settings)
     windows = training_windows(settings, data, run.device)
@@ -83,6 +84,11 @@ def fit(
             f"{data.folder / 'tracks.csv'}: no training window has a track in all its frames; "
             "expected some; prepare the data with another detector"
         )
+    if not settings.epochs:
+        begin(run, method, windows)
+        method.finish(run, windows)
+        run.train(False)
+        return run
     if folder:
         checkpoints.check_place(folder)
     identity = checkpoints.identity(settings, data, run.precision)
@@ -117,9 +123,7 @@ class _Training:
         if self.run.folder and checkpoints.exists(self.run.folder):
             self.run.take_progress(checkpoints.restore(self.run.folder, *self.state))
             return
-        self.method.begin(self.run, self.windows)
-        if self.run.settings.start_folder:
-            begin_with(self.run, self.run.settings.start_folder)
+        begin(self.run, self.method, self.windows)
 
     def save(self) -> None:
         """Save a checkpoint; raises ``DDLError`` instead where a weight is not finite."""
@@ -200,6 +204,13 @@ class _Training:
         if self.run.settings.compile:
             return torch.compiler.set_stance("force_eager")
         return contextlib.nullcontext()
+
+
+def begin(run: Run, method: Method, windows: Windows) -> None:
+    """What comes before the first step: the method's own, and the weights of ``start_from``."""
+    method.begin(run, windows)
+    if run.settings.start_folder:
+        begin_with(run, run.settings.start_folder)
 
 
 def begin_with(run: Run, folder: Path) -> None:

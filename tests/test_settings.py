@@ -64,7 +64,7 @@ def test_a_run_to_start_from_is_a_folder(tmp_path):
     [
         ({"mode": "dll"}, "mode is 'dll'; expected one of none, sdl, ddl"),
         ({"size": 100}, "multiple of 16"),
-        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": -1}, "epochs is -1"),
         ({"epochs": "ten"}, "epochs is 'ten'"),
         ({"batch_size": True}, "batch_size is True"),
         ({"precision": "float16"}, "precision"),

@@ -37,7 +37,7 @@ def method_of(settings: Settings) -> Method:
         if term.of not in instance.streams:
             raise DDLError(
                 f"score: the term {name!r} needs {term.of}, which method {settings.method} does "
-                "not have; choose another term, or method stpa"
+                "not have; choose another term or another method"
             )
     instance.check(settings)
     return instance
