@@ -46,14 +46,17 @@ def means_table(report: Mapping) -> pd.DataFrame:
 
 
 def judged_table(report: Mapping) -> pd.DataFrame:
-    """The AUC that each way of scoring gives a trained run; empty without such a run."""
+    """What each way of scoring changes for a trained run; empty without such a run.
+
+    The AUC itself is not shown: the run was trained for the benchmark, and the record of the same
+    settings may be of another machine.
+    """
     result = report.get("judged", {"auc": {}})
     return pd.DataFrame(
         {
-            "run": result["run"],
+            "settings of": result["run"],
             "scored by": way,
-            "AUC, %": f"{100 * auc:.3f}",
-            "difference, points": f"{100 * (auc - result['auc'][TEXTBOOK]):+.3f}",
+            "AUC, difference in points": f"{100 * (auc - result['auc'][TEXTBOOK]):+.3f}",
             "largest difference of a score": f"{result['difference'][way]:.1e}",
         }
         for way, auc in result["auc"].items()
