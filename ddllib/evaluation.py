@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -22,21 +23,39 @@ class Protocol:
     median: int | None = None  # length of the median filter, frames
     edges: str = "nearest"  # padding of the filter beyond a clip's ends: nearest or zero
     min_max: bool = False  # scale each clip to [0, 1]; impossible live, and it changes the AUC
+    trim: int = 0  # frames left out at either end of a clip, before all else
+    label_of: int = 0  # whose label counts: 0 that of the scored frame, -1 of the one before it
 
 
-PROTOCOLS = {
+PROTOCOLS = {  # every record has its evaluation by these
     "raw": Protocol(),
     "median": Protocol(MEDIAN_LENGTH),
     "median-zero-edges": Protocol(MEDIAN_LENGTH, edges="zero"),
     "median+min-max": Protocol(MEDIAN_LENGTH, min_max=True),
 }
+# Protocols of other codes that score windows of three frames, to be computed from recorded scores.
+CIRCULATING = {
+    "raw-trimmed": Protocol(trim=1),
+    "raw-first-label": Protocol(trim=1, label_of=-1),
+    "median-trimmed": Protocol(MEDIAN_LENGTH, trim=1),
+    "median-zero-edges-trimmed": Protocol(MEDIAN_LENGTH, edges="zero", trim=1),
+}
+
+
+def rule_of(protocol: str) -> Protocol:
+    """The protocol of that name; raises ``DDLError`` where there is none."""
+    rules = PROTOCOLS | CIRCULATING
+    if protocol not in rules:
+        raise DDLError(f"protocol is {protocol!r}; expected one of {', '.join(rules)}")
+    return rules[protocol]
 
 
 def apply_protocol(scores: np.ndarray, protocol: str) -> np.ndarray:
-    """One clip's raw scores, N, to the scores the protocol judges, N."""
-    if protocol not in PROTOCOLS:
-        raise DDLError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    rule = PROTOCOLS[protocol]
+    """One clip's raw scores, N, to the scores the protocol judges, N.
+
+    What a protocol leaves out at the ends of a clip is for the caller to leave out (``judge``).
+    """
+    rule = rule_of(protocol)
     scores = np.asarray(scores, dtype=np.float64)
     if rule.median:
         mode = {"nearest": "nearest", "zero": "constant"}[rule.edges]
@@ -156,17 +175,65 @@ def bootstrap(
     ``judged`` and ``truth`` are what ``judge`` gives; seeded, so the same scores give the same
     bounds. Draws without both kinds of frame are left out; None where fewer than two clips are.
     """
+    return _central(drawn_aucs(judged, truth, draws)) if len(judged) > 1 else (None, None)
+
+
+def _central(values: np.ndarray) -> tuple[float, float]:
+    """The bounds of the central 95 % of the values that are numbers."""
+    values = values[~np.isnan(values)]
+    return float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
+
+
+class Difference(NamedTuple):
+    """A difference of AUCs, in [-1, 1], and the central 95 % of it over draws of whole clips."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the first exceeds the second in nearly all draws."""
+        return self.low > 0
+
+
+def paired_difference(
+    first: Sequence[Mapping[str, np.ndarray]],
+    second: Sequence[Mapping[str, np.ndarray]],
+    labels: Mapping[str, np.ndarray],
+    protocol: str = "median",
+) -> Difference:
+    """The mean micro AUC of ``first`` minus that of ``second``, both raw scores of some runs.
+
+    The same clips are drawn for all runs (``bootstrap``), so that what is hard in a clip counts for
+    both sides. Raises ``DDLError`` as ``evaluate`` does, and where there is one clip only.
+    """
+    if len(labels) < 2:
+        raise DDLError(f"{len(labels)} labelled clip; expected two or more to draw from")
+    means, drawn_means = [], []
+    for runs in (first, second):
+        judged_runs = [judge(scores, labels, protocol) for scores in runs]
+        means.append(np.mean([evaluate(scores, labels, protocol).auc for scores in runs]))
+        drawn_means.append(np.mean([drawn_aucs(*judged) for judged in judged_runs], axis=0))
+    bounds = _central(drawn_means[0] - drawn_means[1])
+    return Difference(float(means[0] - means[1]), *bounds)
+
+
+def drawn_aucs(
+    judged: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], draws: int = 1000
+) -> np.ndarray:
+    """The micro AUC of each draw of whole clips with replacement; NaN where it has one kind only.
+
+    The draws are the same for all scores of as many clips.
+    """
     names, rng = sorted(judged), np.random.default_rng(0)
-    if len(names) < 2:
-        return None, None
     pairs = _pairwise(judged, truth, names)
     positives = np.array([truth[n].sum() for n in names], dtype=float)
     negatives = np.array([len(truth[n]) for n in names]) - positives
     clip_counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
     pair_counts = (clip_counts @ positives) * (clip_counts @ negatives)
     ordered_pairs = np.einsum("di,ij,dj->d", clip_counts, pairs, clip_counts)
-    aucs = ordered_pairs[pair_counts > 0] / pair_counts[pair_counts > 0]
-    return float(np.quantile(aucs, 0.025)), float(np.quantile(aucs, 0.975))
+    return np.divide(ordered_pairs, pair_counts, out=np.full(draws, np.nan), where=pair_counts > 0)
 
 
 def _pairwise(judged, truth, names: list[str]) -> np.ndarray:
@@ -209,9 +276,16 @@ def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
                 f"clip {name!r} has a score that is not finite; train again with a "
                 "lower learning_rate"
             )
-    names = sorted(scores)
-    judged = {name: apply_protocol(scores[name], protocol) for name in names}
-    return judged, {name: np.asarray(labels[name]).astype(int) for name in names}
+    names, rule = sorted(scores), rule_of(protocol)
+    judged = {name: apply_protocol(_part(scores[name], rule.trim), protocol) for name in names}
+    truth = {name: _part(labels[name], rule.trim, rule.label_of).astype(int) for name in names}
+    return judged, truth
+
+
+def _part(values: np.ndarray, trim: int, shift: int = 0) -> np.ndarray:
+    """A clip's values without ``trim`` of them at either end, or as many from ``shift`` away."""
+    values = np.asarray(values)
+    return values[trim + shift : len(values) - trim + shift]
 
 
 def roc(

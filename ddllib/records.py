@@ -70,6 +70,11 @@ class Record:
         """Evaluations of the test clips by a run judged by held-out ones, if it scored them too."""
         return self.facts.get("tests", {})
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether anything was learnt; baselines and untrained networks have no epoch."""
+        return recorded(self.facts["settings"])["epochs"] > 0
+
     def made_by(self, settings: Settings) -> bool:
         """Whether it was made by these settings, as far as they shape weights and scores."""
         values = recorded(self.facts["settings"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from ddllib import PROTOCOLS, DDLError, evaluate
-from ddllib.evaluation import apply_protocol, evaluate_lntra, roc
+from ddllib.evaluation import CIRCULATING, apply_protocol, evaluate_lntra, roc
 
 
 def pair_count(scores, labels):
@@ -57,12 +57,36 @@ def test_min_max_scales_each_clip_after_the_filter():
     assert not apply_protocol(np.ones(5), "median+min-max").any()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, *CIRCULATING])
 def test_every_protocol_keeps_the_length_and_ignores_the_order_of_clips(protocol):
     scores, labels = some_clips()
     assert all(len(apply_protocol(s, protocol)) == len(s) for s in scores.values())
     backwards = dict(reversed(scores.items())), dict(reversed(labels.items()))
     assert evaluate(scores, labels, protocol) == evaluate(*backwards, protocol)
+
+
+@pytest.mark.parametrize(
+    "protocol, filtered",
+    [
+        ("raw-trimmed", lambda s: s),
+        ("median-trimmed", lambda s: literal_median(s, 17, "nearest")),
+        ("median-zero-edges-trimmed", lambda s: literal_median(s, 17, "zero")),
+    ],
+)
+def test_a_trimmed_protocol_leaves_out_the_ends_before_it_filters(protocol, filtered):
+    scores, labels = some_clips()
+    judged = np.concatenate([filtered(values[1:-1]) for values in scores.values()])
+    truth = np.concatenate([values[1:-1] for values in labels.values()])
+    result = evaluate(scores, labels, protocol)
+    assert result.auc == pytest.approx(roc_auc_score(truth, judged))
+    assert result.frames == len(truth) and result.low <= result.auc <= result.high
+
+
+def test_a_window_held_to_its_first_label_is_held_to_the_frame_before():
+    scores, labels = some_clips()
+    judged = np.concatenate([values[1:-1] for values in scores.values()])
+    truth = np.concatenate([values[:-2] for values in labels.values()])
+    assert evaluate(scores, labels, "raw-first-label").auc == roc_auc_score(truth, judged)
 
 
 def test_a_label_shifted_by_one_frame_changes_the_auc():

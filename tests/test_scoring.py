@@ -7,25 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from support.scoring import a_clip, a_model
+from support.scoring import a_clip, a_model, literal_patch_score
 
-from ddllib import Conv3DSkipUNet, DDLError, UNet, score_clip, scoring
-from ddllib.experiments.baselines import frame_difference_scores
+from ddllib import Conv3DSkipUNet, DDLError, UNet, score_clip
 from ddllib.fast import accelerate
 from ddllib.fast.accelerate import for_scoring
 from ddllib.patches import patch_scores
 from ddllib.score_terms.distance import distance_map
 from ddllib.scoring import Scorer
-
-
-def literal_patch_score(error, patch):
-    """Every whole patch of both grids, one after the other."""
-    best = -np.inf
-    for shift in (0, patch // 2):
-        for i in range(shift, error.shape[0] - patch + 1, patch):
-            for j in range(shift, error.shape[1] - patch + 1, patch):
-                best = max(best, error[i : i + patch, j : j + patch].mean())
-    return best
 
 
 def literal_scores(model, clip, patch):
@@ -123,14 +112,6 @@ def test_edges_repeat_the_nearest_score():
     assert scores[0] == scores[1] and scores[-1] == scores[-2] and scores[1] != scores[2]
 
 
-def test_frame_difference_is_zero_where_nothing_moves():
-    clip = np.repeat(a_clip(frames=1), 4, axis=0)
-    clip[3, :, :8, :8] = 255 - clip[3, :, :8, :8]
-    scores = frame_difference_scores(clip, 8)
-    assert scores.shape == (4,) and not scores[:3].any() and scores[3] > 0
-    assert frame_difference_scores(clip[:1], 8).tolist() == [0]
-
-
 def test_what_cannot_be_scored_is_told():
     with pytest.raises(DDLError, match="at least 3"):
         score_clip(a_model(), a_clip(frames=2), 4)
@@ -165,15 +146,3 @@ def test_a_clip_ten_times_as_long_takes_no_more_memory(tmp_path):
         peaks.append(int(done.stdout) * 1024)
     one_map_a_frame = 600 * 128 * 128 * 4
     assert peaks[1] - peaks[0] < one_map_a_frame / 2
-
-
-def test_the_naive_baseline_is_alike_in_chunks_and_leaves_out_what_is_ignored(monkeypatch):
-    clip = a_clip(frames=23)
-    whole = frame_difference_scores(clip, 8)
-    x = clip.astype(np.float32) / 255
-    away = np.abs(x[1:] - x[:-1])[:, 0]
-    assert whole[5] == pytest.approx(literal_patch_score(away[4], 8), rel=1e-5)
-    monkeypatch.setattr(scoring, "CHUNK", 4)
-    assert np.allclose(frame_difference_scores(clip, 8), whole, atol=1e-7)
-    masked = frame_difference_scores(clip, 8, np.ones((32, 32), bool))
-    assert not masked.any() and len(masked) == 23

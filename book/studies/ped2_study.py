@@ -28,9 +28,10 @@ NAME = "ped2.json"
 
 
 def judged_by_labels(records: Sequence[Record]) -> list[Record]:
-    """The records with scores of UCSD Ped2's test clips, not of altered training clips."""
+    """The trained runs with scores of UCSD Ped2's test clips, not of altered training clips."""
     values = {"data": "ped2", "held_out": 0}
-    return [r for r in records if values.items() <= recorded(r.facts["settings"]).items()]
+    trained = [r for r in records if r.is_trained]
+    return [r for r in trained if values.items() <= recorded(r.facts["settings"]).items()]
 
 
 def measure(

@@ -1,26 +1,244 @@
-"""A baseline without a model, which every model should exceed."""
+"""Runs beside baselines that learn nothing, on the same clips, by the same score and size."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
+from scipy import stats
 
-from ddllib.patches import patch_scores
-from ddllib.score_terms.distance import distance_map
-from ddllib.scoring import CHUNK, as_input, without
+from ddllib.evaluation import Difference, evaluate, judge, paired_difference
+from ddllib.experiments.comparisons import MODELS, MODES, cited_mean, described, mean_and_spread
+from ddllib.figures.chapter import Cited, percent
+from ddllib.records import Record
+from ddllib.score_terms.base import make_terms
+from ddllib.settings import Settings, recorded
+
+NEIGHBOURS, UNTRAINED = "neighbour mean", "untrained network"
+# What is changed of a run's settings, besides epochs, to have its baseline.
+CHANGES: dict[str, dict] = {
+    "frame difference": {"method": "frame-difference"},
+    NEIGHBOURS: {"method": "neighbour-mean"},
+    "flow magnitude": {"method": "optical-flow", "score": "flow magnitude", "flow": "dis"},
+    UNTRAINED: {},
+}
+MARK = "†"  # beside a figure that is not beyond the neighbour mean
+_SAME = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch")
 
 
-def frame_difference_scores(
-    frames: np.ndarray, patch: int, ignore: np.ndarray | None = None
-) -> np.ndarray:
-    """The naive baseline: the same patch score on ``|x_t - x_(t-1)|``; frame 0 repeats frame 1.
+def baseline_settings(settings: Settings) -> dict[str, Settings]:
+    """The settings of a run's baselines by name, without those that its score cannot judge."""
+    compares_flow = any(term.of == "flow" for _, term in make_terms(settings.score).values())
+    return {
+        name: replace(settings, **{"epochs": 0, "start_from": None, **changes})
+        for name, changes in CHANGES.items()
+        if not compares_flow or changes.get("method") not in ("frame-difference", "neighbour-mean")
+    }
 
-    uint8 N x C0 x H x W -> float32 N; zeros where there is only one frame. Pixels marked in
-    ``ignore``, H x W, count 0.
+
+def baseline_name(record: Record) -> str | None:
+    """Which baseline a record is of; None for one that was trained."""
+    if record.is_trained:
+        return None
+    method = recorded(record.facts["settings"])["method"]
+    named = {changes.get("method"): name for name, changes in CHANGES.items()}
+    return named.get(method, UNTRAINED)
+
+
+def beside(run: Record, records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The recorded baselines of a run by name: those of the same clips at its size and patch.
+
+    They have the same score, but for the flow's magnitude, which has its own.
     """
-    if len(frames) < 2:
-        return np.zeros(len(frames), np.float32)
-    scores = []
-    for start in range(0, len(frames) - 1, CHUNK):
-        x = as_input(frames[start : start + CHUNK + 1], 3)
-        scores.append(patch_scores(without(distance_map(x[1:], x[:-1]), ignore), patch).numpy())
-    return np.concatenate([scores[0][:1], *scores])
+    wanted = recorded(run.facts["settings"])
+    found: dict[str, list[Record]] = {name: [] for name in CHANGES}
+    for record in records:
+        name, values = baseline_name(record), recorded(record.facts["settings"])
+        score = CHANGES[name].get("score", wanted["score"]) if name else None
+        is_same = all(values[key] == wanted[key] for key in _SAME) and values["score"] == score
+        if name and is_same and record.labels.keys() == run.labels.keys():
+            found[name].append(record)
+    return found
+
+
+def exceeds(
+    runs: Sequence[Record], baselines: Sequence[Record], protocol: str
+) -> Difference | None:
+    """How much the mean AUC of some runs exceeds that of baselines; None where one was not run."""
+    if not runs or not baselines:
+        return None
+    first, second = ([record.scores for record in side] for side in (runs, baselines))
+    return paired_difference(first, second, runs[0].labels, protocol)
+
+
+def over_neighbours(
+    runs: Sequence[Record], records: Sequence[Record], protocol: str
+) -> Difference | None:
+    """``exceeds`` for the neighbour mean among ``records``."""
+    found = beside(runs[0], records)[NEIGHBOURS] if runs else []
+    return exceeds(runs, found, protocol)
+
+
+def points(difference: Difference | None) -> str:
+    """A difference in points with its bounds over clips; ``not run`` for None."""
+    if difference is None:
+        return "not run"
+    mean, low, high = (f"{100 * value:+.2f}" for value in difference)
+    return f"{mean} ({low} to {high})"
+
+
+def verdict(difference: Difference | None) -> str:
+    """Whether a run is beyond the neighbour mean: yes, no, or not run."""
+    if difference is None:
+        return "not run"
+    return "yes" if difference.is_beyond else "no"
+
+
+def mean_of(records: Sequence[Record], protocol: str) -> Cited:
+    """The mean AUC in percent, computed from scores; with its spread where it depends on seeds."""
+    aucs = [evaluate(record.scores, record.labels, protocol).auc for record in records]
+    has_no_seed = records and baseline_name(records[0]) not in (None, UNTRAINED)
+    return Cited(percent(aucs[0]) if has_no_seed else mean_and_spread(aucs), *records)
+
+
+def marked_mean(records: Sequence[Record]) -> Callable[[Sequence[Record], str], Cited]:
+    """``cited_mean``, marked where runs are not beyond the neighbour mean among ``records``."""
+
+    def cell(runs: Sequence[Record], protocol: str) -> Cited:
+        text, difference = cited_mean(runs, protocol), over_neighbours(runs, records, protocol)
+        is_marked = difference is not None and not difference.is_beyond
+        return Cited(f"{text} {MARK}", *runs) if is_marked else text
+
+    return cell
+
+
+def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Trained runs that differ in nothing but their seed, by model, mode, width and size."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record.is_trained:
+            settings = Settings(**recorded(record.facts["settings"]))
+            preset = "" if settings.preset == "released" else f", preset {settings.preset}"
+            name = f"{MODELS[settings.model]} {MODES[settings.mode]}, {described(settings)}"
+            groups.setdefault(name + preset, []).append(record)
+    return groups
+
+
+def baseline_table(records: Sequence[Record], protocols: Sequence[str]) -> pd.DataFrame:
+    """The AUC of each baseline among ``records``, a column for each size and protocol."""
+    cells: dict[str, dict[str, list[Record]]] = {name: {} for name in CHANGES}
+    for record in records:
+        if name := baseline_name(record):
+            cells[name].setdefault(record.facts["settings"]["size"], []).append(record)
+    sizes = sorted({size for found in cells.values() for size in found})
+    rows = [
+        {"nothing learnt": name}
+        | {f"{s} px; {p}": mean_of(found.get(s, []), p) for p in protocols for s in sizes}
+        for name, found in cells.items()
+        if found
+    ]
+    return pd.DataFrame(rows)
+
+
+def rows_of_neighbours(
+    records: Sequence[Record], sizes: Iterable[int], protocols: Sequence[str]
+) -> dict[str, Cited]:
+    """The neighbour mean as rows of another table: its name, size and protocol, and its AUC."""
+    rows = {}
+    for size in dict.fromkeys(sizes):
+        found = [
+            r
+            for r in records
+            if baseline_name(r) == NEIGHBOURS and r.facts["settings"]["size"] == size
+        ]
+        for protocol in protocols if found else protocols[:1]:
+            name = f"{NEIGHBOURS}, nothing learnt, {size} x {size}; {protocol}"
+            rows[name] = mean_of(found, protocol)
+    return rows
+
+
+def below_modes(by_mode: pd.DataFrame, rows: Mapping[str, Cited]) -> pd.DataFrame:
+    """Table 2 with ``rows_of_neighbours`` below it; nothing learnt has no mode but the first."""
+    added = [{"model": "–", "source": name, MODES["none"]: cell} for name, cell in rows.items()]
+    return pd.concat([by_mode, pd.DataFrame(added)], ignore_index=True)
+
+
+def difference_table(
+    groups: Mapping[str, Sequence[Record]], records: Sequence[Record], protocols: Sequence[str]
+) -> pd.DataFrame:
+    """By how many points of AUC each group of runs exceeds each baseline (``points``)."""
+    rows = []
+    for name, runs in groups.items():
+        for protocol in protocols:
+            found = {n: exceeds(runs, b, protocol) for n, b in beside(runs[0], records).items()}
+            cells = {f"above {n}": points(difference) for n, difference in found.items()}
+            told = {f"beyond the {NEIGHBOURS}": verdict(found[NEIGHBOURS])}
+            row = {"runs": name, "protocol": protocol, "AUC": mean_of(runs, protocol)}
+            rows.append(row | cells | told)
+    return pd.DataFrame(rows)
+
+
+def nearness(
+    groups: Mapping[str, Sequence[Record]], records: Sequence[Record], protocol: str
+) -> list[str]:
+    """What the neighbour mean says of trained runs, sentences with their numbers."""
+    found = {name: over_neighbours(runs, records, protocol) for name, runs in groups.items()}
+    known = {name: difference for name, difference in found.items() if difference is not None}
+    if not known:
+        return [f"not run: no trained run beside a {NEIGHBOURS} of its size"]
+    below = [name for name, difference in known.items() if difference.mean < 0]
+    beyond = [name for name, difference in known.items() if difference.is_beyond]
+    order = sorted(known, key=lambda name: known[name].mean)
+    lowest, highest = order[0], order[-1]
+    others = len(known) - len(beyond)
+    likenesses = _likenesses(groups[highest], records, protocol)
+    return [
+        f"{len(beyond)} of {len(known)} settings that were trained are beyond the {NEIGHBOURS} "
+        f"of their size ({protocol}), by their bounds over clips; {len(below)} are below it",
+        f"from {lowest}, {points(known[lowest])} points, to {highest}, {points(known[highest])}",
+        *(
+            [
+                f"of the other {others} these clips do not show that they have learnt more than a "
+                "mean of two frames tells"
+            ]
+            if others
+            else []
+        ),
+        f"the order that the {NEIGHBOURS} gives to all frames, compared with that by "
+        f"{', '.join(likenesses)} (rank correlation; 1 is the same order)",
+    ]
+
+
+def _likenesses(runs: Sequence[Record], records: Sequence[Record], protocol: str) -> list[str]:
+    """How alike frames are ordered by the neighbour mean and by others of the same size."""
+    baselines = beside(runs[0], records)
+    (neighbours, *_) = baselines[NEIGHBOURS]
+    others = {"flow magnitude": baselines["flow magnitude"], "the highest of these runs": runs}
+    return [
+        f"{name} {likeness(neighbours, found[0], protocol):.2f}"
+        for name, found in others.items()
+        if found
+    ]
+
+
+def likeness(first: Record, second: Record, protocol: str) -> float:
+    """The rank correlation of two records' scores over all frames, in [-1, 1]."""
+    values = []
+    for record in (first, second):
+        judged, _ = judge(record.scores, record.labels, protocol)
+        values.append(np.concatenate([judged[name] for name in sorted(judged)]))
+    return float(stats.spearmanr(*values).statistic)
+
+
+def protocol_table(
+    columns: Mapping[str, Sequence[Record]], protocols: Iterable[str]
+) -> pd.DataFrame:
+    """The AUC of runs and baselines under each protocol, computed from their scores."""
+
+    rows = [
+        {"protocol": p} | {name: mean_of(records, p) for name, records in columns.items()}
+        for p in protocols
+    ]
+    return pd.DataFrame(rows)

@@ -49,14 +49,15 @@ def mode_table(
     paper: Mapping,
     sources: Mapping[str, Callable[[str, str], list[Record]]],
     protocols: Sequence[str],
+    mean: Callable[[Sequence[Record], str], Cited] | None = None,
 ) -> pd.DataFrame:
     """Table 2: for each model the paper's AUC by mode, and below it ours.
 
     ``sources`` maps a row's name to a function of model and mode that gives its records, one per
     seed; each has a row for each protocol, or one where nothing was run. Mean and standard
-    deviation over seeds are shown, ``not run`` where there is none.
+    deviation over seeds are shown, ``not run`` where there is none (``cited_mean``, or ``mean``).
     """
-    rows = []
+    rows, mean = [], mean or cited_mean
     for model, modes in paper.items():
         model_cell = {"model": MODELS[model]}
         paper_cells = {MODES[mode]: f"{value:.2f}" for mode, value in modes.items()}
@@ -64,7 +65,7 @@ def mode_table(
         for name, find in sources.items():
             has_runs = any(find(model, mode) for mode in modes)
             for protocol in protocols if has_runs else protocols[:1]:
-                cells = {MODES[mode]: cited_mean(find(model, mode), protocol) for mode in modes}
+                cells = {MODES[mode]: mean(find(model, mode), protocol) for mode in modes}
                 rows.append({**model_cell, "source": f"{name}; {protocol}", **cells})
     return pd.DataFrame(rows)
 

@@ -26,8 +26,8 @@ def publish(record: Record) -> Record:
     """Copy a record to ``book/results``, with metrics computed again; returns the copy.
 
     Curves are rounded to six digits. The settings are added to those that were ever scored on test
-    clips, with those of unpublished runs on the same data. Only records of seed 0 and of held-out
-    clips keep frames (``drawn_frames``), to save space. ``notes`` of an earlier copy stay.
+    clips, with those of unpublished runs on the same data. Only trained runs of seed 0 and of
+    held-out clips keep frames (``drawn_frames``), to save space. ``notes`` of an earlier copy stay.
     """
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
@@ -37,7 +37,7 @@ def publish(record: Record) -> Record:
     if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
         add_rows(rows_of(runs_root() / SCORED.name, {facts["data"]["digest"]}), SCORED)
-    keeps_frames = facts["settings"]["seed"] == 0 or "held_out" in facts
+    keeps_frames = "held_out" in facts or (record.is_trained and facts["settings"]["seed"] == 0)
     shown = drawn_frames(record) if keeps_frames else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name
     if (folder / "run.json").is_file():

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import ScalarFormatter
 
+from ddllib.errors import DDLError
 from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
 from ddllib.figures.contact_sheets import Panel
 
@@ -201,7 +202,12 @@ def _smooth(values: Sequence[float | None], length: int) -> np.ndarray:
 
 
 def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Figure:
-    """The loss terms over training, each a moving average of ``length`` steps."""
+    """The loss terms over training, each a moving average of ``length`` steps.
+
+    Raises ``DDLError`` where no step was trained.
+    """
+    if not history["reconstruction"]:
+        raise DDLError("no step was trained, so no loss can be drawn; set epochs to 1 or more")
     figure, axes = axes_of(1, 2, figsize=(8.5, 2.8))
     axes[0].plot(_smooth(history["reconstruction"], length), color=INK)
     axes[0].set(title=r"$L_\mathrm{recon}$", xlabel="step", yscale="log")

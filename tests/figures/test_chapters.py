@@ -16,6 +16,7 @@ from chapters import find_own_kernel
 from jupyter_client.kernelspec import KernelSpecManager
 
 from data_prep import demo
+from ddllib.evaluation import CIRCULATING, PROTOCOLS
 from ddllib.experiments.publishing import DRAWN
 from ddllib.paths import ROOT
 from ddllib.settings import VOCABULARY
@@ -110,6 +111,12 @@ def test_every_parameter_that_is_shown_is_declared():
         assert set(names) <= set(papermill_module.inspect_notebook(str(ROOT / chapter))), chapter
 
 
+def test_the_results_page_names_every_protocol():
+    prose = "".join("".join(c["source"]) for c in cells(ROOT / "book/09-results.ipynb", "markdown"))
+    named = set(re.findall(r"^\| `([\w+-]+)` \|", prose, flags=re.M))
+    assert named == {*PROTOCOLS, *CIRCULATING}
+
+
 def test_data_preparation(numbers):
     n = numbers("01-data-preparation")
     assert (n["training_clips"], n["training_frames"], n["test_frames"]) == (2, 96, 96)
@@ -148,7 +155,7 @@ def test_scoring(numbers):
     n = numbers("06-scoring-and-evaluation")
     assert n["frames"] == 96 and 0 < n["abnormal_frames"] < 96
     aucs = [value for name, value in n.items() if name.startswith("auc")]
-    assert len(aucs) == 8 and all(0 <= value <= 1 for value in aucs)
+    assert len(aucs) == 10 and all(0 <= value <= 1 for value in aucs)
     assert n["auc of this run (ddl)"] == n["auc median"]
 
 
@@ -157,6 +164,7 @@ def test_results(numbers):
     assert n["recomputed_equal"] is True and n["records"] >= 1
     assert (n["frames"], n["abnormal_frames"]) == (2010, 1648)
     assert n["auc_headline"] > 0.92
+    assert n["baselines"] >= 12 and n["trained_settings"] >= 1
 
 
 def test_what_matters(numbers):
@@ -236,6 +244,7 @@ def test_without_records_pages_say_that_nothing_was_run(stem, bare, monkeypatch)
     if stem == "09-results":
         n = stored_numbers(bare / "o.ipynb")
         assert (n["records"], n["scored"], n["auc_headline"]) == (0, 0, None)
+        assert (n["baselines"], n["trained_settings"]) == (0, 0)
         assert n["recomputed_equal"] is False
 
 

@@ -49,3 +49,8 @@ def test_the_drawing_has_every_box_and_outline(ready):
     assert [axis.get_title() for axis in axes] == [panel.title for panel in sheet]
     assert [len(axis.patches) for axis in axes] == [len(panel.boxes) for panel in sheet]
     assert [bool(axis.collections) for axis in axes] == [False, False, True, False]
+
+
+def test_a_run_without_a_step_has_no_losses_to_draw():
+    with pytest.raises(DDLError, match="no step was trained.*set epochs to 1 or more"):
+        plots.loss_curves({"reconstruction": [], "p": [], "q": []})
