@@ -99,13 +99,12 @@ def evaluate(
     """
     judged, truth = judge(scores, labels, protocol)
     y, s = np.concatenate(list(truth.values())), np.concatenate(list(judged.values()))
-    if y.min() == y.max():
-        raise DDLError("every frame has the same label; an AUC needs normal and abnormal frames")
+    auc = _auc(y, s)
     mixed_clips = [name for name, t in truth.items() if t.min() != t.max()]
     clip_aucs = [roc_auc_score(truth[name], judged[name]) for name in mixed_clips]
     return Evaluation(
         protocol,
-        float(roc_auc_score(y, s)),
+        auc,
         float(np.mean(clip_aucs)) if clip_aucs else None,
         len(mixed_clips),
         len(truth),
@@ -115,6 +114,20 @@ def evaluate(
         equal_error_rate(y, s),
         *bootstrap(judged, truth),
     )
+
+
+def micro_auc(
+    scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], protocol: str = "median"
+) -> float:
+    """The micro AUC of ``evaluate`` alone, in [0, 1], which is quicker."""
+    judged, truth = judge(scores, labels, protocol)
+    return _auc(np.concatenate(list(truth.values())), np.concatenate(list(judged.values())))
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    if labels.min() == labels.max():
+        raise DDLError("every frame has the same label; an AUC needs normal and abnormal frames")
+    return float(roc_auc_score(labels, scores))
 
 
 def evaluate_all(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict:
@@ -212,9 +225,9 @@ def paired_difference(
         raise DDLError(f"{len(labels)} labelled clip; expected two or more to draw from")
     means, drawn_means = [], []
     for runs in (first, second):
-        judged_runs = [judge(scores, labels, protocol) for scores in runs]
-        means.append(np.mean([evaluate(scores, labels, protocol).auc for scores in runs]))
-        drawn_means.append(np.mean([drawn_aucs(*judged) for judged in judged_runs], axis=0))
+        means.append(np.mean([micro_auc(scores, labels, protocol) for scores in runs]))
+        drawn = [drawn_aucs(*judge(scores, labels, protocol)) for scores in runs]
+        drawn_means.append(np.mean(drawn, axis=0))
     bounds = _central(drawn_means[0] - drawn_means[1])
     return Difference(float(means[0] - means[1]), *bounds)
 
@@ -255,8 +268,8 @@ def _pairwise(judged, truth, names: list[str]) -> np.ndarray:
 def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
     """The protocol's scores and the labels, clip by clip, checked against one another.
 
-    Two dictionaries of arrays, N each: float scores and labels of 0 and 1. Raises ``DDLError`` as
-    ``evaluate`` does.
+    Two dictionaries of arrays, N each: float scores and labels of 0 and 1. A clip of which the
+    protocol leaves nothing is left out. Raises ``DDLError`` as ``evaluate`` does.
     """
     if not scores:
         raise DDLError("there are no scores; expected at least one clip; score the test clips")
@@ -276,7 +289,13 @@ def judge(scores, labels, protocol: str) -> tuple[dict, dict]:
                 f"clip {name!r} has a score that is not finite; train again with a "
                 "lower learning_rate"
             )
-    names, rule = sorted(scores), rule_of(protocol)
+    rule = rule_of(protocol)
+    names = [name for name in sorted(scores) if len(scores[name]) > 2 * rule.trim]
+    if not names:
+        raise DDLError(
+            f"protocol {protocol} leaves out {rule.trim} frame at either end and no clip has more; "
+            "expected a longer clip; choose another protocol"
+        )
     judged = {name: apply_protocol(_part(scores[name], rule.trim), protocol) for name in names}
     truth = {name: _part(labels[name], rule.trim, rule.label_of).astype(int) for name in names}
     return judged, truth

@@ -82,6 +82,15 @@ def test_a_trimmed_protocol_leaves_out_the_ends_before_it_filters(protocol, filt
     assert result.frames == len(truth) and result.low <= result.auc <= result.high
 
 
+def test_a_clip_of_which_a_protocol_leaves_nothing_is_left_out():
+    scores, labels = some_clips()
+    short = {**scores, "short": np.arange(2.0)}, {**labels, "short": np.array([0, 1])}
+    whole = evaluate(scores, labels, "median-trimmed")
+    assert evaluate(*short, "median-trimmed") == whole
+    with pytest.raises(DDLError, match="raw-trimmed leaves out 1 frame at either end and no"):
+        evaluate({"short": short[0]["short"]}, {"short": short[1]["short"]}, "raw-trimmed")
+
+
 def test_a_window_held_to_its_first_label_is_held_to_the_frame_before():
     scores, labels = some_clips()
     judged = np.concatenate([values[1:-1] for values in scores.values()])

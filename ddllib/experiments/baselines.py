@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ddllib.evaluation import Difference, evaluate, judge, paired_difference
+from ddllib.evaluation import Difference, judge, micro_auc, paired_difference
 from ddllib.experiments.comparisons import MODELS, MODES, cited_mean, described, mean_and_spread
 from ddllib.figures.chapter import Cited, percent
 from ddllib.records import Record
 from ddllib.score_terms.base import make_terms
 from ddllib.settings import Settings, recorded
 
-NEIGHBOURS, UNTRAINED = "neighbour mean", "untrained network"
+NEIGHBOURS, FLOW, UNTRAINED = "neighbour mean", "flow magnitude", "untrained network"
 # What is changed of a run's settings, besides epochs, to have its baseline.
 CHANGES: dict[str, dict] = {
     "frame difference": {"method": "frame-difference"},
     NEIGHBOURS: {"method": "neighbour-mean"},
-    "flow magnitude": {"method": "optical-flow", "score": "flow magnitude", "flow": "dis"},
+    FLOW: {"method": "optical-flow", "score": "flow magnitude", "flow": "dis"},
     UNTRAINED: {},
 }
 MARK = "†"  # beside a figure that is not beyond the neighbour mean
@@ -98,7 +98,7 @@ def verdict(difference: Difference | None) -> str:
 
 def mean_of(records: Sequence[Record], protocol: str) -> Cited:
     """The mean AUC in percent, computed from scores; with its spread where it depends on seeds."""
-    aucs = [evaluate(record.scores, record.labels, protocol).auc for record in records]
+    aucs = [micro_auc(record.scores, record.labels, protocol) for record in records]
     has_no_seed = records and baseline_name(records[0]) not in (None, UNTRAINED)
     return Cited(percent(aucs[0]) if has_no_seed else mean_and_spread(aucs), *records)
 
@@ -183,39 +183,44 @@ def difference_table(
 def nearness(
     groups: Mapping[str, Sequence[Record]], records: Sequence[Record], protocol: str
 ) -> list[str]:
-    """What the neighbour mean says of trained runs, sentences with their numbers."""
-    found = {name: over_neighbours(runs, records, protocol) for name, runs in groups.items()}
-    known = {name: difference for name, difference in found.items() if difference is not None}
+    """What the neighbour mean and the flow say of trained runs, sentences with their numbers."""
+    known = {
+        name: difference
+        for name, runs in groups.items()
+        if (difference := over_neighbours(runs, records, protocol)) is not None
+    }
     if not known:
         return [f"not run: no trained run beside a {NEIGHBOURS} of its size"]
-    below = [name for name, difference in known.items() if difference.mean < 0]
-    beyond = [name for name, difference in known.items() if difference.is_beyond]
     order = sorted(known, key=lambda name: known[name].mean)
     lowest, highest = order[0], order[-1]
-    others = len(known) - len(beyond)
+    over_flow = [
+        exceeds(groups[name], beside(groups[name][0], records)[FLOW], protocol) for name in known
+    ]
     likenesses = _likenesses(groups[highest], records, protocol)
     return [
-        f"{len(beyond)} of {len(known)} settings that were trained are beyond the {NEIGHBOURS} "
-        f"of their size ({protocol}), by their bounds over clips; {len(below)} are below it",
-        f"from {lowest}, {points(known[lowest])} points, to {highest}, {points(known[highest])}",
-        *(
-            [
-                f"of the other {others} these clips do not show that they have learnt more than a "
-                "mean of two frames tells"
-            ]
-            if others
-            else []
-        ),
-        f"the order that the {NEIGHBOURS} gives to all frames, compared with that by "
+        f"{NEIGHBOURS}, {protocol}: {_counted(known.values())}; from {lowest}, "
+        f"{points(known[lowest])} points, to {highest}, {points(known[highest])}",
+        f"{FLOW}: {_counted([difference for difference in over_flow if difference])}",
+        f"the order in which the {NEIGHBOURS} puts all frames, compared with that by "
         f"{', '.join(likenesses)} (rank correlation; 1 is the same order)",
     ]
+
+
+def _counted(differences: Collection[Difference]) -> str:
+    """How many settings are above a baseline, and what these clips show of the others."""
+    above = sum(difference.mean > 0 for difference in differences)
+    beyond = sum(difference.is_beyond for difference in differences)
+    others = len(differences) - beyond
+    told = f"of {len(differences)} trained settings {above} are above it, {beyond} beyond it"
+    shown = f"{told}; of the other {others} these clips do not show that they know more"
+    return shown if others else told
 
 
 def _likenesses(runs: Sequence[Record], records: Sequence[Record], protocol: str) -> list[str]:
     """How alike frames are ordered by the neighbour mean and by others of the same size."""
     baselines = beside(runs[0], records)
     (neighbours, *_) = baselines[NEIGHBOURS]
-    others = {"flow magnitude": baselines["flow magnitude"], "the highest of these runs": runs}
+    others = {FLOW: baselines[FLOW], "the highest of these runs": runs}
     return [
         f"{name} {likeness(neighbours, found[0], protocol):.2f}"
         for name, found in others.items()
@@ -230,6 +235,26 @@ def likeness(first: Record, second: Record, protocol: str) -> float:
         judged, _ = judge(record.scores, record.labels, protocol)
         values.append(np.concatenate([judged[name] for name in sorted(judged)]))
     return float(stats.spearmanr(*values).statistic)
+
+
+def regions_verdict(runs: Sequence[Record], records: Sequence[Record]) -> str:
+    """How many runs find more abnormal regions than baselines do, a sentence.
+
+    By RBDC, for runs that have it beside baselines of their size that do.
+    """
+    parts = []
+    for name in (NEIGHBOURS, FLOW):
+        pairs = [
+            (_rbdc(run), _rbdc(found[0])) for run in runs if (found := beside(run, records)[name])
+        ]
+        pairs = [pair for pair in pairs if None not in pair]
+        more = sum(own > other for own, other in pairs)
+        parts.append(f"{more} of {len(pairs)} runs have a higher RBDC than the {name}")
+    return "; ".join(parts)
+
+
+def _rbdc(record: Record) -> float | None:
+    return (record.facts.get("pixels") or {}).get("rbdc")
 
 
 def protocol_table(

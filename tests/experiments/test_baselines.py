@@ -117,15 +117,35 @@ def test_runs_are_grouped_by_all_but_their_seed():
     assert list(groups.values()) == [runs[:2], runs[2:3], runs[3:]]
 
 
-def test_nearness_counts_what_is_beyond_and_below():
+def test_nearness_counts_what_is_above_and_beyond():
     flow = {"method": "optical-flow", "score": "flow magnitude", "flow": "dis", "epochs": 0}
-    nothing = [scored(2, **NEIGHBOURS), scored(2, **flow)]
-    told = baselines.nearness({"good": [scored(0.3)], "bad": [scored(5)]}, nothing, "raw")
-    assert told[0].startswith("1 of 2 settings") and told[0].endswith("1 are below it")
-    assert told[1].startswith("from bad, -") and "to good, +" in told[1]
-    assert "flow magnitude 1.00" in told[-1]  # both drawn from the same noise
-    every = baselines.nearness({"good": [scored(0.3)]}, nothing, "raw")
-    assert len(every) == len(told) - 1  # none is left that shows nothing
+    nothing = [scored(2, **NEIGHBOURS), scored(0.3, **flow)]
+    told = baselines.nearness({"good": [scored(0.2)], "bad": [scored(5)]}, nothing, "raw")
+    assert "of 2 trained settings 1 are above it, 1 beyond it; of the other 1 these" in told[0]
+    assert "from bad, -" in told[0] and "to good, +" in told[0]
+    assert told[1].startswith("flow magnitude: of 2 trained settings 1 are above it")
+    every = baselines.nearness({"good": [scored(0.2)]}, nothing, "raw")
+    assert "of 1 trained settings 1 are above it, 1 beyond it; from" in every[0]
+
+
+def test_scores_of_the_same_order_are_wholly_alike():
+    run = scored(1)
+    other = replace(run, scores={name: 3 * s + 1 for name, s in run.scores.items()})
+    assert baselines.likeness(run, other, "raw") == pytest.approx(1)
+    back = replace(run, scores={name: -s for name, s in run.scores.items()})
+    assert baselines.likeness(run, back, "raw") == pytest.approx(-1)
+
+
+def test_regions_are_counted_where_both_sides_have_masks():
+    def found(rbdc, **changes):
+        record = scored(1, **changes)
+        record.facts["pixels"] = rbdc and {"rbdc": rbdc}
+        return record
+
+    told = baselines.regions_verdict(
+        [found(0.3), found(0.5), found(None)], [found(0.4, **NEIGHBOURS)]
+    )
+    assert told.startswith("1 of 2 runs have a higher RBDC than the neighbour mean; 0 of 0 runs")
 
 
 def test_each_protocol_is_computed_from_scores():
