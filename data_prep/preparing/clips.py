@@ -113,7 +113,7 @@ def write_array(
 ) -> int:
     """Write items of one shape and type as .npy, N x shape, one at a time; returns N.
 
-    `kind` is numpy's name of the type: "|u1" is uint8, "<f2" float16.
+    ``kind`` is numpy's name of the type: ``|u1`` is uint8, ``<f2`` float16.
 
     The true length of a video is known only at its end, so the header is written again then; numpy
     pads it, so that a longer first axis fits. The file is whole or absent.
