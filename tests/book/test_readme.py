@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ddllib.experiments import comparisons
+from ddllib.experiments import baselines, comparisons
 from ddllib.experiments.grid import read_experiment
 from ddllib.paths import PROFILES, RESULTS, ROOT
 from ddllib.records import find_records
@@ -12,14 +12,35 @@ from ddllib.records import find_records
 TEXT = (ROOT / "README.md").read_text()
 
 
+RECORDS = [r for r in find_records(RESULTS) if r.metrics]
+UNLEARNT = [r for r in RECORDS if not r.is_trained]
+PROTOCOLS = ("median", "raw")
+
+
+def row_of(name):
+    """The cells of the table of results after the first, which begins with ``name``."""
+    row = next(line for line in TEXT.splitlines() if line.startswith(f"| {name}"))
+    return [cell.strip() for cell in row.split("|")[2:-1]]
+
+
 @pytest.mark.parametrize("name", ["paper-size", "headline", "headline-256"])
 def test_the_results_are_those_of_the_records(name):
     trials = read_experiment(name)
-    size = f"| C3DSU with DDL, {comparisons.described(trials[0].settings)} "
-    row = next(line for line in TEXT.splitlines() if line.startswith(size))
-    found = comparisons.finder(find_records(RESULTS), trials, preset="released")("c3dsu", "ddl")
-    shown = [comparisons.mean_and_spread(comparisons.aucs(found, p)) for p in ("median", "raw")]
-    assert [cell.strip() for cell in row.split("|")[3:5]] == shown
+    runs = comparisons.finder(RECORDS, trials, preset="released")("c3dsu", "ddl")
+    shown = row_of(f"C3DSU with DDL, {comparisons.described(trials[0].settings)} ")
+    mean = baselines.marked_mean(UNLEARNT)
+    assert shown[1:3] == [mean(runs, p) for p in PROTOCOLS]
+    above = [baselines.over_neighbours(runs, UNLEARNT, p) for p in PROTOCOLS]
+    assert shown[3:] == [baselines.points(difference) for difference in above]
+
+
+@pytest.mark.parametrize("size", [192, 256])
+@pytest.mark.parametrize("name", baselines.CHANGES)
+def test_what_learns_nothing_stands_beside_them_at_the_same_sizes(name, size):
+    found = [r for r in UNLEARNT if baselines.baseline_name(r) == name]
+    found = [r for r in found if r.facts["settings"]["size"] == size]
+    shown = row_of(f"nothing learnt: {name}, {size} x {size} ")
+    assert found and shown[1:3] == [baselines.mean_of(found, p) for p in PROTOCOLS]
 
 
 def test_links_to_files_resolve():
