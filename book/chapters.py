@@ -201,6 +201,19 @@ def check_profile(layout: Layout) -> None:
     check_names(values, path.name)
 
 
+def profile_of(layout: Layout, page: str) -> str:
+    """The profile that a chapter runs with.
+
+    It is the build's. A chapter of another method has a default such as `stpa-demo` instead of
+    `demo`; it runs with `stpa-` before the build's where there is such a profile, else as it is.
+    """
+    parameters = papermill.inspect_notebook(str(layout.source(page)))
+    own = parameters["profile"]["default"].strip("\"'")
+    name = own.removesuffix("demo") + layout.profile
+    known = any((place / f"{name}.yaml").is_file() for place in layout.profile_places)
+    return name if known or own == "demo" else own
+
+
 def execute(layout: Layout, page: str) -> None:
     """Run one chapter in its own folder, as JupyterLab does, and keep its cleaned copy.
 
@@ -214,7 +227,7 @@ def execute(layout: Layout, page: str) -> None:
         papermill.execute_notebook(
             str(source.resolve()),
             str(running.resolve()),
-            parameters={"profile": layout.profile},
+            parameters={"profile": profile_of(layout, page)},
             kernel_name="python3",
             cwd=str(source.parent.resolve()),
             progress_bar=False,

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import Evaluation, evaluate_lntra
+from ddllib.experiments.baselines import baseline_settings
+from ddllib.experiments.comparisons import (
+    BEYOND,
+    cited_mean,
+    difference_row,
+    made_by,
+    mean_and_spread,
+    paired_differences,
+)
+from ddllib.experiments.grid import Trial
+from ddllib.figures.chapter import Cited, percent
 from ddllib.records import Record
 from ddllib.score_terms.base import make_terms
+from ddllib.settings import Settings
 
 STEP = 0.1  # between the weights that the oracle tries
+WITHOUT = {"A_s": "A_s without", "A_t": "A_t without"}  # variants that saw normal windows only
+CLAIMS = (  # of the paper, or implied by it: the first is better than the second
+    ("A_s with silhouettes", "A_s without"),
+    ("A_s with silhouettes", "A_s with random masks"),
+    ("A_t with rectangles", "A_t without"),
+    ("A_t with silhouettes", "A_t with rectangles"),
+)
 
 
 def term_curves(records: Sequence[Record]) -> dict[str, dict[str, np.ndarray]]:
@@ -41,6 +62,17 @@ def unified(records: Sequence[Record], weights: Mapping[str, float] | None = Non
     return evaluate_lntra(terms, weights or dict.fromkeys(terms, 1.0), records[0].labels)
 
 
+def indicator_aucs(records: Sequence[Record]) -> dict[str, float]:
+    """The micro AUC in [0, 1] of each term of the records alone, under ``lntra``."""
+    return {term: unified(records, {term: 1.0}).auc for term in term_curves(records)}
+
+
+def plain_settings(settings: Settings) -> dict[str, Settings]:
+    """What learns nothing, by name: for the psnr of frames, and for the score of these settings."""
+    frames = replace(settings, indicators="appearance", score="psnr")
+    return {**baseline_settings(frames), **baseline_settings(settings)}
+
+
 def oracle(records: Sequence[Record]) -> tuple[dict[str, float], Evaluation]:
     """The weights with the highest AUC on the test labels themselves, and that evaluation.
 
@@ -58,3 +90,86 @@ def oracle(records: Sequence[Record]) -> tuple[dict[str, float], Evaluation]:
     results = [evaluate_lntra(terms, weights, records[0].labels) for weights in choices]
     best = max(range(len(choices)), key=lambda k: results[k].auc)
     return choices[best], results[best]
+
+
+def by_variant(records: Sequence[Record], trials: Sequence[Trial]) -> dict[str, list[Record]]:
+    """The records of each variant of an experiment, one per seed; empty where it was not run."""
+    return {
+        name: made_by(records, [trial for trial in trials if trial.variant == name])
+        for name in dict.fromkeys(trial.variant for trial in trials)
+    }
+
+
+def variant_table(
+    groups: Mapping[str, Sequence[Record]], protocols: Sequence[str], paper: Mapping[str, float]
+) -> pd.DataFrame:
+    """Each autoencoder alone: its AUC by protocol, and what its pseudo-anomalies add.
+
+    ``groups`` are records by variant, ``paper`` the paper's AUC of some of them. Differences are
+    paired by seed, under the first protocol.
+    """
+    rows = []
+    for name, records in groups.items():
+        base = groups[WITHOUT[name[:3]]]
+        added = difference_row(paired_differences(records, base, protocols[0]))
+        is_base = name in WITHOUT.values()
+        rows.append(
+            {
+                "trained": name,
+                "paper": percent(paper[name] / 100) if name in paper else None,
+                **{protocol: cited_mean(records, protocol) for protocol in protocols},
+                "gained by pseudo-anomalies": None if is_base else added["mean, points"],
+                BEYOND: None if is_base else added[BEYOND],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pairs_by_seed(frames: Sequence[Record], flow: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Records of A_s and of A_t with the same seed."""
+    flow_records = {record.facts["settings"]["seed"]: record for record in flow}
+    return [
+        (record, flow_records[record.facts["settings"]["seed"]])
+        for record in frames
+        if record.facts["settings"]["seed"] in flow_records
+    ]
+
+
+def combined(frames: Sequence[Record], flow: Sequence[Record]) -> Cited:
+    """The unified score of two groups of records with equal weights, mean and spread over seeds."""
+    pairs = pairs_by_seed(frames, flow)
+    aucs = [unified(pair).auc for pair in pairs]
+    return Cited(mean_and_spread(aucs), *(record for pair in pairs for record in pair))
+
+
+def combined_table(groups: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """The unified score of every variant of A_s with every one of A_t, and the oracle's."""
+    rows = []
+    for frames, flow in itertools.product(
+        [name for name in groups if name.startswith("A_s")],
+        [name for name in groups if name.startswith("A_t")],
+    ):
+        best = [oracle(pair)[1].auc for pair in pairs_by_seed(groups[frames], groups[flow])]
+        rows.append(
+            {
+                "frames": frames,
+                "flow": flow,
+                "equal weights": combined(groups[frames], groups[flow]),
+                "oracle": mean_and_spread(best),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def findings(groups: Mapping[str, Sequence[Record]], protocol: str = "lntra") -> list[str]:
+    """What the recorded runs say of each of ``CLAIMS``, a sentence each."""
+    words = {"yes": {True: "is better than", False: "is worse than"}, "no": "is not clearly unlike"}
+    sentences = []
+    for first, second in CLAIMS:
+        differences = paired_differences(groups[first], groups[second], protocol)
+        beyond = difference_row(differences)[BEYOND]
+        verdict = words.get(beyond, "was run with too few seeds to be compared with")
+        if isinstance(verdict, dict):
+            verdict = verdict[bool(np.mean(differences) > 0)]
+        sentences.append(f"{first} {verdict} {second}")
+    return sentences

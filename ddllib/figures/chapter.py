@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import inspect
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import display
+from IPython.display import Markdown, display
 from pandas.io.formats.style import Styler
 
 from ddllib.camera.events import EPOCH, Event, clock
@@ -39,6 +40,11 @@ def store(**numbers: float | int | str | None) -> None:
 def say(text: str) -> None:
     """Print a sentence in lines that fit on a page."""
     print("\n".join(textwrap.wrap(text, 72, subsequent_indent="    ")))
+
+
+def show_source(function: Callable | type) -> None:
+    """Show the source of a function, method or class on the page."""
+    display(Markdown(f"```python\n{textwrap.dedent(inspect.getsource(function))}```"))
 
 
 class Cited(str):

@@ -13,14 +13,15 @@ from ddllib.ignore import path_or_boxes
 from ddllib.settings import VOCABULARY, Settings, check_names, load_profile
 
 
-def chapter_settings(namespace: Mapping) -> Settings:
+def chapter_settings(namespace: Mapping, method: str | None = None) -> Settings:
     """The settings of a chapter: its profile, overridden by parameters set in the notebook.
 
     ``namespace`` is the notebook's ``globals()``. Parameters left at None keep the profile's
     value; a parameter injected by papermill under a name that is not known raises ``DDLError``,
     and so does a value of a wrong type. With the profile ``own-camera`` settings that are left
-    open are proposed from the footage (``advise``). From here on a ``DDLError`` in the notebook is
-    shown in one line.
+    open are proposed from the footage (``advise``). ``method`` is the one that the chapter tells
+    of, if it is one only; a profile of another raises ``DDLError``. From here on a ``DDLError`` in
+    the notebook is shown in one line.
     """
     tell_in_one_line()
     cells = namespace.get("In", ())
@@ -43,7 +44,13 @@ def chapter_settings(namespace: Mapping) -> Settings:
     profile = values.pop("profile", "demo")
     if profile == OWN_CAMERA and "data" in values:
         values = {**kept_advice(str(values["data"])), **values}
-    return load_profile(profile, **values)
+    settings = load_profile(profile, **values)
+    if method and settings.method != method:
+        raise DDLError(
+            f"profile {profile}: trains method {settings.method}; expected {method}, of which this "
+            f"chapter tells; give a profile such as {method}-demo"
+        )
+    return settings
 
 
 def _check_value(name: str, value) -> None:

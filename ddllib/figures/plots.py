@@ -55,7 +55,8 @@ def blank(size: tuple[float, float], x: tuple[float, float], y: tuple[float, flo
     return figure, axis
 
 
-def _panels(rows: int, columns: int, width: float = 2.2, aspect: float = 1.0):
+def panels(rows: int, columns: int, width: float = 2.2, aspect: float = 1.0):
+    """A figure of pictures without axes, ``width`` inches each; ``aspect`` is height by width."""
     size = (width * columns, width * rows * aspect + 0.3 * rows)
     figure, axes = axes_of(rows, columns, figsize=size, squeeze=False)
     figure.set_layout_engine("compressed")  # keeps the aspect ratio, without gaps between rows
@@ -71,7 +72,7 @@ def _error_scale(figure: Figure, axes: np.ndarray, image) -> None:
 
 def frame_strip(frames: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     """Frames side by side, each C x H x W, with a title each."""
-    figure, axes = _panels(1, len(frames), aspect=frames[0].shape[1] / frames[0].shape[2])
+    figure, axes = panels(1, len(frames), aspect=frames[0].shape[1] / frames[0].shape[2])
     for axis, frame, title in zip(axes[0], frames, titles, strict=True):
         axis.imshow(to_image(frame))
         axis.set_title(title)
@@ -86,7 +87,7 @@ def tracked_frames(frames: np.ndarray, tracks, indices: Sequence[int]) -> Figure
     height, width = frames.shape[-2:]
     ids = sorted(tracks[tracks["frame"].isin(list(indices))]["track"].unique())
     colours = dict(zip(ids, sns.color_palette("husl", len(ids)), strict=True))
-    figure, axes = _panels(1, len(indices), width=3.0, aspect=height / width)
+    figure, axes = panels(1, len(indices), width=3.0, aspect=height / width)
     for axis, index in zip(axes[0], indices, strict=True):
         axis.imshow(to_image(frames[index]))
         axis.set_title(f"frame {index}")
@@ -107,7 +108,7 @@ def contact_sheet(sheet: Sequence[Panel], columns: int = 6) -> Figure:
     """Panels of ``contact_sheets`` in rows: boxes of tracks, abnormal pixels outlined in red."""
     columns = min(columns, len(sheet))
     height, width = sheet[0].frame.shape[1:]
-    figure, axes = _panels(-(-len(sheet) // columns), columns, width=1.7, aspect=height / width)
+    figure, axes = panels(-(-len(sheet) // columns), columns, width=1.7, aspect=height / width)
     for axis, panel in zip(axes.flat, sheet, strict=False):
         axis.imshow(to_image(panel.frame))
         axis.set_title(panel.title, fontsize=8)
@@ -138,11 +139,16 @@ def creator_steps(x, mask, noise, x_a, sigma: float) -> Figure:
 
     Inputs are C x T x H x W (the mask 1 x T x H x W) in [0, 1].
     """
-    rows = {"$X$": x, "$M$": mask, "$N$": noise, f"$X_A$, $\\sigma={sigma:.2f}$": x_a}
-    temporal = x.shape[1]
-    figure, axes = _panels(len(rows), temporal, width=1.7, aspect=x.shape[2] / x.shape[3])
+    return window_rows({"$X$": x, "$M$": mask, "$N$": noise, f"$X_A$, $\\sigma={sigma:.2f}$": x_a})
+
+
+def window_rows(rows: Mapping[str, np.ndarray], times: Sequence[int] | None = None) -> Figure:
+    """Windows C x T x H x W in [0, 1], one row each, at the given frames; None takes all."""
+    temporal, height, width = next(iter(rows.values())).shape[1:]
+    times = range(temporal) if times is None else times
+    figure, axes = panels(len(rows), len(times), width=1.7, aspect=height / width)
     for row, (name, values) in zip(axes, rows.items(), strict=True):
-        for t, axis in enumerate(row):
+        for axis, t in zip(row, times, strict=True):
             axis.imshow(to_image(np.asarray(values)[:, t]))
         row[0].set_title(name, loc="left")
     return figure
@@ -183,7 +189,7 @@ def reconstructions(images: Mapping[str, np.ndarray], errors: Mapping[str, np.nd
     """Figure 4: frames (C x H x W) above, residuals (H x W) on one scale below."""
     columns = max(len(images), len(errors))
     shape = next(iter(errors.values())).shape
-    figure, axes = _panels(2, columns, width=2.4, aspect=shape[0] / shape[1])
+    figure, axes = panels(2, columns, width=2.4, aspect=shape[0] / shape[1])
     for axis, (name, image) in zip(axes[0], images.items(), strict=False):
         axis.imshow(to_image(image))
         axis.set_title(name)
@@ -195,7 +201,8 @@ def reconstructions(images: Mapping[str, np.ndarray], errors: Mapping[str, np.nd
     return figure
 
 
-def _smooth(values: Sequence[float | None], length: int) -> np.ndarray:
+def smooth(values: Sequence[float | None], length: int) -> np.ndarray:
+    """A moving average over ``length`` values, without its ends."""
     values = np.array([np.nan if v is None else v for v in values], dtype=float)
     length = max(min(length, len(values) // 5), 1)
     return np.convolve(values, np.ones(length) / length, mode="valid")
@@ -209,10 +216,10 @@ def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Fig
     if not history["reconstruction"]:
         raise DDLError("no step was trained, so no loss can be drawn; set epochs to 1 or more")
     figure, axes = axes_of(1, 2, figsize=(8.5, 2.8))
-    axes[0].plot(_smooth(history["reconstruction"], length), color=INK)
+    axes[0].plot(smooth(history["reconstruction"], length), color=INK)
     axes[0].set(title=r"$L_\mathrm{recon}$", xlabel="step", yscale="log")
-    axes[1].plot(_smooth(history["p"], length), color=SECOND, label="mean $P$")
-    axes[1].plot(_smooth(history["q"], length), color=ACCENT, label="mean $Q$")
+    axes[1].plot(smooth(history["p"], length), color=SECOND, label="mean $P$")
+    axes[1].plot(smooth(history["q"], length), color=ACCENT, label="mean $Q$")
     axes[1].set(title="distance of $f(X_A)$ under the mask", xlabel="step")
     axes[1].legend(frameon=False)
     return figure
@@ -231,7 +238,8 @@ def sigma_curve(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
     return figure
 
 
-def _shade(axis, labels: np.ndarray) -> None:
+def shade(axis, labels: np.ndarray) -> None:
+    """Shade the frames that are labelled 1."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(labels, int), [0]])))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         axis.axvspan(first - 0.5, last - 0.5, color=SHADE, linewidth=0)
@@ -246,7 +254,7 @@ def timelines(scores: Mapping, labels: Mapping, protocol: str = "median") -> Fig
     figure, axes = axes_of(rows, columns, figsize=size, squeeze=False, sharey=True)
     for axis, name in zip(axes.flat, names, strict=False):
         if name in labels:
-            _shade(axis, labels[name])
+            shade(axis, labels[name])
         axis.plot(scores[name], color=INK, alpha=0.25, linewidth=0.8)
         axis.plot(apply_protocol(scores[name], protocol), color=SECOND, linewidth=1.4)
         axis.set_title(f"clip {name}", loc="left", fontsize=9)
@@ -274,7 +282,7 @@ def error_maps(frames, rebuilt, maps, titles: Sequence[str]) -> Figure:
     ``frames`` and ``rebuilt`` are n arrays C x H x W, ``maps`` n arrays H x W.
     """
     shape = maps[0].shape
-    figure, axes = _panels(3, len(frames), width=2.2, aspect=shape[0] / shape[1])
+    figure, axes = panels(3, len(frames), width=2.2, aspect=shape[0] / shape[1])
     top = max(float(m.max()) for m in maps)
     for column, (frame, reconstruction, error, title) in enumerate(
         zip(frames, rebuilt, maps, titles, strict=True)
@@ -291,7 +299,7 @@ def median_filter_effect(raw: np.ndarray, labels: np.ndarray | None = None) -> F
     """One clip's raw score and the same after the median filter; shaded where labelled 1."""
     figure, axis = axes_of(figsize=(7, 2.4))
     if labels is not None:
-        _shade(axis, labels)
+        shade(axis, labels)
     axis.plot(raw, color=INK, alpha=0.4, linewidth=1, label="raw")
     filtered = apply_protocol(raw, "median")
     axis.plot(filtered, color=SECOND, linewidth=1.6, label=f"median of {MEDIAN_LENGTH}")

@@ -11,7 +11,7 @@ import build as command
 import nbformat
 import pytest
 from build import Layout, build, run_chapters, stored_numbers
-from chapters import check_parameters, fingerprints, pages, remember, stale
+from chapters import check_parameters, fingerprints, pages, profile_of, remember, stale
 from cleaning import NUMBERS, clean
 from nbformat import v4
 
@@ -153,6 +153,23 @@ def test_a_wrong_parameter_is_an_error_before_any_run(restored, parameters, comp
     with pytest.raises(DDLError, match=complaint):
         build(restored)
     assert not (restored.root / "book" / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "default, built, expected",
+    [
+        ("demo", "night", "night"),
+        ("other-demo", "demo", "other-demo"),
+        ("other-demo", "night", "other-night"),
+        ("other-demo", "day", "other-demo"),
+    ],
+)
+def test_a_chapter_of_another_method_has_profiles_of_its_own(tmp_path, default, built, expected):
+    layout = write_book(tmp_path)
+    for name in ("other-demo", "other-night"):
+        (layout.profile_file.parent / f"{name}.yaml").write_text("epochs: 1\n")
+    write_chapter(layout.root, CHAPTER, PARAMETERS.replace("demo", default))
+    assert profile_of(replace(layout, profile=built), "book/one") == expected
 
 
 def test_a_profile_is_checked(restored):

@@ -1,5 +1,6 @@
 """The unified score from records of single models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,16 @@ import pytest
 
 from ddllib import DDLError
 from ddllib.evaluation import evaluate_lntra
-from ddllib.experiments.unified import oracle, term_curves, unified
+from ddllib.experiments.comparisons import mean_and_spread, paired_differences
+from ddllib.experiments.unified import (
+    combined,
+    combined_table,
+    findings,
+    oracle,
+    term_curves,
+    unified,
+    variant_table,
+)
 from ddllib.records import Record
 
 RNG = np.random.default_rng(0)
@@ -49,3 +59,47 @@ def test_records_that_do_not_fit_together_are_named():
     other = a_record("a/other", "flow error", {"03": np.zeros(40)})
     with pytest.raises(DDLError, match="a/other: has other clips than a/one"):
         unified([one, other])
+
+
+def seeded(name, score, seed, amount):
+    record = a_record(f"a/{name}-{seed}", score, noisy(amount))
+    record.facts["settings"]["seed"] = seed
+    auc = evaluate_lntra({score: record.scores}, {score: 1.0}, LABELS).auc
+    return replace(record, facts={**record.facts, "metrics": {"lntra": {"auc": auc}}})
+
+
+@pytest.fixture
+def groups():
+    """Frames gain by silhouettes; flow was trained in one way only."""
+    names = "without", "with random masks", "with silhouettes"
+    amounts = dict(zip(names, (9, 8.5, 0.5), strict=True))
+    runs = {f"A_s {n}": [seeded(n, "psnr", s, a) for s in range(4)] for n, a in amounts.items()}
+    flow = [seeded("flow", "flow error", seed, 1.5) for seed in (1, 2)]
+    return {**runs, "A_t without": [], "A_t with rectangles": flow, "A_t with silhouettes": []}
+
+
+def test_each_variant_has_a_row_and_its_gain_over_normal_windows(groups):
+    table = variant_table(groups, ("lntra",), {"A_s with silhouettes": 92.71}).set_index("trained")
+    assert list(table.index) == list(groups)
+    assert table.loc["A_s with silhouettes", "paper"] == "92.71"
+    gained = np.mean(
+        paired_differences(groups["A_s with silhouettes"], groups["A_s without"], "lntra")
+    )
+    assert table.loc["A_s with silhouettes", "gained by pseudo-anomalies"] == f"{100 * gained:+.2f}"
+    assert table.loc["A_t with rectangles", "gained by pseudo-anomalies"] == "not run"
+    assert table.loc["A_t without", "lntra"] == "not run"
+
+
+def test_models_of_equal_seeds_are_combined(groups):
+    frames, flow = groups["A_s with silhouettes"], groups["A_t with rectangles"]
+    aucs = [unified([frames[seed], flow[seed - 1]]).auc for seed in (1, 2)]
+    assert combined(frames, flow) == mean_and_spread(aucs)
+    assert len(combined(frames, flow).records) == 4
+    assert combined(frames, []) == "not run"
+    assert len(combined_table(groups)) == 9
+
+
+def test_a_claim_is_judged_by_paired_seeds(groups):
+    silhouettes, masks, rectangles, outlines = findings(groups)
+    assert "is better than" in silhouettes and "is better than" in masks
+    assert "too few seeds" in rectangles and "too few seeds" in outlines

@@ -16,8 +16,10 @@ from chapters import find_own_kernel
 from jupyter_client.kernelspec import KernelSpecManager
 
 from data_prep import demo
+from ddllib.errors import DDLError
 from ddllib.evaluation import CIRCULATING, PROTOCOLS
 from ddllib.experiments.publishing import DRAWN
+from ddllib.figures.parameters import chapter_settings
 from ddllib.paths import ROOT
 from ddllib.settings import VOCABULARY
 
@@ -214,6 +216,7 @@ WITHOUT = {
     "08-pictures": 3,
     "09-results": 8,
     "12-speed": 2,
+    "13-spatio-temporal": 3,
 }  # chapter -> how many cells must say at least that something was not run
 
 
@@ -232,7 +235,8 @@ def bare(tmp_path_factory):
 def test_without_records_pages_say_that_nothing_was_run(stem, bare, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(bare))
     monkeypatch.setenv("DDL_RUNS", str(bare / "runs"))
-    done = papermill(bare, "-p", "profile", "tiny", chapter=stem, root=bare)
+    profile = "stpa-tiny" if stem.startswith("13") else "tiny"
+    done = papermill(bare, "-p", "profile", profile, chapter=stem, root=bare)
     assert done.returncode == 0, done.stderr[-2000:]
     told = [
         output
@@ -246,6 +250,11 @@ def test_without_records_pages_say_that_nothing_was_run(stem, bare, monkeypatch)
         assert (n["records"], n["scored"], n["auc_headline"]) == (0, 0, None)
         assert (n["baselines"], n["trained_settings"]) == (0, 0)
         assert n["recomputed_equal"] is False
+
+
+def test_a_chapter_of_one_method_refuses_the_profile_of_another():
+    with pytest.raises(DDLError, match="profile tiny: trains method ddl; expected stpa"):
+        chapter_settings({"profile": "tiny"}, method="stpa")
 
 
 @pytest.mark.slow
