@@ -11,7 +11,7 @@ import pandas as pd
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import Evaluation, evaluate_lntra
-from ddllib.experiments.baselines import baseline_settings
+from ddllib.experiments.baselines import baseline_name, baseline_settings
 from ddllib.experiments.comparisons import (
     BEYOND,
     cited_mean,
@@ -122,6 +122,19 @@ def variant_table(
                 BEYOND: None if is_base else added[BEYOND],
             }
         )
+    return pd.DataFrame(rows)
+
+
+def plain_rows(records: Sequence[Record], size: int, protocols: Sequence[str]) -> pd.DataFrame:
+    """The recorded baselines at a frame size as further rows of ``variant_table``."""
+    rows = []
+    for record in records:
+        name, settings = baseline_name(record), record.facts["settings"]
+        if name and settings["size"] == size and settings["seed"] == 0:
+            aucs = {"lntra": unified([record]).auc}
+            aucs |= {p: record.auc(p) for p in protocols if p in record.metrics}
+            cells = {p: Cited(percent(aucs[p]), record) for p in protocols}
+            rows.append({"trained": f"nothing: {name}, by {settings['score']}", **cells})
     return pd.DataFrame(rows)
 
 

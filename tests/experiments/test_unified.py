@@ -14,11 +14,13 @@ from ddllib.experiments.unified import (
     combined_table,
     findings,
     oracle,
+    plain_rows,
     term_curves,
     unified,
     variant_table,
 )
 from ddllib.records import Record
+from ddllib.settings import load_profile
 
 RNG = np.random.default_rng(0)
 LABELS = {name: RNG.integers(0, 2, 40) for name in ("01", "02")}
@@ -103,3 +105,13 @@ def test_a_claim_is_judged_by_paired_seeds(groups):
     silhouettes, masks, rectangles, outlines = findings(groups)
     assert "is better than" in silhouettes and "is better than" in masks
     assert "too few seeds" in rectangles and "too few seeds" in outlines
+
+
+def test_what_learns_nothing_has_rows_of_its_own():
+    record = seeded("flow", "flow magnitude", 0, 1)
+    settings = load_profile("ped2-baselines", method="optical-flow", score="flow magnitude")
+    record = replace(record, facts={**record.facts, "settings": settings.asdict()})
+    table = plain_rows([record], settings.size, ("lntra",))
+    assert list(table["trained"]) == ["nothing: flow magnitude, by flow magnitude"]
+    assert table["lntra"][0] == f"{100 * unified([record]).auc:.2f}"
+    assert plain_rows([record], settings.size + 16, ("lntra",)).empty
