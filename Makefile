@@ -10,7 +10,7 @@ LAB_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 KERNEL := .venv/etc/ipython/ipython_kernel_config.py
-PROJECT := --editable '.[book,prep,openvino,semantic,test]' --constraint constraints.txt
+PROJECT := --editable '.[book,prep,openvino,semantic,inpainting,test]' --constraint constraints.txt
 
 # Neither detector nor tracker may look for updates, install packages or send usage figures.
 export YOLO_OFFLINE := true

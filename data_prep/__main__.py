@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_advise(commands)
     add_record(commands)
     add_prepare(commands)
+    add_train_inpainter(commands)
     add_others(commands)
     return parser
 
@@ -119,6 +120,17 @@ def add_prepare(commands) -> None:
         help="frames of a video to keep per second (default: all)",
     )
     command.add_argument("--scene", help='only the clips of this scene, their names before "_"')
+    command.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_train_inpainter(commands) -> None:
+    text = "train the small latent diffusion in-painter on pictures"
+    command = commands.add_parser("train-inpainter", help=text)
+    command.set_defaults(run=run_train_inpainter)
+    command.add_argument("pictures", type=Path, help="folder of .jpg and .png files")
+    command.add_argument("out", type=Path, help="folder for checkpoints, weights and record")
+    for part in ("autoencoder", "unet"):
+        command.add_argument(f"--{part}-steps", type=whole("steps"), metavar="N")
     command.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -207,6 +219,15 @@ def run_prepare(options) -> None:
         options.frame_rate,
     )
     say_whole(options.out, manifest)
+
+
+def run_train_inpainter(options) -> None:
+    from data_prep.diffusion.training import Plan, train
+
+    names = ("autoencoder_steps", "unet_steps")
+    steps = {name: getattr(options, name) for name in names if getattr(options, name)}
+    weights = train(options.pictures, options.out, Plan(**steps), not options.quiet)
+    print(f"{weights}: written")
 
 
 def run_verify(options) -> None:

@@ -28,6 +28,11 @@ def runs_root() -> Path:
     return _root("DDL_RUNS", "runs")
 
 
+def model_folders() -> list[Path]:
+    """Where weights that were trained elsewhere are looked for, the first place first."""
+    return [data_root() / "models", data_root().parent / "models", runs_root() / "weights"]
+
+
 def find_path(value: str) -> Path:
     """A file or folder given by a parameter: absolute, or relative to the project or the data.
 

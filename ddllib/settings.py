@@ -160,7 +160,9 @@ class Settings(_Folders):
     silhouettes: str = _value("boxes", WEIGHTS, choices=("boxes", "background", "yolo"))
     # random masks, from narrow to wide; see data_prep.companions.strokes
     strokes: str = _value("medium", WEIGHTS, choices=("thin", "medium", "thick"))
-    inpainter: str = _value("telea", WEIGHTS, choices=("telea",))
+    # what fills them: latent-diffusion-small, latent-diffusion (the paper's, whose weights must be
+    # there), telea (quick, erases objects); see data_prep.companions.inpainting
+    inpainter: str = _value("telea", WEIGHTS)
     # what describes frames for the indicator semantic, see ddllib.features; and the path of its
     # weights, None where a package has them
     features: str = _value("efficientnet-lite0", WEIGHTS)

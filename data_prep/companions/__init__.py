@@ -24,7 +24,8 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
-from data_prep.companions import inpainting, outlines, strokes
+from data_prep.companions import outlines, strokes
+from data_prep.companions.inpainting import INPAINTERS
 from data_prep.companions.segmentation import segmenter
 from data_prep.footage.frames import read_frames
 from data_prep.footage.layouts import Clip, Footage
@@ -61,10 +62,8 @@ def make(
     clips = [clip for clip in getattr(data, split) if not is_made(data, name, split, clip)]
     if not clips:
         return
-    originals = originals_for(name, split, footage)
-    # OpenCV lets go of Python's lock (GIL), so threads do, which start at once.
-    kind = "processes" if name == "flow-tvl1" else "threads"
-    count = 1 if originals else min(len(clips), cpu_count())  # the network uses all cores itself
+    originals, kind = originals_for(name, split, footage), together(name)
+    count = min(len(clips), cpu_count()) if kind else 1
     workers = Parallel(count, return_as="generator_unordered", prefer=kind)
     done = workers(
         delayed(write)(Path(folder), name, split, clip, originals.get(clip)) for clip in clips
@@ -87,25 +86,43 @@ def originals_for(
     return footage().clips[split]
 
 
+def together(name: str) -> str | None:
+    """What works on several clips at once; see `inpainting.base.Inpainter`.
+
+    OpenCV lets go of Python's lock (GIL), so threads do, which start at once.
+    """
+    if name.startswith("inpainted"):
+        return INPAINTERS[inpainter_of(name)].together
+    if name == f"silhouettes-{YOLO}":
+        return None  # the network uses all cores itself
+    return "processes" if name == "flow-tvl1" else "threads"
+
+
+def inpainter_of(name: str) -> str:
+    """The in-painter in an array's name; raises DDLError where there is none of that name."""
+    rest = name.partition("-")[2]
+    fitting = [known for known in INPAINTERS if rest.startswith(f"{known}-")]
+    if not fitting:
+        raise DDLError(f"{name}: no in-painter of that name; expected {', '.join(INPAINTERS)}")
+    return max(fitting, key=len)
+
+
 def mask_of(name: str) -> str | None:
     """The companion that an in-painted one takes its mask from; None for other kinds.
 
     Raises DDLError for a name that is none.
     """
-    kind, _, rest = name.partition("-")
-    known = {
-        "flow": FLOWS,
-        "silhouettes": OUTLINES,
-        "strokes": strokes.PRESETS,
-        "inpainted": inpainting.INPAINTERS,
-    }
-    choice, _, outline = rest.partition("-") if kind == "inpainted" else (rest, "", "")
+    kind, _, choice = name.partition("-")
+    known = {"flow": FLOWS, "silhouettes": OUTLINES, "strokes": strokes.PRESETS}
+    if kind == "inpainted":
+        outline = choice.removeprefix(f"{inpainter_of(name)}-")
+        mask = outline if outline.startswith("strokes-") else f"silhouettes-{outline}"
+        mask_of(mask)
+        return mask
     if choice not in known.get(kind, ()):
-        kinds = ", ".join(known)
+        kinds = ", ".join([*known, "inpainted"])
         raise DDLError(f"{name}: no array beside clips; expected such as flow-tvl1, one of {kinds}")
-    if kind != "inpainted":
-        return None
-    return outline if outline.startswith("strokes-") else f"silhouettes-{outline}"
+    return None
 
 
 def is_made(data: Prepared, name: str, split: str, clip: str) -> bool:
@@ -127,6 +144,8 @@ def key(data: Prepared, name: str, split: str, clip: str) -> str:
     if not name.startswith(("flow", "strokes")):
         rows = rows_of(data.tracks, split, clip)
         digest.update(rows[["frame", *BOX]].to_numpy(np.float64).tobytes())
+    if name.startswith("inpainted"):
+        digest.update(INPAINTERS[inpainter_of(name)]().identity().encode())
     return digest.hexdigest()
 
 
@@ -172,6 +191,9 @@ def entries_of(
         return OUTLINES[choice](frames, rows_of(data.tracks, split, clip)), size, "|u1"
     place = companion_file(data.folder, mask_of(name), split, clip)
     masks = read_array(place, "an array beside a clip", "prepare the data again", mapped=True)
-    paint = inpainting.INPAINTERS[choice.partition("-")[0]]
-    pairs = zip(frames, masks, strict=True)
-    return (paint(frame, mask) for frame, mask in pairs), frames.shape[1:], "|u1"
+    inpainter, pairs = INPAINTERS[inpainter_of(name)](), zip(frames, masks, strict=True)
+    entries = (
+        inpainter.fill(frame, mask, zlib.crc32(f"{split}/{clip}/{t}".encode()))
+        for t, (frame, mask) in enumerate(pairs)
+    )
+    return entries, frames.shape[1:], "|u1"

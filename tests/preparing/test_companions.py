@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep import companions
-from data_prep.companions import inpainting, strokes
+from data_prep.companions import strokes
 from ddllib import DDLError
 from ddllib.data import companion_file, load_prepared
 from ddllib.flow import optical_flow
@@ -70,21 +70,6 @@ def test_random_masks_cover_what_lamas_do_and_at_most_half(preset, coverage):
     assert np.array_equal(masks, np.stack(list(strokes.masks(300, (256, 256), preset, seed=0))))
 
 
-def test_telea_takes_grey_and_colour_and_leaves_an_empty_mask_alone():
-    rng = np.random.default_rng(0)
-    for channels in (1, 3):
-        frame, mask = (
-            rng.integers(0, 255, (channels, 32, 48)).astype(np.uint8),
-            np.zeros((32, 48), np.uint8),
-        )
-        assert np.array_equal(inpainting.telea(frame, mask), frame)
-        mask[8:16, 8:20] = 1
-        filled = inpainting.telea(frame, mask)
-        assert filled.shape == frame.shape and np.array_equal(
-            filled[:, mask == 0], frame[:, mask == 0]
-        )
-
-
 def test_whole_arrays_are_kept_and_damaged_or_outdated_ones_made_anew(folder):
     name = "inpainted-telea-boxes"
     made(folder, name)
@@ -116,7 +101,7 @@ def test_an_array_without_its_facts_is_made_anew(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["flow", "flow-raft", "motion", "inpainted-lama-boxes", "inpainted-telea-cats", "strokes-x"],
+    ["flow", "flow-raft", "motion", "inpainted-telea-cats", "inpainted-telea-strokes-x"],
 )
 def test_an_unknown_name_is_refused(folder, name):
     with pytest.raises(DDLError, match="no array beside clips; expected such as flow-tvl1"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.tracks.detectors.base import DETECTORS
 from ddllib.errors import DDLError
-from ddllib.paths import data_root, runs_root
+from ddllib.paths import model_folders, runs_root
 
 # The packages to install for a detector, its library first.
 PACKAGES = {"yolo": ("ultralytics", "openvino"), "faster-rcnn": ("torchvision",)}
@@ -63,7 +63,7 @@ def find_weights(given: str | Path | None, detector: str) -> Path:
 
 def find_local(detector: str) -> Path | None:
     """The detector's default weights on this machine, if an installed package can read them."""
-    folders = [data_root() / "models", data_root().parent / "models", runs_root() / "weights"]
+    folders = model_folders()
     if detector == "faster-rcnn":
         import torch.hub
 
