@@ -13,6 +13,8 @@ class BigLatentDiffusion(nn.Module):
     multiple of 32. Only the tests take other widths.
     """
 
+    prediction = "epsilon"
+
     def __init__(
         self,
         widths: tuple[int, ...] = (256, 512, 768, 1024),
@@ -29,7 +31,7 @@ class BigLatentDiffusion(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         return self.autoencoder.decode(z).sample
 
-    def noise(self, z: Tensor, t: Tensor) -> Tensor:
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
         return self.unet(z, t).sample
 
 

@@ -14,7 +14,9 @@ FIRST_BETA, LAST_BETA = 0.0015, 0.0205
 
 
 class LatentDiffusion(Protocol):
-    """A model of both sizes; z are latents B x 3 x h x w."""
+    """A model of either size; z are latents B x 3 x h x w."""
+
+    prediction: str  # what it predicts: "epsilon", the noise, or "v_prediction"
 
     def encode(self, x: Tensor) -> Tensor:
         """The latents of pictures."""
@@ -22,11 +24,11 @@ class LatentDiffusion(Protocol):
     def decode(self, z: Tensor) -> Tensor:
         """The pictures of latents, not clipped."""
 
-    def noise(self, z: Tensor, t: Tensor) -> Tensor:
-        """The noise in z, predicted from z and its condition (7 channels) at steps t, B."""
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
+        """Its prediction for noisy latents and their condition (7 channels) at steps t, B."""
 
 
-def schedule():
+def schedule(prediction: str):
     """How much noise each step has, and diffusers' step of DDIM without added noise (eta 0).
 
     The betas are the squares of evenly spaced numbers; the chain's steps end at 1, and the last
@@ -43,6 +45,7 @@ def schedule():
         set_alpha_to_one=False,
         steps_offset=1,
         timestep_spacing="leading",
+        prediction_type=prediction,
     )
 
 
@@ -63,10 +66,10 @@ def filled(
 
     Outside the holes they are x. The same for a state of the generator.
     """
-    around, scheduler = condition(model, x, hole), schedule()
+    around, scheduler = condition(model, x, hole), schedule(model.prediction)
     scheduler.set_timesteps(steps)
     z = torch.randn(around[:, :3].shape, generator=generator).to(x.device)
     for t in scheduler.timesteps:
-        noise = model.noise(torch.cat([z, around], dim=1), t.expand(len(z)).to(x.device))
-        z = scheduler.step(noise, t, z, eta=0.0).prev_sample
+        predicted = model.predict(torch.cat([z, around], dim=1), t.expand(len(z)).to(x.device))
+        z = scheduler.step(predicted, t, z, eta=0.0).prev_sample
     return torch.where(hole > 0, model.decode(z).clamp(-1, 1), x)

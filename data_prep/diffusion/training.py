@@ -11,6 +11,7 @@ gives the same weights.
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from data_prep.diffusion.chain import STEPS_TRAINED, condition, schedule
 from data_prep.diffusion.pictures import Pictures, holes
 from data_prep.diffusion.small import NAME, SmallLatentDiffusion
-from data_prep.diffusion.weights import write_small
+from data_prep.diffusion.weights import built, write_small
 from data_prep.preparing.manifest import file_checksum, versions
 from ddllib.errors import DDLError
 from ddllib.io.files import write_json, writing
@@ -69,11 +70,11 @@ def autoencoder_loss(model: nn.Module, x: Tensor, draws: Draws) -> Tensor:
 
 
 def unet_loss(model: SmallLatentDiffusion, z: Tensor, around: Tensor, draws: Draws) -> Tensor:
-    """How far the predicted noise is from the true one, at random steps."""
-    noise = torch.randn(z.shape, generator=draws.torch)
+    """How far predictions are from the truth, at random steps."""
+    noise, scheduler = torch.randn(z.shape, generator=draws.torch), schedule(model.prediction)
     t = torch.randint(STEPS_TRAINED, (len(z),), generator=draws.torch)
-    noisy = schedule().add_noise(z, noise, t)
-    return mse_loss(model.noise(torch.cat([noisy, around], dim=1), t), noise)
+    noisy, truth = scheduler.add_noise(z, noise, t), scheduler.get_velocity(z, noise, t)
+    return mse_loss(model.predict(torch.cat([noisy, around], dim=1), t), truth)
 
 
 @torch.no_grad()
@@ -170,7 +171,7 @@ def train(pictures_folder: Path, folder: Path, plan: Plan, progress: bool = True
     """
     pictures, folder = Pictures(pictures_folder), Path(folder)
     torch.manual_seed(plan.seed)
-    model = SmallLatentDiffusion()
+    model = built(SmallLatentDiffusion, NAME)
     who = {"seed": plan.seed, "rate": plan.learning_rate, "pictures": pictures.checksums}
     identity = {**who, "batch": plan.autoencoder_batch}
     first = Stage(folder / "autoencoder.pt", model.autoencoder, plan.learning_rate, identity)
@@ -204,7 +205,7 @@ def train(pictures_folder: Path, folder: Path, plan: Plan, progress: bool = True
         "steps a point": MEAN_OVER,
         "seconds": {"autoencoder": first.seconds, "U-Net": second.seconds},
         "pictures": pictures.checksums,
-        "versions": versions(),
+        "versions": {**versions(), "diffusers": version("diffusers")},
         "sha256": file_checksum(weights),
     }
     write_json(weights.with_suffix(".json"), record)

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from data_prep.diffusion import big, small
@@ -30,6 +29,8 @@ class Inert:
 
 def write_small(model: small.SmallLatentDiffusion, path: Path) -> None:
     """Write the small model's weights as float16."""
+    from safetensors.torch import save
+
     halves = {name: value.to(torch.float16) for name, value in model.state_dict().items()}
     with writing(path) as file:
         file.write(save(halves))
@@ -37,7 +38,7 @@ def write_small(model: small.SmallLatentDiffusion, path: Path) -> None:
 
 def small_model(path: Path = SMALL) -> small.SmallLatentDiffusion:
     """The small model with its weights; raises DDLError where they cannot be read."""
-    return filled(built(small.SmallLatentDiffusion, small.NAME), path, read_file(path))
+    return filled(without_memory(small.SmallLatentDiffusion, small.NAME), path, read_file(path))
 
 
 def big_model(path: Path, **widths) -> big.BigLatentDiffusion:
@@ -45,7 +46,7 @@ def big_model(path: Path, **widths) -> big.BigLatentDiffusion:
 
     Raises DDLError where they are not whole, or are those of another model.
     """
-    model = built(lambda: big.BigLatentDiffusion(**widths), big.NAME)
+    model = without_memory(lambda: big.BigLatentDiffusion(**widths), big.NAME)
     if not path.is_dir():
         tensors = read_file(path)
         try:
@@ -69,11 +70,16 @@ def find_big() -> Path:
     )
 
 
+def without_memory(build: Callable[[], nn.Module], name: str) -> nn.Module:
+    """A model whose weights take no memory yet: they come from a file."""
+    with torch.device("meta"):
+        return built(build, name)
+
+
 def built(build: Callable[[], nn.Module], name: str) -> nn.Module:
-    """A model without memory for its weights, which come from a file."""
+    """A model; raises DDLError where diffusers is missing."""
     try:
-        with torch.device("meta"):
-            return build()
+        return build()
     except ImportError:
         raise DDLError(
             f"inpainter {name}: diffusers is not installed; pip install diffusers, or use "
@@ -87,6 +93,8 @@ def read_file(path: Path) -> dict[str, Tensor]:
         raise DDLError(f"{path}: not there; expected the weights of an in-painter, or {OTHERS}")
     try:
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
             return load_file(path)
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         inert = [(Inert, name) for name in unknown if name.startswith(INERT)]

@@ -54,7 +54,7 @@ def test_noise_and_latents_are_those_of_the_literal_model(model, literal):
     t = torch.tensor([3, 700])
     expected = literal.noise(z, t)
     assert expected.std() > 0.1
-    torch.testing.assert_close(model.noise(z, t), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.predict(z, t), expected, atol=1e-5, rtol=0)
     x, _ = pictures()
     torch.testing.assert_close(model.encode(x), literal.encode(x), atol=1e-5, rtol=0)
 
@@ -77,7 +77,7 @@ def test_with_one_head_a_level_the_noise_would_be_another(ckpt, literal):
         if hasattr(part, "heads"):
             part.heads = 1
     z, t = torch.ones(1, 7, 16, 16), torch.tensor([9])
-    assert not torch.allclose(model.noise(z, t), literal.noise(z, t), atol=1e-4)
+    assert not torch.allclose(model.predict(z, t), literal.noise(z, t), atol=1e-4)
 
 
 def test_safetensors_and_a_folder_of_diffusers_give_the_same_weights(model, literal, tmp_path):
@@ -168,3 +168,9 @@ def test_objects_of_lightning_beside_the_weights_are_passed_over(literal, tmp_pa
         callbacks = {module.ModelCheckpoint: {"best": 0.1, "object": module.ModelCheckpoint()}}
         torch.save({"state_dict": literal.checkpoint(), "callbacks": callbacks}, path)
     assert weights.big_model(path, **SMALL).unet.conv_in.weight.shape == (32, 7, 3, 3)
+
+
+def test_without_diffusers_a_line_says_what_to_install(ckpt, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(DDLError, match="pip install diffusers.*telea"):
+        weights.big_model(ckpt, **SMALL)

@@ -1,8 +1,9 @@
-"""Latent diffusion (STPA, section 3.2): distorted objects, as no surroundings tell what was there.
+"""Latent diffusion (STPA, section 3.2), which invents what a mask hides.
 
 `latent-diffusion-small` is the embedded default. It fills each object in an enlarged crop of its
-surroundings: about 0.2 seconds a crop on a core. `latent-diffusion` is the paper's model, whose
-weights must be there; it fills the frame as a whole: about 16 TFLOP, a GPU's work.
+surroundings: about 0.1 seconds a crop on a core. What it leaves is the ground, or a pale, blurred
+ghost, another for each seed. `latent-diffusion` is the paper's model, whose weights must be there;
+it fills the frame as a whole: about 16 TFLOP, a GPU's work.
 """
 
 from functools import cache

@@ -8,11 +8,12 @@ import numpy as np
 
 CONTEXT = 2.0  # the square's side in sides of the part
 LEAST_SIDE = 16  # pixels
+JOINED = np.ones((3, 3), np.uint8)  # pieces with at most two pixels between them are one
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """A square around one connected part of a mask; beyond the frame's edge it is mirrored."""
+    """A square around one part of a mask; beyond the frame's edge it is mirrored."""
 
     part: np.ndarray  # H x W bool
     top: int  # of the square in the frame, below 0 where it begins beyond the edge
@@ -54,11 +55,10 @@ def resized(square: np.ndarray, side: int) -> np.ndarray:
 
 
 def surroundings(mask: np.ndarray) -> Iterator[Surroundings]:
-    """The connected parts of a mask, H x W of 0 and 1, each in the middle of a square."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    """The parts of a mask, H x W of 0 and 1, each in the middle of a square."""
+    count, labels = cv2.connectedComponents(cv2.dilate(mask, JOINED), connectivity=8)
     for number in range(1, count):
-        left, top, width, height = boxes[number, :4].tolist()
+        part = (labels == number) & (mask == 1)
+        left, top, width, height = cv2.boundingRect(part.astype(np.uint8))
         side = max(round(CONTEXT * max(width, height)), LEAST_SIDE)
-        yield Surroundings(
-            labels == number, top + (height - side) // 2, left + (width - side) // 2, side
-        )
+        yield Surroundings(part, top + (height - side) // 2, left + (width - side) // 2, side)
