@@ -71,6 +71,11 @@ class Record:
         return self.facts.get("tests", {})
 
     @property
+    def method(self) -> str:
+        """The method that was trained, or that learnt nothing; ``ddl`` in records of before."""
+        return recorded(self.facts["settings"])["method"]
+
+    @property
     def is_trained(self) -> bool:
         """Whether anything was learnt; baselines and untrained networks have no epoch."""
         return recorded(self.facts["settings"])["epochs"] > 0

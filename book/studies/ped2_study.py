@@ -28,9 +28,9 @@ NAME = "ped2.json"
 
 
 def judged_by_labels(records: Sequence[Record]) -> list[Record]:
-    """The trained runs with scores of UCSD Ped2's test clips, not of altered training clips."""
+    """The runs of DDL with scores of UCSD Ped2's test clips, not of altered training clips."""
     values = {"data": "ped2", "held_out": 0}
-    trained = [r for r in records if r.is_trained]
+    trained = [r for r in records if r.is_trained and r.method == "ddl"]
     return [r for r in trained if values.items() <= recorded(r.facts["settings"]).items()]
 
 

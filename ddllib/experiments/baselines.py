@@ -42,9 +42,8 @@ def baseline_name(record: Record) -> str | None:
     """Which baseline a record is of; None for one that was trained."""
     if record.is_trained:
         return None
-    method = recorded(record.facts["settings"])["method"]
     named = {changes.get("method"): name for name, changes in CHANGES.items()}
-    return named.get(method, UNTRAINED)
+    return named.get(record.method, UNTRAINED)
 
 
 def beside(run: Record, records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -115,10 +114,10 @@ def marked_mean(records: Sequence[Record]) -> Callable[[Sequence[Record], str], 
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Trained runs that differ in nothing but their seed, by model, mode, width and size."""
+    """Runs of DDL that differ in nothing but their seed, by model, mode, width and size."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        if record.is_trained:
+        if record.is_trained and record.method == "ddl":
             settings = Settings(**recorded(record.facts["settings"]))
             preset = "" if settings.preset == "released" else f", preset {settings.preset}"
             name = f"{MODELS[settings.model]} {MODES[settings.mode]}, {described(settings)}"
