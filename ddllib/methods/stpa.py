@@ -171,6 +171,12 @@ def indicators(settings: Settings) -> dict[str, float]:
     return weighted("indicators", settings.indicators, INDICATORS, "indicators of STPA")
 
 
+def with_both_kinds(settings: Settings) -> Settings:
+    """The settings with pseudo-anomalies of frames and of flow, to show both in any case."""
+    both = " + ".join(AUTOENCODERS)
+    return replace(settings, indicators=both, p_s=1.0, p_t=1.0, score="psnr + flow error")
+
+
 def without_semantic(text: str) -> str:
     """Indicators or terms, as a setting has them, without the one called semantic."""
     parts = [part.strip() for part in text.split("+")]

@@ -196,6 +196,21 @@ def test_the_readmes_command_runs_a_chapter_with_another_value(tmp_path, name, v
     assert stored_numbers(tmp_path / "o.ipynb")["steps"] > 0
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["-p", "p_s", "0", "-p", "p_t", "0"],
+        ["-p", "indicators", "motion", "-p", "score", "flow error"],
+    ],
+    ids=["no pseudo-anomalies", "flow alone"],
+)
+@pytest.mark.slow
+def test_the_exercises_of_the_second_method_run_through(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    done = papermill(tmp_path, "-p", "profile", "stpa-tiny", *given, chapter="13-spatio-temporal")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.slow
 def test_footage_of_ones_own_without_labels_or_masks_runs_through(tmp_path, monkeypatch):
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
