@@ -1,10 +1,11 @@
 """From footage to prepared data.
 
 A footage folder is in one of these layouts: training/ and testing/ with frames/<clip>/ or videos
-(common, ShanghaiTech), Train/ and Test/ (UCSD), training_videos/ and testing_videos/ (Avenue), or
-just videos or folders of frames (all for training, but for those that labels.csv names). Clips may
-lie deeper, as recorders keep them: <date>/<hour>/00.mp4 is the clip <date>_<hour>_00. A TIFF file
-of several pages is a clip, too.
+(common, ShanghaiTech), Train/ and Test/ (UCSD), training_videos/ and testing_videos/ (Avenue),
+Scene1/, Scene2/ and so on with the lists of videos (UBnormal), or just videos or folders of frames:
+these are training clips, except those that labels.csv names. Clips may lie deeper, as recorders
+keep them: <date>/<hour>/00.mp4 is the clip <date>_<hour>_00. A TIFF file of several pages is a
+clip, too.
 """
 
 import argparse

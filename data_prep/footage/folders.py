@@ -127,7 +127,7 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEOS and path.is_file()
 
 
-def layouts_at(root: Path) -> list[str]:
+def layouts_by_name(root: Path) -> list[str]:
     """The layouts of which a folder exists, with exactly the layout's spelling."""
     return _layouts_of({entry.path.name for entry in entries(root) if entry.is_folder})
 

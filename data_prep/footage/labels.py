@@ -6,6 +6,7 @@
     *.npy               0/1 of all frames of all clips, one clip after the other
     <folder>/<clip>.npy 0/1 of a clip's frames
     labels.csv          clip,first,last: zero-based inclusive ranges (`label_tables`)
+    UBnormal's folder   object,first,last in each <video>_tracks.txt (`ubnormal`)
 
 In the program all ranges count from zero and include the last frame.
 """
@@ -21,10 +22,19 @@ from data_prep.footage.label_tables import clips_named, ranges_by_clip
 from data_prep.footage.matlab import load_cells
 from data_prep.footage.matlab_ranges import ranges_of_cells
 from data_prep.footage.naming import plain_name
+from data_prep.footage.ubnormal import abnormal_ranges, is_ubnormal, track_files
 from ddllib.errors import DDLError
 from ddllib.io.reading import read_array
 
-__all__ = ["Marks", "clips_named", "frame_labels", "marks_of", "read_labelling", "vectors_in"]
+__all__ = [
+    "Marks",
+    "clips_named",
+    "files_of",
+    "frame_labels",
+    "marks_of",
+    "read_labelling",
+    "vectors_in",
+]
 
 UCSD_LINE = re.compile(r"^\s*TestVideoFile\{end\+1\}\.gt_frame\s*=\s*\[(.*?)\]", re.MULTILINE)
 UCSD_RANGE = re.compile(r"\s*([0-9]{1,9})\s*:\s*([0-9]{1,9})\s*")
@@ -50,10 +60,19 @@ def read_labelling(path: Path, clips: Mapping[str, int | None]) -> dict[str, Mar
     (None if unknown). A clip without labels in the file is left out; in a file that lists ranges it
     is a clip without anomalies. Raises DDLError if the file cannot be read or does not match.
     """
+    if path.is_dir() and is_ubnormal(path):
+        return {name: Marks(ranges) for name, ranges in abnormal_ranges(path, clips).items()}
     if path.is_dir():
         return {name: read_vector(file) for name, file in clips_in(path, clips).items()}
     readers = {".mat": read_mat, ".m": read_ucsd, ".csv": read_csv, ".npy": read_joined}
     return readers[path.suffix.lower()](path, clips)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a labelling is read from, in a fixed order."""
+    if path.is_dir():
+        return track_files(path) if is_ubnormal(path) else sorted(path.glob("[!.]*.npy"))
+    return [path]
 
 
 def vectors_in(folder: Path) -> dict[str, Path]:

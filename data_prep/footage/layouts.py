@@ -7,6 +7,7 @@ The layout is recognised by the names of folders, never guessed::
     ShanghaiTech  the same with testing/test_frame_mask/ or testing/test_pixel_mask/
     UCSD          Train/TrainNNN/<frame>.tif, Test/TestNNN/<frame>.tif
     Avenue        training_videos/NN.avi, testing_videos/NN.avi
+    UBnormal      SceneN/<video>.mp4 with lists of the videos of each split (`ubnormal`)
     plain         videos, or folders of frames, without folders of splits:
                   training clips, except those that labels.csv names
 
@@ -28,7 +29,7 @@ from data_prep.footage.folders import (
     has_media,
     is_system,
     is_video,
-    layouts_at,
+    layouts_by_name,
     look_through,
     product_at,
     visible,
@@ -50,6 +51,7 @@ from data_prep.footage.trees import (
     loose_images,
     open_clip,
 )
+from data_prep.footage.ubnormal import LABELLING, LAYOUT, is_ubnormal, ubnormal_clips
 from ddllib.errors import DDLError
 
 __all__ = [
@@ -131,6 +133,9 @@ def find_footage(root: str | Path) -> Footage:
     base = {split: root / folder for split, folder in FOLDERS.get(layout, {}).items()}
     if layout == PLAIN:
         clips, notes = plain_clips(root)
+    elif layout == LAYOUT:
+        clips, notes = ubnormal_clips(root)
+        return Footage(root, layout, clips, labels={LABELLING: root}, notes=tuple(notes))
     else:
         clips, notes = split_clips(base)
         notes += beside(root, [path.name for path in base.values()])
@@ -144,14 +149,14 @@ def find_footage(root: str | Path) -> Footage:
 
 
 def split_folder(root: str | Path, split: str) -> Path:
-    """The folder of a split's clips under `root`; in layout "plain" the folder of all clips.
+    """The folder of a split's clips under `root`; in a layout without such folders `root`.
 
     Raises DDLError as `find_footage` does for a folder of no layout, or of several.
     """
     if is_one_clip(Path(root)):
         return Path(root)
     root, layout = find_layout(Path(root))
-    return root if layout == PLAIN else root / FOLDERS[layout][split]
+    return root / FOLDERS[layout][split] if layout in FOLDERS else root
 
 
 def is_one_clip(path: Path) -> bool:
@@ -191,6 +196,11 @@ def find_layout(root: Path) -> tuple[Path, str]:
     if not layouts:
         check_spelling(root)
     return root, layouts[0] if layouts else PLAIN
+
+
+def layouts_at(root: Path) -> list[str]:
+    """The layouts that a folder has, by the names of what it holds."""
+    return layouts_by_name(root) + [LAYOUT] * is_ubnormal(root)
 
 
 def below(root: Path) -> list[Path]:

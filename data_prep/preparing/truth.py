@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.footage.labels import Marks, frame_labels
+from data_prep.footage.labels import Marks, files_of, frame_labels
 from data_prep.footage.layouts import Footage, masks_place
 from data_prep.footage.masks import mask_to_working_size, read_masks
 from data_prep.footage.survey import MASKS, Survey
@@ -18,7 +18,7 @@ def truth_files(footage: Footage) -> list[Path]:
     """Every file that labels and masks depend on, in a fixed order."""
     files = [path for paths in footage.masks.values() for path in paths]
     for path in footage.labels.values():
-        files += sorted(path.glob("[!.]*.npy")) if path.is_dir() else [path]
+        files += files_of(path)
     return files
 
 
