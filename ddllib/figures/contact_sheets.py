@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ddllib.data import BOX, Prepared
 from ddllib.errors import DDLError
+from ddllib.figures.flow_colours import flow_window
 from ddllib.io.files import writing
 from ddllib.io.reading import read_arrays
 
@@ -31,18 +32,22 @@ class Panel:
     mask: np.ndarray
 
 
-def panels(data: Prepared, limit: int = 48) -> list[Panel]:
+def panels(data: Prepared, limit: int = 48, companion: str = "") -> list[Panel]:
     """One panel per clip, training clips first; at most ``limit`` clips, evenly spaced.
 
     The frame is the one with most abnormal pixels, else with most tracked objects, else the middle
-    one.
+    one. With the name of a ``companion`` (`data_prep.companions`) only training clips are shown,
+    each with its entry: flow as colours, outlines as a mask, in-painted frames as they are. Raises
+    ``DDLError`` where it was not made.
     """
-    clips = [("training", n) for n in data.training] + [("testing", n) for n in data.testing]
+    entries = data.companion(companion) if companion else {}
+    clips = [("training", n) for n in data.training]
+    clips += [("testing", n) for n in data.testing if not companion]
     indices = np.linspace(0, len(clips) - 1, min(limit, len(clips))).round().astype(int)
-    return [_panel(data, *clips[k]) for k in indices]
+    return [_panel(data, *clips[k], entries.get(clips[k][1])) for k in indices]
 
 
-def _panel(data: Prepared, split: str, name: str) -> Panel:
+def _panel(data: Prepared, split: str, name: str, entries: np.ndarray | None) -> Panel:
     frames = getattr(data, split)[name]
     tracks = data.tracks[(data.tracks["split"] == split) & (data.tracks["clip"] == name)]
     masks = data.masks.get(name) if split == "testing" else None
@@ -52,13 +57,26 @@ def _panel(data: Prepared, split: str, name: str) -> Panel:
     if masks is not None and masks.any():
         index = int(masks.sum(axis=(1, 2), dtype=np.int64).argmax())
     rows = tracks[tracks["frame"] == index]
-    return Panel(
+    panel = Panel(
         f"{split} {name}, frame {index}",
         np.array(frames[index]),
         rows[BOX].to_numpy(float),
         rows["track"].to_numpy(int),
         np.zeros((0, 0), np.uint8) if masks is None else np.array(masks[index]),
     )
+    return panel if entries is None else _with_entry(panel, entries, index)
+
+
+def _with_entry(panel: Panel, entries: np.ndarray, index: int) -> Panel:
+    """The panel with what a companion has for its frame."""
+    entry = np.array(entries[index])
+    if entry.ndim == 2:  # an outline
+        return replace(panel, mask=entry)
+    if entry.dtype == np.uint8:
+        return replace(panel, frame=entry)
+    fastest = np.percentile(np.hypot(*entries[:, :2].astype(np.float32).swapaxes(0, 1)), 99.9)
+    colours = flow_window(entry[:, None], max(float(fastest), 1e-6))[:, 0]
+    return replace(panel, frame=np.round(colours * 255).astype(np.uint8))
 
 
 def save(path: Path | str, sheet: Sequence[Panel]) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data_prep import companions
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.figures import contact_sheets, plots
@@ -33,6 +34,30 @@ def test_a_kept_sheet_is_the_same(ready, tmp_path):
         assert one.title == other.title
         for name in ("frame", "boxes", "tracks", "mask"):
             assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_companion_is_shown_as_what_it_is(ready):
+    data = load_prepared(ready[0])
+    plain = contact_sheets.panels(data)
+    for name in ("silhouettes-boxes", "inpainted-telea-boxes", "flow-dis"):
+        companions.make(ready[0], name, progress=False)
+    outlines, painted, flow = (
+        contact_sheets.panels(data, companion=name)
+        for name in ("silhouettes-boxes", "inpainted-telea-boxes", "flow-dis")
+    )
+    assert [panel.title for panel in outlines] == [p.title for p in plain[: len(data.training)]]
+    x0, y0, x1, y1 = outlines[0].boxes[0] * np.array([32, 24, 32, 24])
+    assert outlines[0].mask[int((y0 + y1) / 2), int((x0 + x1) / 2)] == 1
+    inside = outlines[0].mask == 1
+    assert (painted[0].frame != plain[0].frame)[:, inside].any()
+    assert (painted[0].frame == plain[0].frame)[:, ~inside].all()
+    darkest = flow[0].frame.min(axis=0)  # white does not move
+    assert np.median(darkest[~inside]) > 250 and darkest[inside].min() < 200
+
+
+def test_a_companion_that_was_not_made_is_named(ready):
+    with pytest.raises(DDLError, match="flow-tvl1"):
+        contact_sheets.panels(load_prepared(ready[0]), companion="flow-tvl1")
 
 
 def test_a_missing_or_damaged_sheet_is_named(ready, tmp_path):
