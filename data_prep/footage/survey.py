@@ -110,134 +110,136 @@ def only_scene(footage: Footage, scene: str) -> Footage:
     return footage.only(chosen)
 
 
-def faults(found: Survey, whole: bool = True) -> list[str]:
+def faults(contents: Survey, whole: bool = True) -> list[str]:
     """The differences between the footage and its data set, one line each.
 
     Missing clips are faults only if the `whole` data set is expected.
     """
-    if found.dataset is None:
+    if contents.dataset is None:
         return []
     lines = [
         f"{split} {name} has {count} frames, expected {stated}"
         if stated is not None
-        else f"{split} {name} is no clip of {found.name}"
-        for split, name, count, stated in datasets.differences(found.dataset, found.lengths)
+        else f"{split} {name} is no clip of {contents.name}"
+        for split, name, count, stated in datasets.differences(contents.dataset, contents.lengths)
     ]
-    missing = datasets.absent(found.dataset, found.lengths) if whole else {}
+    missing = datasets.absent(contents.dataset, contents.lengths) if whole else {}
     return lines + [f"{split} absent: {clips}" for split, clips in missing.items()]
 
 
-def check(found: Survey, whole: bool = True) -> None:
+def check(contents: Survey, whole: bool = True) -> None:
     """Raise DDLError if the footage differs from its data set or cannot be used.
 
     With `whole` missing clips are an error, too.
     """
-    lines, root = faults(found, whole), found.footage.root
+    lines, root = faults(contents, whole), contents.footage.root
     if lines:
         more = f"; and {len(lines) - MAX_SHOWN} more" if len(lines) > MAX_SHOWN else ""
-        parts = [n for n in datasets.names() if datasets.load(n).whole == found.dataset]
+        parts = [n for n in datasets.names() if datasets.load(n).whole == contents.dataset]
         options = [f"--dataset {n} for this part" for n in parts]
         options.append(f"--dataset {OWN} to take it as it is")
         raise DDLError(
-            f"{root}: not the whole of {found.name} ({'; '.join(lines[:MAX_SHOWN])}{more}); fetch "
-            f"what is missing, or give {', '.join(options)}"
+            f"{root}: not the whole of {contents.name} ({'; '.join(lines[:MAX_SHOWN])}{more}); "
+            f"fetch what is missing, or give {', '.join(options)}"
         )
-    check_clips(found)
-    check_masks(found)
-    check_mask_pixels(found, quick=True)
-    check_mask_counts(found)
+    check_clips(contents)
+    check_masks(contents)
+    check_mask_pixels(contents, quick=True)
+    check_mask_counts(contents)
 
 
-def check_clips(found: Survey) -> None:
+def check_clips(contents: Survey) -> None:
     """Raise DDLError if there is no training clip, or if a clip is shorter than a window."""
-    notes = some_notes(found.footage)
-    if not found.footage.clips["training"]:
+    notes = some_notes(contents.footage)
+    if not contents.footage.clips["training"]:
         raise DDLError(
-            f"{found.footage.root}: no training clips found; expected "
+            f"{contents.footage.root}: no training clips found; expected "
             "training/frames/<clip>/<frame>.jpg, training/<clip>.avi or another layout of "
             f"`python -m data_prep --help`{'; ' * bool(notes)}{'; '.join(notes)}"
         )
     for split in SPLITS:
-        for name, length in found.lengths[split].items():
+        for name, length in contents.lengths[split].items():
             if length is not None and length < WINDOW:
                 raise DDLError(
-                    f"{found.footage.clips[split][name].path}: a clip of {length} frames; expected "
-                    f"at least {WINDOW}, a window; {ELSEWHERE}"
+                    f"{contents.footage.clips[split][name].path}: a clip of {length} frames; "
+                    f"expected at least {WINDOW}, a window; {ELSEWHERE}"
                 )
 
 
-def check_masks(found: Survey) -> None:
+def check_masks(contents: Survey) -> None:
     """Raise DDLError for masks without a test clip, and if only some test clips have masks.
 
     The latter is right in UCSD Ped1.
     """
-    masks, clips = found.footage.masks, found.footage.clips["testing"]
-    for name in sorted(masks.keys() - found.tests.keys(), key=layouts.natural_key):
+    masks, clips = contents.footage.masks, contents.footage.clips["testing"]
+    for name in sorted(masks.keys() - contents.tests.keys(), key=layouts.natural_key):
         raise DDLError(
             f"{layouts.masks_place(masks[name])}: masks without a test clip; expected one of "
-            f"{', '.join(found.tests) or 'none'}; rename them or add the clip"
+            f"{', '.join(contents.tests) or 'none'}; rename them or add the clip"
         )
     missing = [name for name in clips if name not in masks]
-    if masks and missing and found.footage.layout != "UCSD":
+    if masks and missing and contents.footage.layout != "UCSD":
         raise DDLError(
             f"{layouts.masks_place(next(iter(masks.values())))}: others have masks, but not test "
             f"clip {missing[0]}; expected masks of every test clip"
         )
 
 
-def check_mask_counts(found: Survey) -> None:
+def check_mask_counts(contents: Survey) -> None:
     """Raise DDLError unless each test clip of known length has one mask per frame."""
-    for name, length in found.lengths["testing"].items():
-        paths = found.footage.masks.get(name, ())
+    for name, length in contents.lengths["testing"].items():
+        paths = contents.footage.masks.get(name, ())
         # A .mat file would have to be read whole; its masks are counted during preparation.
         countable = paths and paths[0].suffix.lower() != ".mat"
         if countable and length is not None and mask_count(paths) != length:
             raise DDLError(
                 f"{layouts.masks_place(paths)}: {mask_count(paths)} masks for {length} frames of "
-                f"{found.footage.clips['testing'][name].path.name}; expected one mask per frame"
+                f"{contents.footage.clips['testing'][name].path.name}; expected one mask per frame"
             )
 
 
-def check_mask_pixels(found: Survey, quick: bool = False) -> None:
+def check_mask_pixels(contents: Survey, quick: bool = False) -> None:
     """Raise DDLError for masks of another shape than the frames, or with ambiguous values."""
-    masks, clips = found.footage.masks, found.footage.clips["testing"]
-    check_masks_fit(masks, clips, found.lengths["testing"])
+    masks, clips = contents.footage.masks, contents.footage.clips["testing"]
+    check_masks_fit(masks, clips, contents.lengths["testing"])
     check_pixels(masks, clips, quick)
 
 
-def read_labels(found: Survey) -> dict[str, dict[str, Marks]]:
+def read_labels(contents: Survey) -> dict[str, dict[str, Marks]]:
     """The marks of the existing test clips by labelling, without pixel masks.
 
     Raises DDLError for a label file that does not match the clips.
     """
     by_labelling = {}
-    for labelling, path in found.footage.labels.items():
-        marks = read_labelling(path, found.tests)
-        for name, length in found.lengths["testing"].items():
+    for labelling, path in contents.footage.labels.items():
+        marks = read_labelling(path, contents.tests)
+        for name, length in contents.lengths["testing"].items():
             if name not in marks:
                 raise DDLError(f"{path}: no labels for test clip {name}; expected one for each")
             if length is not None:
                 frame_labels(path, name, marks[name], length)
-        by_labelling[labelling] = {name: marks[name] for name in found.lengths["testing"]}
+        by_labelling[labelling] = {name: marks[name] for name in contents.lengths["testing"]}
     return by_labelling
 
 
-def report(found: Survey) -> list[str]:
+def report(contents: Survey) -> list[str]:
     """The contents of the footage and all differences from the data set's facts, in lines."""
-    name = f"{found.name} ({found.dataset.title})" if found.dataset else "none of the known"
-    lines = [f"layout: {found.footage.layout}; data set: {name}"]
-    lines += [split_line(found, split) for split in SPLITS]
-    counts = abnormal_counts(found)
+    name = (
+        f"{contents.name} ({contents.dataset.title})" if contents.dataset else "none of the known"
+    )
+    lines = [f"layout: {contents.footage.layout}; data set: {name}"]
+    lines += [split_line(contents, split) for split in SPLITS]
+    counts = abnormal_counts(contents)
     for labelling, clips in counts.items():
         total = sum(frames for _, frames in clips.values())
         abnormal = sum(count for count, _ in clips.values())
         lines.append(
             f"labels {labelling}: {abnormal} of {total} frames abnormal, {len(clips)} clips"
         )
-    differences = [*faults(found), *label_faults(found, counts), *refusals(found)]
+    differences = [*faults(contents), *label_faults(contents, counts), *refusals(contents)]
     lines += [f"differs: {line}" for line in dict.fromkeys(differences)]
-    notes = [*some_notes(found.footage), *notes_on_masks(found.footage.masks)]
-    notes += [found.dataset.note] if found.dataset and found.dataset.note else []
+    notes = [*some_notes(contents.footage), *notes_on_masks(contents.footage.masks)]
+    notes += [contents.dataset.note] if contents.dataset and contents.dataset.note else []
     return lines + [f"note: {note}" for note in notes]
 
 
@@ -247,17 +249,17 @@ def some_notes(footage: Footage) -> list[str]:
     return [*footage.notes[:MAX_SHOWN], *([f"passed over {more} more"] if more > 0 else [])]
 
 
-def refusals(found: Survey) -> list[str]:
+def refusals(contents: Survey) -> list[str]:
     """Why preparation would refuse the existing clips, as far as it can be found now."""
-    lines, no_clips = [], found.dataset and not found.footage.clips["training"]
+    lines, no_clips = [], contents.dataset and not contents.footage.clips["training"]
     # `faults` reports already that all clips are missing.
     steps = [check_masks, check_mask_pixels, check_mask_counts, read_labels]
     for step in steps if no_clips else [*steps, check_clips]:
         try:
-            step(found)
+            step(contents)
         except DDLError as error:
             lines.append(str(error))
-    return lines + broken_clips(found.footage)
+    return lines + broken_clips(contents.footage)
 
 
 def broken_clips(footage: Footage) -> list[str]:
@@ -275,32 +277,32 @@ def broken_clips(footage: Footage) -> list[str]:
     return lines
 
 
-def split_line(found: Survey, split: str) -> str:
+def split_line(contents: Survey, split: str) -> str:
     """Clips and frames of one split, and how many the data set has."""
-    lengths = found.lengths[split].values()
+    lengths = contents.lengths[split].values()
     clips, frames = len(lengths), sum(n or 0 for n in lengths)
-    if not found.dataset:
+    if not contents.dataset:
         unknown = sum(n is None for n in lengths)
         more = f"; of {unknown} the number of frames is not stated" * bool(unknown)
         return f"{split}: {clips} clips, {frames} frames{more}"
-    stated = found.dataset.total(split)
+    stated = contents.dataset.total(split)
     return f"{split}: {clips} of {stated[0]} clips, {frames} of {stated[1]} frames"
 
 
-def abnormal_counts(found: Survey) -> dict[str, dict[str, tuple[int, int]]]:
+def abnormal_counts(contents: Survey) -> dict[str, dict[str, tuple[int, int]]]:
     """(abnormal frames, frames) by labelling and test clip, also of missing clips."""
-    tests = found.tests or labelled(found.footage)["testing"]
-    names = found.dataset.frames["testing"] if found.dataset else tests
+    tests = contents.tests or labelled(contents.footage)["testing"]
+    names = contents.dataset.frames["testing"] if contents.dataset else tests
     vectors = {
         labelling: {
             name: frame_labels(path, name, marks, marks.length or tests[name])
             for name, marks in read_labelling(path, tests).items()
             if (marks.length or tests[name]) and name in names
         }
-        for labelling, path in found.footage.labels.items()
+        for labelling, path in contents.footage.labels.items()
     }
-    if found.footage.masks:
-        masks = found.footage.masks
+    if contents.footage.masks:
+        masks = contents.footage.masks
         vectors[MASKS] = {name: abnormal_frames(paths) for name, paths in masks.items()}
     return {
         labelling: {name: (int(v.sum()), len(v)) for name, v in clips.items()}
@@ -308,9 +310,11 @@ def abnormal_counts(found: Survey) -> dict[str, dict[str, tuple[int, int]]]:
     }
 
 
-def label_faults(found: Survey, counts: Mapping[str, Mapping[str, tuple[int, int]]]) -> list[str]:
+def label_faults(
+    contents: Survey, counts: Mapping[str, Mapping[str, tuple[int, int]]]
+) -> list[str]:
     """Test clips with another number of abnormal frames than in the data set's facts."""
-    stated = found.dataset.abnormal if found.dataset else {}
+    stated = contents.dataset.abnormal if contents.dataset else {}
     lines = []
     for labelling, clips in counts.items():
         # A single labelling in the facts is for files of any name; several are found by name.

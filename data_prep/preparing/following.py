@@ -20,13 +20,13 @@ ENOUGH = 0.05  # share of training windows with a track; a detector with as many
 MANY = 1000  # or one with so many windows
 
 
-def frames_of(found: Survey, clips: Sequence[Clip]) -> int:
+def frames_of(contents: Survey, clips: Sequence[Clip]) -> int:
     """The number of frames of these clips, as far as their files state it."""
-    return sum(found.lengths[clip.split][clip.name] or 0 for clip in clips)
+    return sum(contents.lengths[clip.split][clip.name] or 0 for clip in clips)
 
 
 def follow(
-    found: Survey, request: Request, plan: dict, records: dict, workers: Workers
+    contents: Survey, request: Request, plan: dict, records: dict, workers: Workers
 ) -> tuple[list[tuple[Detector, float]], pd.DataFrame]:
     """Try detectors in turn; returns (detector, coverage) pairs and the tracks of the last one.
 
@@ -37,7 +37,7 @@ def follow(
     lengths = {name: record["frames"] for name, record in records.items()}
     windows, tried = sum(max(count - request.window + 1, 0) for count in lengths.values()), []
     for detector in request.detectors:
-        tracks = find_tracks(found, detector, request.tracked, plan, workers)
+        tracks = find_tracks(contents, detector, request.tracked, plan, workers)
         training = tracks[tracks["split"] == "training"]
         coverage = common_track_coverage(training, lengths, request.window)
         tried.append((detector, coverage))
@@ -45,7 +45,7 @@ def follow(
             break
     if coverage == 0:
         raise DDLError(
-            f"{found.footage.root}: no window of {request.window} training frames has a track "
+            f"{contents.footage.root}: no window of {request.window} training frames has a track "
             f"throughout ({len(training)} boxes in {sum(lengths.values())} frames); expected "
             f"objects that detector {detector.settings['name']} finds; try another detector, a "
             "longer clip or, where nothing ever moves, detector none"
@@ -54,17 +54,17 @@ def follow(
 
 
 def find_tracks(
-    found: Survey, detector: Detector, tracked: Sequence[str], plan: dict, workers: Workers
+    contents: Survey, detector: Detector, tracked: Sequence[str], plan: dict, workers: Workers
 ) -> pd.DataFrame:
     """The table of tracks of the tracked splits, from saved boxes or new ones."""
     boxes = Boxes(detector, runs_root() / "detections")
     checksums = plan["footage"]
-    clips = [clip for clip in found.footage.all_clips() if clip.split in tracked]
+    clips = [clip for clip in contents.footage.all_clips() if clip.split in tracked]
 
     def rows(clip: Clip, watched: Callable[[Iterable], Iterable]) -> np.ndarray:
         return boxes.rows(clip, checksums[clip.split][clip.name], watched)
 
-    by_clip = workers.over("objects", rows, clips, frames_of(found, clips), detector.parallel)
+    by_clip = workers.over("objects", rows, clips, frames_of(contents, clips), detector.parallel)
     counts = [len(clip_rows) for clip_rows in by_clip]
     table = pd.DataFrame(np.concatenate([np.zeros((0, 8)), *by_clip]), columns=TRACK_COLUMNS[2:])
     table = table.astype({"frame": int, "track": int, "class": int})

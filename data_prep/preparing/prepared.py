@@ -96,35 +96,35 @@ def prepare(
     """
     source, out = Path(source), Path(out)
     check_request(size, splits, channels, frame_rate)
-    found = survey(source, dataset, scene)
-    check(found, whole=scene is None)
-    found = read_as_asked(found, frame_rate)
-    marks = read_labels(found)
+    contents = survey(source, dataset, scene)
+    check(contents, whole=scene is None)
+    contents = read_as_asked(contents, frame_rate)
+    marks = read_labels(contents)
     request = Request(
         size=(size, size) if isinstance(size, int) else tuple(size),
-        channels=channels or count_channels(found.footage),
+        channels=channels or count_channels(contents.footage),
         tracked=tuple(s for s in SPLITS if s in splits),
         detectors=detectors_to_try(detector, weights),
         progress=progress,
         window=window,
     )
     if channels is None and request.channels == 1:
-        request = with_known_colour(request, found.footage, out)
+        request = with_known_colour(request, contents.footage, out)
     try:
-        manifest, is_new = prepare_as(found, marks, request, scene, out)
+        manifest, is_new = prepare_as(contents, marks, request, scene, out)
     except ColourFound as error:
         if channels is not None:
             raise
         request = replace(request, channels=3, colour=error.place)
-        manifest, is_new = prepare_as(found, marks, request, scene, out)
+        manifest, is_new = prepare_as(contents, marks, request, scene, out)
     if is_new and progress:
-        print(*notes_on_masks(found.footage.masks), *summary(manifest), sep="\n")
+        print(*notes_on_masks(contents.footage.masks), *summary(manifest), sep="\n")
     return manifest
 
 
-def read_as_asked(found: Survey, frame_rate: float | None) -> Survey:
+def read_as_asked(contents: Survey, frame_rate: float | None) -> Survey:
     """The footage with its frames as they are prepared: at that rate, and scaled to 8 bits."""
-    return replace(found, footage=at_own_levels(found.footage.at_rate(frame_rate)))
+    return replace(contents, footage=at_own_levels(contents.footage.at_rate(frame_rate)))
 
 
 def original_footage(
@@ -135,22 +135,22 @@ def original_footage(
 
 
 def prepare_as(
-    found: Survey, marks: dict, request: Request, scene: str | None, out: Path
+    contents: Survey, marks: dict, request: Request, scene: str | None, out: Path
 ) -> tuple[dict, bool]:
     """The manifest of a request, and whether anything was prepared for it.
 
     Raises ColourFound if one channel is not enough.
     """
-    plan, detectors = describe(found, request, scene), request.detectors
+    plan, detectors = describe(contents, request, scene), request.detectors
     full_plan = plan_of_any(plan) if len(detectors) > 1 else plan_with(plan, detectors[0])
     manifest = read_finished(out, full_plan)
     if manifest is not None:
         return manifest, False
-    check_mask_pixels(found)
-    check_target(found.footage.root, out)
+    check_mask_pixels(contents)
+    check_target(contents.footage.root, out)
     try:
         with locked(out):
-            return make(found, marks, request, plan, out), True
+            return make(contents, marks, request, plan, out), True
     except OSError as error:
         raise DDLError(
             f"{error.filename or out}: {error.strerror or error}; finished clips "
@@ -173,14 +173,14 @@ def checksums_of(footage: Footage) -> dict[str, dict[str, str]]:
     return clips
 
 
-def describe(found: Survey, request: Request, scene: str | None) -> dict:
+def describe(contents: Survey, request: Request, scene: str | None) -> dict:
     """The part of the manifest that is known before any work, without the detector."""
-    footage = found.footage
+    footage = contents.footage
     levels = next((clip.levels for clip in footage.all_clips()), None)
     return {
         "format": FORMAT,
         "source": {"name": footage.root.resolve().name, "layout": footage.layout},
-        "dataset": found.name if found.dataset else None,
+        "dataset": contents.name if contents.dataset else None,
         "scene": scene,
         "footage": checksums_of(footage),
         "truth": source_checksum(footage.root, truth_files(footage)),
@@ -205,27 +205,27 @@ def plan_of_any(plan: dict) -> dict:
     return {**{name: value for name, value in plan.items() if name != "detector"}, "asked": AUTO}
 
 
-def make(found: Survey, marks: dict, request: Request, plan: dict, out: Path) -> dict:
+def make(contents: Survey, marks: dict, request: Request, plan: dict, out: Path) -> dict:
     """Prepare in `.partial`, then move the parts to their place, the manifest last."""
     work = out / ".partial"
     keys = clip_keys(plan)
     clear(work, keys)
     reuse(out, work, keys)
     workers = Workers(request.progress)
-    records = write_clips(found, request, keys, work, workers)
-    check_lengths(found, records)
-    tried, tracks = follow(found, request, plan, records["training"], workers)
+    records = write_clips(contents, request, keys, work, workers)
+    check_lengths(contents, records)
+    tried, tracks = follow(contents, request, plan, records["training"], workers)
     detector, coverage = tried[-1]
     results = [[candidate.settings["name"], share] for candidate, share in tried]
     choice = {"asked": AUTO, "tried": results}
     with writing(work / "tracks.csv") as file:
         tracks.to_csv(file, index=False, float_format="%.6f")
-    labels = write_truth(found, marks, records["testing"], request.size, work)
+    labels = write_truth(contents, marks, records["testing"], request.size, work)
     manifest = {
         **plan_with(plan, detector),
         **(choice if len(request.detectors) > 1 else {}),
         **({"colour": request.colour} if request.colour else {}),
-        "labelling": choose_labelling(found, labels),
+        "labelling": choose_labelling(contents, labels),
         "clips": records,
         "window": request.window,
         "coverage": coverage,
@@ -250,7 +250,7 @@ def clip_keys(plan: dict) -> dict[str, dict[str, str]]:
 
 
 def write_clips(
-    found: Survey, request: Request, keys: dict, work: Path, workers: Workers
+    contents: Survey, request: Request, keys: dict, work: Path, workers: Workers
 ) -> dict[str, dict[str, dict]]:
     """Write the arrays that are missing; returns the records of all clips, by split and name."""
 
@@ -265,9 +265,9 @@ def write_clips(
         # Written last, as it says that the array is whole.
         write_json(record_file(work, clip.split, clip.name), record)
 
-    clips = found.footage.all_clips()
+    clips = contents.footage.all_clips()
     missing = [clip for clip in clips if not record_file(work, clip.split, clip.name).is_file()]
-    workers.over("frames", write, missing, frames_of(found, missing))
+    workers.over("frames", write, missing, frames_of(contents, missing))
     records: dict[str, dict] = {split: {} for split in SPLITS}
     for clip in clips:
         text = record_file(work, clip.split, clip.name).read_text("utf-8")
@@ -305,7 +305,7 @@ class FrameCounter:
         return {**facts, "read": self.read, **numbers}
 
 
-def check_lengths(found: Survey, records: Mapping[str, Mapping[str, dict]]) -> None:
+def check_lengths(contents: Survey, records: Mapping[str, Mapping[str, dict]]) -> None:
     """Check the footage again, now with the true lengths of the decoded clips."""
     lengths = {split: {n: length(r) for n, r in clips.items()} for split, clips in records.items()}
-    check(replace(found, lengths=lengths), whole=False)
+    check(replace(contents, lengths=lengths), whole=False)

@@ -23,18 +23,18 @@ def truth_files(footage: Footage) -> list[Path]:
 
 
 def write_truth(
-    found: Survey, marks: dict[str, dict[str, Marks]], records: dict, size, work: Path
+    contents: Survey, marks: dict[str, dict[str, Marks]], records: dict, size, work: Path
 ) -> dict[str, dict[str, np.ndarray]]:
     """Write labels and masks of the test clips; returns the labels by labelling and clip."""
     labels: dict[str, dict[str, np.ndarray]] = {}
     for labelling, clips in marks.items():
-        path = found.footage.labels[labelling]
+        path = contents.footage.labels[labelling]
         labels[labelling] = {
             n: frame_labels(path, n, clips[n], length(r))[kept(r)] for n, r in records.items()
         }
     by_masks = {
-        name: write_masks(found, name, records[name], size, work)
-        for name in found.footage.masks
+        name: write_masks(contents, name, records[name], size, work)
+        for name in contents.footage.masks
         if name in records
     }
     if by_masks and by_masks.keys() == records.keys():
@@ -56,13 +56,13 @@ def kept(record: Mapping) -> list[int]:
     return record.get("kept", list(range(record["frames"])))
 
 
-def write_masks(found: Survey, name: str, record: Mapping, size, work: Path) -> np.ndarray:
+def write_masks(contents: Survey, name: str, record: Mapping, size, work: Path) -> np.ndarray:
     """Write the masks of one clip at the working size; returns 0/1 per frame, uint8 (N,).
 
     A frame is abnormal if its full-size mask has any pixel, even if resizing loses it.
     """
     abnormal: list[bool] = []
-    paths, kept_numbers = found.footage.masks[name], set(kept(record))
+    paths, kept_numbers = contents.footage.masks[name], set(kept(record))
 
     def shrunk():
         for number, mask in enumerate(read_masks(paths)):
@@ -73,7 +73,7 @@ def write_masks(found: Survey, name: str, record: Mapping, size, work: Path) -> 
     write_array(work / "masks" / f"{name}.npy", shrunk(), size)
     if (count := len(abnormal)) != length(record):
         place = masks_place(paths)
-        clip = found.footage.clips["testing"][name].path.name
+        clip = contents.footage.clips["testing"][name].path.name
         raise DDLError(
             f"{place}: {count} masks for {length(record)} frames of {clip}; expected one mask per "
             "frame"
@@ -81,13 +81,13 @@ def write_masks(found: Survey, name: str, record: Mapping, size, work: Path) -> 
     return np.array(abnormal, np.uint8)[kept(record)]
 
 
-def choose_labelling(found: Survey, labels: Mapping) -> str | None:
+def choose_labelling(contents: Survey, labels: Mapping) -> str | None:
     """The default labelling.
 
     It is the data set's official one, else the first label file, else the masks. None if there are
     no labels, or if label files disagree: then the user has to choose.
     """
-    official = found.dataset.labelling if found.dataset else None
+    official = contents.dataset.labelling if contents.dataset else None
     if official in labels:
         return official
     files = [name for name in labels if name != MASKS] or list(labels)
