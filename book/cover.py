@@ -1,15 +1,41 @@
-"""Draw the README's picture from its record: ``.venv/bin/python book/cover.py``."""
+"""What the README shows of the records: its picture and its verdict.
+
+``.venv/bin/python book/cover.py`` draws the one and writes the other into README.md; the front
+page of the book includes both.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ddllib.experiments import verdicts
 from ddllib.figures import plots
-from ddllib.figures.chapter import highest_frames
-from ddllib.paths import RESULTS
-from ddllib.records import read_record
+from ddllib.figures.chapter import highest_frames, paper_figures
+from ddllib.io.files import write_whole
+from ddllib.paths import RESULTS, ROOT
+from ddllib.records import find_records, read_record
 
 PICTURE = Path(__file__).parent / "images" / "ped2-errors.png"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- verdict, written by book/cover.py -->\n", "<!-- end of the verdict -->\n"
+
+
+def verdict_text() -> str:
+    """The verdict on both papers as Markdown: five sentences, and a table of their claims."""
+    records = find_records(RESULTS)
+    runs = verdicts.DDLRuns(records, paper_figures(ROOT / "book" / "paper.yaml"))
+    table = verdicts.verdict_table([*runs.findings(), *verdicts.of_stpa(records)])
+    sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
+    rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"{sentences}\n{lines}"
+
+
+def with_verdict(text: str) -> str:
+    """The README's text with the present verdict between its two marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{verdict_text()}{END}{after}"
 
 
 def main() -> None:
@@ -17,6 +43,8 @@ def main() -> None:
     plots.set_style()
     PICTURE.parent.mkdir(exist_ok=True)
     plots.error_maps(**highest_frames(record)).savefig(PICTURE, dpi=110)
+    text = with_verdict(README.read_text("utf-8"))
+    write_whole(README, lambda file: file.write(text.encode()))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from ddllib.experiments.comparisons import BEYOND, MODES, difference_row, mean_a
 from ddllib.experiments.foretelling import _held_out_auc, _test_auc
 from ddllib.experiments.grid import Trial
 from ddllib.figures.chapter import percent
-from ddllib.pseudo_anomalies.held_out import KINDS
-from ddllib.records import Record
 
 
 def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
@@ -275,55 +273,6 @@ def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -
         f"{len(confirmed)} stood with all; told by all seeds alone: "
         f"{', '.join(by_all_only) or 'none'}"
     )
-
-
-def below_chance(trials: Sequence[Trial], protocol: str) -> str:
-    """Kinds of pseudo-anomaly with an AUC below 0.5 in most runs, a sentence."""
-    records = [record for trial in trials if (record := trial.record()) is not None]
-    missed = [
-        kind
-        for kind in KINDS
-        if records
-        and np.median([record.facts["held_out"][protocol][kind] for record in records]) < 0.5
-    ]
-    return f"below chance in most runs: {', '.join(missed) or 'no kind'}"
-
-
-def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
-    """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
-    rows = []
-    for variant in dict.fromkeys(trial.variant for trial in trials):
-        records = [r for t in trials if t.variant == variant and (r := t.record())]
-        cells = {
-            kind: f"{100 * np.mean([r.facts['held_out'][protocol][kind] for r in records]):.1f}"
-            for kind in KINDS
-            if records
-        }
-        rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
-    rows.sort(key=lambda row: row[KINDS[0]] == "not run")
-    return pd.DataFrame(rows)
-
-
-def effect_by_kind(
-    trials: Sequence[Trial], protocol: str, without: str, variant: str
-) -> pd.DataFrame:
-    """What a variant adds to the held-out AUC of each kind of pseudo-anomaly, paired by seed."""
-    records: dict[str, dict[int, Record]] = {without: {}, variant: {}}
-    for trial in trials:
-        if trial.variant in records and (record := trial.record()) is not None:
-            records[trial.variant][trial.settings.seed] = record
-    seeds = sorted(records[without].keys() & records[variant].keys())
-    rows = []
-    for kind in KINDS:
-        pairs = [
-            [records[name][seed].facts["held_out"][protocol][kind] for name in (without, variant)]
-            for seed in seeds
-        ]
-        without_aucs, variant_aucs = zip(*pairs, strict=True) if pairs else ((), ())
-        effect = difference_row([b - a for a, b in pairs])
-        cells = {without: mean_and_spread(without_aucs), variant: mean_and_spread(variant_aucs)}
-        rows.append({"kind": kind, **cells, "points": effect["mean, points"]})
-    return pd.DataFrame(rows)
 
 
 def _aucs_by_seed(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, float]]:

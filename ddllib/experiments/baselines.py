@@ -141,6 +141,16 @@ def baseline_table(records: Sequence[Record], protocols: Sequence[str]) -> pd.Da
     return pd.DataFrame(rows)
 
 
+def lines_of(records: Sequence[Record], size: int, protocol: str) -> dict[str, float]:
+    """The AUC in percent of what learns nothing at a frame size, but for untrained networks."""
+    return {
+        name: 100 * micro_auc(record.scores, record.labels, protocol)
+        for record in records
+        if (name := baseline_name(record)) not in (None, UNTRAINED)
+        and record.facts["settings"]["size"] == size
+    }
+
+
 def rows_of_neighbours(
     records: Sequence[Record], sizes: Iterable[int], protocols: Sequence[str]
 ) -> dict[str, Cited]:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from ddllib.experiments.grid import Trial
 from ddllib.figures.chapter import Cited, percent
+from ddllib.figures.dot_plots import Dots
 from ddllib.records import Record
 from ddllib.settings import Settings
 
@@ -68,6 +69,21 @@ def mode_table(
                 cells = {MODES[mode]: mean(find(model, mode), protocol) for mode in modes}
                 rows.append({**model_cell, "source": f"{name}; {protocol}", **cells})
     return pd.DataFrame(rows)
+
+
+def mode_dots(
+    paper: Mapping, find: Callable[[str, str], list[Record]], protocol: str, note: str = ""
+) -> list[Dots]:
+    """Table 2 as rows of ``dot_plots.seed_dots``: a row for each model and mode that was run.
+
+    ``note`` is added to the rows' names.
+    """
+    return [
+        Dots(f"{MODELS[model]} {MODES[mode]}{note}", [100 * v for v in values], figure)
+        for model, modes in paper.items()
+        for mode, figure in modes.items()
+        if (values := aucs(find(model, mode), protocol))
+    ]
 
 
 def made_by(records: Sequence[Record], trials: Sequence[Trial]) -> list[Record]:

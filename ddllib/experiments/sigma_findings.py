@@ -40,12 +40,7 @@ def sigma_verdict(records: Sequence[Record]) -> str:
     (moves by less than 0.01 in the last tenth).
     """
     sentences = []
-    for model in dict.fromkeys(r.facts["settings"]["model"] for r in records):
-        curves = [
-            np.array(r.facts["history"]["sigma"], dtype=float)
-            for r in records
-            if r.facts["settings"]["model"] == model
-        ]
+    for model, curves in _curves_by_model(records).items():
         matching = sum(map(_as_described, curves))
         rising = sum(curve[-1] > curve.max() - _SMALLEST_CHANGE for curve in curves)
         sentences.append(
@@ -56,6 +51,20 @@ def sigma_verdict(records: Sequence[Record]) -> str:
     return "; ".join(sentences) or "not run"
 
 
+def counts_as_described(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
+    """By model how many runs take the course of ``sigma_verdict``, and of how many."""
+    curves = _curves_by_model(records)
+    return {model: (sum(map(_as_described, runs)), len(runs)) for model, runs in curves.items()}
+
+
+def _curves_by_model(records: Sequence[Record]) -> dict[str, list[np.ndarray]]:
+    curves: dict[str, list[np.ndarray]] = {}
+    for record in records:
+        sigma = np.array(record.facts["history"]["sigma"], dtype=float)
+        curves.setdefault(record.facts["settings"]["model"], []).append(sigma)
+    return curves
+
+
 def _as_described(sigma: np.ndarray) -> bool:
     peak, last = int(sigma.argmax()), sigma[-max(len(sigma) // 10, 1) :]
     early = peak <= len(sigma) / 2 and sigma[peak] > sigma[0] + _SMALLEST_CHANGE
@@ -64,13 +73,18 @@ def _as_described(sigma: np.ndarray) -> bool:
 
 def distance_verdict(records: Sequence[Record]) -> str:
     """Whether Q exceeds P at the end of training (supplement 7.1.1), a sentence."""
-    ratios = [_late_mean(record, "q") / _late_mean(record, "p") for record in records]
+    ratios = distance_ratios(records)
     if not ratios:
         return "not run"
     return (
         f"Q exceeds P in {sum(ratio > 1 for ratio in ratios)} of {len(ratios)} runs, "
         f"{min(ratios):.1f} to {max(ratios):.1f} times"
     )
+
+
+def distance_ratios(records: Sequence[Record]) -> list[float]:
+    """Mean Q by mean P of each run, over the last tenth of its steps."""
+    return [_late_mean(record, "q") / _late_mean(record, "p") for record in records]
 
 
 def _late_mean(record: Record, name: str) -> float:

@@ -42,6 +42,11 @@ def say(text: str) -> None:
     print("\n".join(textwrap.wrap(text, 72, subsequent_indent="    ")))
 
 
+def write(*paragraphs: str) -> None:
+    """Show sentences as prose of the page, each a paragraph; formulas and links are Markdown."""
+    display(Markdown("\n\n".join(paragraphs)))
+
+
 def show_source(function: Callable | type) -> None:
     """Show the source of a function, method or class on the page."""
     display(Markdown(f"```python\n{textwrap.dedent(inspect.getsource(function))}```"))

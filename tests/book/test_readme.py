@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from cover import with_verdict
 
 from ddllib.experiments import baselines, comparisons
 from ddllib.experiments.grid import read_experiment
@@ -41,6 +42,10 @@ def test_what_learns_nothing_stands_beside_them_at_the_same_sizes(name, size):
     found = [r for r in found if r.facts["settings"]["size"] == size]
     shown = row_of(f"nothing learnt: {name}, {size} x {size} ")
     assert found and shown[1:3] == [baselines.mean_of(found, p) for p in PROTOCOLS]
+
+
+def test_the_verdict_is_that_of_the_records():
+    assert with_verdict(TEXT) == TEXT
 
 
 def test_links_to_files_resolve():

@@ -8,19 +8,17 @@ import pytest
 from support.records import ATrial, a_record
 
 from ddllib.experiments.ablations import (
-    below_chance,
-    effect_by_kind,
     effect_by_size,
     effect_table,
     ends_alike,
     judged_alike,
-    kinds_table,
     most_seeds,
     other_boxes,
     seed_spread,
     what_one_seed_told,
     where_it_helps,
 )
+from ddllib.experiments.by_kind import below_chance, effect_by_kind, kinds_table
 from ddllib.experiments.foretelling import foretelling, foretold
 from ddllib.figures import auc_plots
 from ddllib.pseudo_anomalies.held_out import KINDS
