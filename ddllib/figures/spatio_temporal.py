@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddllib.figures.colours import INK, SECOND
 from ddllib.figures.flow_colours import flow_window
-from ddllib.figures.plots import (
-    ERROR_MAP,
-    INK,
-    SECOND,
-    axes_of,
-    panels,
-    shade,
-    smooth,
-    to_image,
-)
+from ddllib.figures.plots import ERROR_MAP, axes_of, panels, shade, smooth, to_image
 
 
 def branch(frames: Sequence[np.ndarray], largest: float | None = None) -> dict[str, np.ndarray]:
