@@ -7,6 +7,7 @@ its features are kept only while a window needs them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,7 +53,11 @@ class StreamScorer(Scorer):
     Pushing a whole clip and finishing it gives the scores of ``clip``, edges included, where each
     answer is expanded by ``each``. A model with ``encode_frames`` and ``decode_windows``
     (``models.unet.UNet``) encodes each frame once; for any other the window's frames are kept.
+    ``batched`` says whether frames of several scorers can go through the model at once
+    (``push_together``); a subclass with a ``push`` of its own sets it to False.
     """
+
+    batched = True
 
     def __init__(self, *args, **options):
         """The arguments are those of ``Scorer``."""
@@ -65,7 +70,6 @@ class StreamScorer(Scorer):
         self._last: Scored | None = None
         self._before: Pair | None = None  # the frame scored last, and its reconstruction
 
-    @torch.inference_mode()
     def push(self, frame: np.ndarray) -> Scored | None:
         """Take the next frame, uint8 C0 x H x W (C0 is 1 or the model's channels).
 
@@ -73,29 +77,28 @@ class StreamScorer(Scorer):
         ``DDLError`` for a frame of another type, or of another shape than those before it; the
         stream is then unchanged.
         """
-        self._check(frame)
-        x = as_input(frame[None], self.model.channels, self.device)
-        inputs = self._in_model_precision(x)
-        encodes = hasattr(self.model, "encode_frames")
-        features = self.model.encode_frames(inputs) if encodes else [inputs]
+        self.check(frame)
+        (scored,) = push_together([self], [frame])
+        return scored
+
+    def _keep(self, frame: np.ndarray, x: Tensor, features: list[Tensor]) -> bool:
+        """Add a frame, its input and its features to the window; returns whether it is full."""
         self._window.append((np.array(frame), x, features))
         self.pushed += 1
-        if len(self._window) < self.model.temporal:
-            return None
-        self._last = self._score_window()
-        return self._last
+        return len(self._window) == self.model.temporal
 
-    def _score_window(self) -> Scored:
-        frame, x, _ = self._window[self.before]
-        encodings = [encoding for _, _, encoding in self._window]
+    def _window_inputs(self) -> list[Tensor]:
+        """What the model takes of the full window: features by level, or the frames, batch 1."""
+        encodings = [features for _, _, features in self._window]
         if hasattr(self.model, "encode_frames"):
-            levels = [torch.cat(level)[None] for level in zip(*encodings, strict=True)]
-            y = self.model.decode_windows(levels)[0]
-        else:
-            window = torch.stack([inputs for (inputs,) in encodings], dim=2)
-            y = self.model(window)[0].transpose(0, 1)
+            return [torch.cat(level)[None] for level in zip(*encodings, strict=True)]
+        return [torch.stack([inputs for (inputs,) in encodings], dim=2)]
+
+    def _answer(self, y: Tensor) -> Scored:
+        """The score of the full window's frame, whose reconstruction is 1 x C x H x W."""
+        frame, x, _ = self._window[self.before]
         result = self._judge_window(x, y)
-        return Scored(
+        self._last = Scored(
             index=self.pushed - 1 - self.delay,
             score=float(result.scores),
             map=result.maps[0].cpu().numpy(),
@@ -103,6 +106,7 @@ class StreamScorer(Scorer):
             reconstruction=(y[0] * 255).round().byte().cpu().numpy(),
             repeats=0 if self._last else self.before,
         )
+        return self._last
 
     def _judge_window(self, x: Tensor, y: Tensor) -> Judged:
         """The newest window's scored frame and its reconstruction, 1 x C x H x W, judged."""
@@ -128,7 +132,8 @@ class StreamScorer(Scorer):
         self._window.clear()
         self._last, self._shape, self._before = None, None, None
 
-    def _check(self, frame: np.ndarray) -> None:
+    def check(self, frame: np.ndarray) -> None:
+        """Raise ``DDLError`` for a frame that ``push`` does not take."""
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             kind = f"{getattr(frame, 'dtype', type(frame).__name__)} {np.shape(frame)}"
             raise DDLError(f"frame is {kind}; expected uint8, C x H x W, at the working size")
@@ -144,3 +149,35 @@ class StreamScorer(Scorer):
                 "one size; call reset() where the stream changes"
             )
         self._shape = frame.shape
+
+
+@torch.inference_mode()
+def push_together(
+    scorers: Sequence[StreamScorer], frames: Sequence[np.ndarray]
+) -> list[Scored | None]:
+    """Push a frame into each scorer; returns their answers, as ``StreamScorer.push`` gives them.
+
+    The scorers have one model in common and are ``batched``; the frames have one height and width
+    and have passed ``check``. So they go through the model as one batch.
+    """
+    first, model = scorers[0], scorers[0].model
+    xs = [as_input(frame[None], model.channels, first.device) for frame in frames]
+    inputs = first._in_model_precision(torch.cat(xs))
+    features = model.encode_frames(inputs) if hasattr(model, "encode_frames") else [inputs]
+    # Clones: a slice would hold the memory of the whole batch as long as the window needs it.
+    parts = [
+        [level[k : k + 1].clone() for level in features] if len(scorers) > 1 else features
+        for k in range(len(scorers))
+    ]
+    triples = zip(scorers, frames, xs, parts, strict=True)
+    full = [scorer._keep(frame, x, part) for scorer, frame, x, part in triples]
+    ready = [scorer for scorer, is_full in zip(scorers, full, strict=True) if is_full]
+    if not ready:
+        return [None] * len(scorers)
+    windows = [torch.cat(parts) for parts in zip(*(s._window_inputs() for s in ready), strict=True)]
+    if hasattr(model, "encode_frames"):
+        y = model.decode_windows(windows)[:, 0]
+    else:
+        y = model(windows[0])[:, :, 0]
+    answers = {id(scorer): scorer._answer(y[k : k + 1]) for k, scorer in enumerate(ready)}
+    return [answers.get(id(scorer)) for scorer in scorers]

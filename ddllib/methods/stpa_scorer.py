@@ -29,6 +29,8 @@ class UnifiedScorer(StreamScorer):
     nothing else.
     """
 
+    batched = False
+
     def __init__(self, run: Run, ignore: np.ndarray | None = None):
         settings = run.settings
         super().__init__(run.model, settings.patch_size, "float32", ignore, settings.score)
@@ -83,7 +85,7 @@ class UnifiedScorer(StreamScorer):
     @torch.inference_mode()
     def push(self, frame: np.ndarray) -> Scored | None:
         """As ``StreamScorer.push``; the answer comes ``delay`` + stride // 2 frames later."""
-        self._check(frame)
+        self.check(frame)
         frame = np.array(frame)
         self._recent.append(frame)
         for beside in self.pairs.beside.values():

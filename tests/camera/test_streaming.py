@@ -11,7 +11,7 @@ from ddllib import Conv3DSkipUNet, DDLError, UNet, score_clip
 from ddllib.camera.running_median import RunningMedian
 from ddllib.evaluation import apply_protocol
 from ddllib.scoring import Scorer
-from ddllib.streaming import StreamScorer
+from ddllib.streaming import StreamScorer, push_together
 
 PATCH = 4
 
@@ -190,3 +190,41 @@ def test_the_running_median_is_the_offline_one_exactly(count):
 def test_a_median_needs_a_middle():
     with pytest.raises(DDLError, match="width is 4; expected an odd number"):
         RunningMedian(4)
+
+
+def sharing(model, count):
+    """Scorers with one model, each with a mask and a patch of its own."""
+    scorers = []
+    for k in range(count):
+        mask = np.zeros((32, 32), bool)
+        mask[: 4 * k] = True
+        scorers.append(StreamScorer(model, 2 + 2 * k, ignore=mask if k else None))
+        scorers[k].model = scorers[0].model
+    return scorers
+
+
+@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet, a_long_model])
+def test_frames_pushed_together_have_the_scores_of_frames_pushed_alone(kind):
+    model, clips = a_model(kind), [a_clip(frames=12, seed=k) for k in range(3)]
+    together, alone = sharing(model, 3), sharing(model, 3)
+    for t in range(12):
+        here = [k for k in range(3) if not (k == 1 and t < 5)]  # one camera begins later
+        if t == 8:
+            together[2].reset(), alone[2].reset()
+        answers = push_together([together[k] for k in here], [clips[k][t] for k in here])
+        for k, answer in zip(here, answers, strict=True):
+            expected = alone[k].push(clips[k][t])
+            assert (answer is None) == (expected is None)
+            if answer:
+                assert (answer.index, answer.repeats) == (expected.index, expected.repeats)
+                assert answer.score == pytest.approx(expected.score, abs=1e-6)
+                assert np.allclose(answer.map, expected.map, atol=1e-5)
+                assert np.array_equal(answer.frame, expected.frame)
+
+
+def test_a_scorer_that_waits_holds_no_features_of_other_cameras():
+    scorers = sharing(a_model(), 3)
+    push_together(scorers, [a_clip(frames=1, seed=k)[0] for k in range(3)])
+    for scorer in scorers:
+        for level in scorer._window[0][2]:
+            assert level.untyped_storage().nbytes() == level.nbytes
