@@ -8,7 +8,8 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ddllib.figures.plots import ACCENT, INK, SECOND, axes_of
+from ddllib.figures.colours import ACCENT, INK, SECOND
+from ddllib.figures.plots import axes_of
 
 PALE = "#8a8a8a"
 
