@@ -1,38 +1,40 @@
-"""The held-out AUC by kind of pseudo-anomaly, and what a change does to each kind."""
+"""What held-out clips say of each kind of pseudo-anomaly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from ddllib.experiments.comparisons import difference_row, mean_and_spread
+from ddllib.experiments.foretelling import by_kind, mean_held_out, recorded_by_one_judge
 from ddllib.experiments.grid import Trial
-from ddllib.pseudo_anomalies.held_out import KINDS
+from ddllib.figures.chapter import Cited
+from ddllib.pseudo_anomalies.held_out import EASIER, KINDS, PAIRED
+from ddllib.records import Record
 
 
 def below_chance(trials: Sequence[Trial], protocol: str) -> str:
-    """Kinds of pseudo-anomaly with an AUC below 0.5 in most runs, a sentence."""
-    records = [record for trial in trials if (record := trial.record()) is not None]
-    missed = [
-        kind
-        for kind in KINDS
-        if records
-        and np.median([record.facts["held_out"][protocol][kind] for record in records]) < 0.5
-    ]
-    return f"below chance in most runs: {', '.join(missed) or 'no kind'}"
+    """Kinds of pseudo-anomaly that most runs miss, a sentence.
+
+    Chance is an AUC of 0.5 for a single judge, and the level of unaltered clips for a paired one.
+    """
+    records = [record for _, record in recorded_by_one_judge(trials)]
+    chance = 0.0 if any(record.judge == PAIRED for record in records) else 0.5
+    figures = [by_kind(record, protocol) for record in records]
+    missed = [kind for kind in KINDS if figures and np.median([f[kind] for f in figures]) <= chance]
+    names = [f"{kind} (easier to reconstruct)" if kind in EASIER else kind for kind in missed]
+    return f"not above chance in most runs: {', '.join(names) or 'no kind'}"
 
 
 def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
-    rows = []
+    recorded, rows = recorded_by_one_judge(trials), []
     for variant in dict.fromkeys(trial.variant for trial in trials):
-        records = [r for t in trials if t.variant == variant and (r := t.record())]
+        figures = [by_kind(record, protocol) for t, record in recorded if t.variant == variant]
         cells = {
-            kind: f"{100 * np.mean([r.facts['held_out'][protocol][kind] for r in records]):.1f}"
-            for kind in KINDS
-            if records
+            kind: f"{100 * np.mean([f[kind] for f in figures]):.1f}" for kind in KINDS if figures
         }
         rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
     rows.sort(key=lambda row: row[KINDS[0]] == "not run")
@@ -64,12 +66,43 @@ def _pairs_by_kind(
     trials: Sequence[Trial], protocol: str, without: str, variant: str
 ) -> dict[str, list[tuple[float, float]]]:
     """By kind the held-out AUC without and with the change, one pair per seed."""
-    by_seed: dict[str, dict[int, Mapping]] = {without: {}, variant: {}}
-    for trial in trials:
-        if trial.variant in by_seed and (record := trial.record()) is not None:
-            by_seed[trial.variant][trial.settings.seed] = record.facts["held_out"][protocol]
-    seeds = sorted(by_seed[without].keys() & by_seed[variant].keys())
+    figures: dict[str, dict[int, dict[str, float]]] = {without: {}, variant: {}}
+    for trial, record in recorded_by_one_judge(trials):
+        if trial.variant in figures:
+            figures[trial.variant][trial.settings.seed] = by_kind(record, protocol)
+    seeds = sorted(figures[without].keys() & figures[variant].keys())
     return {
-        kind: [(by_seed[without][seed][kind], by_seed[variant][seed][kind]) for seed in seeds]
+        kind: [(figures[without][seed][kind], figures[variant][seed][kind]) for seed in seeds]
         for kind in KINDS
     }
+
+
+def paired_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
+    """What the paired judge says of each variant: points above the unaltered level, by kind.
+
+    ``mean`` is over all kinds, ``without the easier`` over those that reconstruction can win. Of
+    each variant the first recorded run is shown; ``not run`` where there is none.
+    """
+    records: dict[str, Record] = {}
+    for trial, record in recorded_by_one_judge(trials):
+        records.setdefault(trial.variant, record)
+    rows = []
+    for variant in dict.fromkeys(trial.variant for trial in trials):
+        if variant not in records:
+            rows.append({"variant": variant, "mean": "not run"})
+            continue
+        figures = by_kind(records[variant], protocol)
+        fair = {kind: value for kind, value in figures.items() if kind not in EASIER}
+        level = np.mean(
+            [v["unaltered"] for v in records[variant].facts["held_out"][protocol].values()]
+        )
+        rows.append(
+            {
+                "variant": Cited(variant, records[variant]),
+                "unaltered level": f"{100 * level:.1f}",
+                "mean": f"{100 * mean_held_out(figures):+.1f}",
+                "without the easier": f"{100 * mean_held_out(fair):+.1f}",
+                **{kind: f"{100 * value:+.1f}" for kind, value in figures.items()},
+            }
+        )
+    return pd.DataFrame(rows).fillna("–")
