@@ -8,11 +8,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ddllib.experiments.comparisons import BEYOND, MODES, difference_row, mean_and_spread
+from ddllib.experiments.comparisons import (
+    BEYOND,
+    MODES,
+    difference_row,
+    interval,
+    mean_and_spread,
+)
 from ddllib.experiments.foretelling import _held_out_auc, _test_auc, recorded_by_one_judge
 from ddllib.experiments.grid import Trial
 from ddllib.experiments.spread import LEVEL, Spread, pooled
 from ddllib.figures.chapter import percent
+from ddllib.figures.dot_plots import Effect
 from ddllib.records import Record
 
 
@@ -50,6 +57,49 @@ def effect_table(
         )
     rows.sort(key=lambda row: row["held-out AUC"] == "not run")  # stable
     return pd.DataFrame(rows).fillna("–")
+
+
+def effects(trials: Sequence[Trial], protocol: str, unchanged: str) -> list[Effect]:
+    """The differences of ``effect_table`` in points, a row of ``dot_plots.forest`` for each change.
+
+    The interval is that of the change's own seeds; a change with one seed has none.
+    """
+    aucs, bases, rows = _aucs_by_seed(trials, protocol), _bases(trials, unchanged), []
+    for variant in dict.fromkeys(trial.variant for trial in trials):
+        own, base = aucs.get(variant, {}), aucs.get(bases[variant].name, {})
+        differences = [own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())]
+        if variant == unchanged or not differences:
+            continue
+        bounds = interval(differences)
+        mean, low, high = bounds or (differences[0], None, None)
+        reach = (100 * low, 100 * high) if bounds else (None, None)
+        rows.append(Effect(variant, 100 * mean, *reach, len(differences)))
+    return rows
+
+
+def what_matters(effects: Sequence[Effect]) -> list[str]:
+    """Three sentences: what is certain, what loses most, and what gains most.
+
+    A gain or loss of one seed is named only where it is among the three largest.
+    """
+    if not effects:
+        return ["Which change matters: not run."]
+    tried = [effect for effect in effects if effect.low is not None]
+    certain = [effect for effect in tried if effect.low > 0 or effect.high < 0]
+    order = sorted(effects, key=lambda effect: effect.mean)
+    losses = [_named(effect) for effect in order[:3] if effect.mean < 0]
+    gains = [_named(effect) for effect in order[:-4:-1] if effect.mean > 0]
+    return [
+        f"Of {len(effects)} changes {len(tried)} were tried with several seeds; more than chance "
+        f"explains there: {', '.join(map(_named, certain)) or 'none'}.",
+        f"The largest losses, in points of AUC: {', '.join(losses) or 'none'}.",
+        f"The largest gains: {', '.join(gains) or 'none'}.",
+    ]
+
+
+def _named(effect: Effect) -> str:
+    seeds = "one seed" if effect.seeds == 1 else f"{effect.seeds} seeds"
+    return f"{effect.name} ({effect.mean:+.2f}, {seeds})"
 
 
 _MODES_COMPARED = ("none", "ddl")  # without and with pseudo-anomalies in training

@@ -174,6 +174,15 @@ def difference_row(differences: Sequence[float], level: float = LEVEL) -> dict[s
     }
 
 
+def interval(differences: Sequence[float]) -> tuple[float, float, float] | None:
+    """Mean, low and high of paired differences, by Student's t at 95 %; None below two."""
+    if len(differences) < 2:
+        return None
+    mean, error = np.mean(differences), np.std(differences, ddof=1) / len(differences) ** 0.5
+    reach = stats.t.ppf(0.975, len(differences) - 1) * error
+    return float(mean), float(mean - reach), float(mean + reach)
+
+
 def difference_table(
     find: Callable[[str, str], list[Record]], protocol: str, models=("unet", "c3dsu")
 ) -> pd.DataFrame:

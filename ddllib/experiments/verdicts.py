@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ddllib.experiments import baselines, sigma_findings, unified
 from ddllib.experiments.by_kind import kind_differences
@@ -18,6 +17,7 @@ from ddllib.experiments.comparisons import (
     cited_mean,
     described,
     finder,
+    interval,
     made_by,
     paired_differences,
 )
@@ -47,15 +47,6 @@ class Finding:
     outcome: str
     verdict: str  # holds, partly, no or open
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-
-
-def interval(differences: Sequence[float]) -> tuple[float, float, float] | None:
-    """Mean, low and high of paired differences, by Student's t at 95 %; None below two."""
-    if len(differences) < 2:
-        return None
-    mean, error = np.mean(differences), np.std(differences, ddof=1) / len(differences) ** 0.5
-    reach = stats.t.ppf(0.975, len(differences) - 1) * error
-    return float(mean), float(mean - reach), float(mean + reach)
 
 
 def judged(differences: Sequence[float], promised: float = 0) -> str:

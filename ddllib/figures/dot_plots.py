@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -73,4 +74,18 @@ def forest(effects: Sequence[Effect], xlabel: str) -> Figure:
     axis.xaxis.set_major_locator(MaxNLocator(9))
     axis.grid(axis="x", color="#e6e6e6", linewidth=0.8)
     axis.set(xlabel=xlabel, ylim=(-0.7, len(rows) - 0.3))
+    return figure
+
+
+def epoch_dots(points: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
+    """AUC in percent against epochs: each run a point, a line through the means of each group."""
+    figure, axis = axes_of(figsize=(6.5, 3))
+    styles = zip(("o", "s", "D"), (INK, PALE, SECOND), ("--", ":", "-"), strict=True)
+    for (name, pairs), (marker, colour, line) in zip(points.items(), styles, strict=False):
+        epochs = sorted({epoch for epoch, _ in pairs})
+        means = [np.mean([auc for epoch, auc in pairs if epoch == e]) for e in epochs]
+        axis.plot(*zip(*pairs, strict=True), marker, color=colour, alpha=0.7, markersize=5)
+        axis.plot(epochs, means, line, color=colour, marker=marker, markersize=0, label=name)
+    axis.set(xlabel="epochs of training", ylabel="micro AUC on test clips, %")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -11,15 +11,18 @@ from ddllib.errors import DDLError
 from ddllib.experiments.ablations import (
     effect_by_size,
     effect_table,
+    effects,
     ends_alike,
     judged_alike,
     most_seeds,
     multiplicity,
     other_boxes,
     seed_spread,
+    what_matters,
     what_one_seed_told,
     where_it_helps,
 )
+from ddllib.experiments.by_epochs import auc_by_epochs, why_it_helps
 from ddllib.experiments.by_kind import below_chance, effect_by_kind, kinds_table, paired_table
 from ddllib.experiments.foretelling import foretelling, foretold, of_judge, rank_bounds
 from ddllib.experiments.spread import pooled
@@ -171,6 +174,34 @@ def test_effects_are_told_by_kind_and_by_size():
         "test clips, with pseudo-anomalies: ahead at 128 (+0.20), behind at 96 (-0.16), not to be "
         "told apart at 192 (+0.10)"
     )
+
+
+def test_effects_have_an_interval_where_there_are_seeds():
+    once = [*trials()[:5], ATrial("wide", load_profile("tiny"), a_record(0, held_out=0.75))]
+    norms, wide = effects(once, "median", "as it is")
+    assert (norms.name, norms.seeds, wide.name, wide.seeds) == ("norms", 2, "wide", 1)
+    assert norms.mean == pytest.approx(-9.5) and norms.low < -9.5 < norms.high
+    assert wide.mean == pytest.approx(-5) and wide.low is None
+    certain, losses, gains = what_matters([norms._replace(low=-12, high=-7), wide])
+    assert "chance explains there: norms (-9.50, 2 seeds)." in certain
+    assert losses.endswith("norms (-9.50, 2 seeds), wide (-5.00, one seed).")
+    assert gains.endswith("none.")
+    assert "not run" in what_matters([])[0]
+
+
+def test_the_length_of_training_is_told_with_and_without_pseudo_anomalies():
+    def run(epochs, auc, mode, **changes):
+        return a_record(auc, epochs=epochs, mode=mode, **changes)
+
+    records = [run(4, 0.9, "none"), run(10, 0.8, "none"), run(10, 0.9, "ddl"), run(4, 0.85, "ddl")]
+    other = run(10, 0.1, "ddl", size=96)
+    points = auc_by_epochs([*records, other], load_profile("tiny"), "median")
+    assert list(points) == ["without DDL", "DDL"]
+    assert np.allclose(points["without DDL"], [(4, 90), (10, 80)])
+    told = why_it_helps(points)
+    assert "anomalies a run loses 10.00 points from 4 to 10 epochs" in told
+    assert "with them a run gains 5.00 points" in told
+    assert "not run" in why_it_helps({"DDL": [(4, 90.0)]})
 
 
 def test_runs_on_other_boxes_are_named():

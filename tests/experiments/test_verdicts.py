@@ -5,7 +5,7 @@ import pytest
 from support.records import ATrial, a_record
 
 from ddllib.experiments import verdicts
-from ddllib.experiments.comparisons import mode_dots
+from ddllib.experiments.comparisons import interval, mode_dots
 from ddllib.experiments.verdicts import HOLDS, NO, NOT_RUN, OPEN, PARTLY
 from ddllib.figures import dot_plots
 from ddllib.figures.chapter import paper_figures
@@ -43,7 +43,7 @@ def test_a_gain_is_judged_by_its_interval(differences, promised, verdict):
 
 
 def test_the_interval_is_that_of_students_t():
-    mean, low, high = verdicts.interval([0.01, 0.02, 0.03])
+    mean, low, high = interval([0.01, 0.02, 0.03])
     assert mean == pytest.approx(0.02) and high - mean == pytest.approx(mean - low)
     assert high - mean == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
 
