@@ -12,7 +12,7 @@ VERBS = {
     "mark": ("ddllib.camera.marking", "an event was normal: train on it from now on"),
     "advise": ("data_prep.__main__", "propose settings for footage of your own"),
     "show": ("ddllib.figures.show", "draw prepared data: frames, tracks, masks"),
-    "experiments": ("ddllib.experiments.grid", "many runs of a profile: list them, run them"),
+    "experiments": ("ddllib.experiments.command", "many runs of a profile: list them, run them"),
     "repeat": ("ddllib.experiments.repeat", "run a record again and say what differs"),
     "benchmark": ("ddllib.experiments.benchmark", "how fast training and scoring are here"),
     "study": ("studies", "a measurement that the book cites"),

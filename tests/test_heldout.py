@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ddllib import DDLError, fit, pipeline
+from ddllib.experiments.command import summary
 from ddllib.experiments.foretelling import mean_held_out
-from ddllib.experiments.grid import summary
 from ddllib.figures.chapter import pseudo_anomaly
 from ddllib.pseudo_anomalies import held_out
 from ddllib.pseudo_anomalies.held_out import (

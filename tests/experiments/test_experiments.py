@@ -9,7 +9,7 @@ from filelock import FileLock
 from support.layouts import write_avenue, write_shanghaitech
 
 from ddllib import DDLError, evaluate, pipeline, records
-from ddllib.experiments import comparisons, grid, publishing
+from ddllib.experiments import command, comparisons, grid, publishing
 from ddllib.experiments.grid import FOLDER, Trial, read_experiment, run_trial
 from ddllib.experiments.publishing import drawn_frames, publish
 from ddllib.figures.chapter import highest_frames, percent, same_frames
@@ -156,15 +156,15 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     monkeypatch.setattr(pipeline, "prepare", lambda settings, progress: small_data)
     trial = Trial("", settings)
     with pytest.raises(DDLError, match="not tested: no run judged by held-out clips"):
-        grid.tested(trial)
+        command.tested(trial)
     run = pipeline.train(settings, small_data, progress=False)
     before = pipeline.score(settings, small_data, run, progress=False)
     half = replace(run, epoch=1)
     with monkeypatch.context() as patched:
-        patched.setattr(grid, "load_run", lambda folder: half)
+        patched.setattr(command, "load_run", lambda folder: half)
         with pytest.raises(DDLError, match="not tested: its checkpoint is of other data, or half"):
-            grid.tested(trial)
-    after = grid.tested(trial)
+            command.tested(trial)
+    after = command.tested(trial)
     expected = {
         name: score_clip(run.model, frames, settings.patch_size)
         for name, frames in small_data.testing.items()
@@ -173,7 +173,7 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     assert found == evaluate(expected, small_data.labels, "raw").auc and not after.metrics
     assert after.facts["held_out"] == before.facts["held_out"]
     assert after.scores.keys() == before.scores.keys() and not before.metrics
-    assert publish(after).metrics == after.metrics and "test clips raw" in grid.summary(after)
+    assert publish(after).metrics == after.metrics and "test clips raw" in command.summary(after)
     assert "held_out=1" in (results / "scored.csv").read_text()
     assert pipeline.score(settings, small_data, load_run(run.folder), progress=False).tests
 
@@ -234,16 +234,16 @@ def test_the_runner_runs_what_is_missing_and_tells_what_fails(tmp_path, monkeypa
     """
     path = tmp_path / "try.yaml"
     path.write_text(text)
-    assert grid.main(["run", str(path)]) == 1
+    assert command.main(["run", str(path)]) == 1
     told = capsys.readouterr().out
     assert "2 runs, 0 recorded" in told and "median" in told and "not finite" in told
     trials = read_experiment(str(path))
     assert [t.record() is not None for t in trials] == [True, False]
     stamp = (trials[0].settings.run_folder / "run.json").stat().st_mtime_ns
-    assert grid.main(["run", str(path)]) == 1
+    assert command.main(["run", str(path)]) == 1
     assert "2 runs, 1 recorded" in capsys.readouterr().out
     assert (trials[0].settings.run_folder / "run.json").stat().st_mtime_ns == stamp
-    assert grid.main(["list", str(path)]) == 0
+    assert command.main(["list", str(path)]) == 0
     assert "not run" in capsys.readouterr().out
     record = trials[0].record()
     assert evaluate(record.scores, record.labels, "median").auc == record.auc("median")
@@ -315,5 +315,5 @@ def test_trials_of_one_run_follow_one_another(tmp_path, monkeypatch, capsys):
     grid: {seed: [0]}
     """)
     monkeypatch.setattr("ddllib.pipeline.PATIENCE", 0)
-    assert grid.main(["run", str(path), "--workers", "3"]) == 0
+    assert command.main(["run", str(path), "--workers", "3"]) == 0
     assert all(trial.record() for trial in read_experiment(str(path)))
