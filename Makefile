@@ -10,7 +10,8 @@ LAB_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 KERNEL := .venv/etc/ipython/ipython_kernel_config.py
-PROJECT := --editable '.[book,prep,openvino,semantic,inpainting,test]' --constraint constraints.txt
+# Every package with the checksums of its files; nothing else is installed.
+LOCKED := --require-hashes --requirement requirements.lock
 
 # Neither detector nor tracker may look for updates, install packages or send usage figures.
 export YOLO_OFFLINE := true
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Kernels of this environment come first: those of another have other packages, or are gone.
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
 
-.PHONY: setup book test test-fast kills lab lint audit clean
+.PHONY: setup lock book test test-fast kills lab lint audit clean
 
 book: $(READY) $(KERNEL)
 	@echo "Running the chapters that changed; the first time this takes some minutes."
@@ -67,15 +68,23 @@ clean:
 # uv installs several times faster than pip, but reads neither pip.conf nor PIP_* variables:
 # where the packages come from an index that only pip knows of, pip does the work.
 # The stamp is written last, so an interrupted installation is taken up again.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "$(PYTHON): Python 3.11, 3.12 or 3.13 is needed; try: make PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/python -m uv pip install --python $(BIN)/python $(PROJECT) || \
-		$(BIN)/python -m pip install $(PROJECT)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.lock
+	$(BIN)/python -m uv pip install --python $(BIN)/python $(LOCKED) || \
+		$(BIN)/python -m pip install $(LOCKED)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@mkdir -p runs
 	@touch $@
+
+# After a change of constraints.txt or of the project's dependencies; it needs a network.
+lock: $(READY)
+	echo uv | $(BIN)/python -m uv pip compile --quiet pyproject.toml - --output-file requirements.lock \
+		--all-extras --universal --python-version 3.11 --constraint constraints.txt \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url
 
 $(KERNEL): $(READY) $(wildcard book/ipython_kernel_config.py)
 	@mkdir -p $(@D)

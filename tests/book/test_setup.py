@@ -46,6 +46,18 @@ def test_constraints_are_exact_and_without_addresses():
         assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.!+-]+", line), line
 
 
+def test_what_is_installed_is_locked_by_checksums_at_the_pinned_versions(pins):
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
+    locked = {}
+    for block in blocks:
+        head = re.match(r"([\w.-]+)==([\w.!+-]+)", block)
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", block), head[0]
+        locked[canonical(head[1])] = head[2]
+    assert pins.items() <= locked.items(), "make lock"
+
+
 def test_every_dependency_has_a_lower_bound_and_a_pin(direct, pins):
     for requirement in direct:
         assert ">=" in requirement, requirement
@@ -85,11 +97,11 @@ def test_one_opencv_only():
 
 @pytest.mark.parametrize("target", ["book", "test", "lab"])
 def test_each_command_makes_the_environment_first(target, tmp_path):
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     call = ["make", "--dry-run", f"PYTHON={sys.executable}", target]
     steps = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert steps.index("-m venv") < steps.index("constraints.txt") < steps.index(".venv/ready")
+    assert steps.index("-m venv") < steps.index("requirements.lock") < steps.index(".venv/ready")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "ready").touch()
     steps = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
@@ -101,7 +113,7 @@ def test_ci_runs_the_tests_on_the_real_footage():
     assert os.access(script, os.X_OK)
     text = script.read_text()
     assert "export DDL_DATA=../shared/data\n" in text
-    assert text.rstrip().endswith("make test")
+    assert text.rstrip().endswith("make lint\nmake test")
 
 
 def test_notebooks_run_in_this_environment():
