@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-import inspect
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from urllib.parse import quote
@@ -47,24 +46,20 @@ def write(*paragraphs: str) -> None:
     display(Markdown("\n\n".join(paragraphs)))
 
 
-def show_source(function: Callable | type) -> None:
-    """Show the source of a function, method or class on the page."""
-    display(Markdown(f"```python\n{textwrap.dedent(inspect.getsource(function))}```"))
-
-
 class Cited(str):
-    """A table cell computed from records; ``table`` links it to them."""
+    """A table cell computed from records; ``table`` links it to a file of each."""
 
     records: tuple[Record, ...]
+    file: str
 
-    def __new__(cls, text: str, *records: Record):
+    def __new__(cls, text: str, *records: Record, file: str = "run.json"):
         cell = super().__new__(cls, text)
-        cell.records = records
+        cell.records, cell.file = records, file
         return cell
 
     def html(self) -> str:
         """The text as a link if there is one record, else with a link for each seed."""
-        links = [(r, _address(r)) for r in self.records if _address(r)]
+        links = [(r, _address(r, self.file)) for r in self.records if _address(r, self.file)]
         text = html.escape(self)
         if len(self.records) == 1 and links:
             return f'<a href="{links[0][1]}">{text}</a>'
@@ -72,11 +67,11 @@ class Cited(str):
         return f"{text} <sup>{' '.join(seeds)}</sup>" if seeds else text
 
 
-def _address(record: Record) -> str | None:
-    """The relative address of its run.json for chapters and pages; None if unpublished."""
+def _address(record: Record, file: str) -> str | None:
+    """The relative address of a file of it for chapters and pages; None if unpublished."""
     if not record.folder.is_relative_to(RESULTS):
         return None
-    return quote(f"results/{record.folder.relative_to(RESULTS).as_posix()}/run.json")
+    return quote(f"results/{record.folder.relative_to(RESULTS).as_posix()}/{file}")
 
 
 def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
@@ -90,6 +85,8 @@ def run_table(records: list[Record], protocol: str) -> pd.DataFrame:
             "training, minutes": f"{r.facts['train_seconds'] / 60:.0f}",
             "parameters": f"{r.facts['parameters']:,}",
             "device": r.facts["device"],
+            "scores": Cited("scores.npz", r, file="scores.npz"),
+            "labels": Cited("labels.npz", r, file="labels.npz"),
         }
         for r in records
     ]
