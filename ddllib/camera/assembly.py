@@ -22,7 +22,7 @@ from ddllib.camera.handover import Known, background, ignored
 from ddllib.camera.listener import filter_name
 from ddllib.camera.rates import kept_rate
 from ddllib.camera.running_median import RunningMedian
-from ddllib.camera.thresholds import Threshold, choose_threshold
+from ddllib.camera.thresholds import Threshold, choose_threshold, given_threshold
 from ddllib.data import Prepared, load_prepared, read_manifest
 from ddllib.errors import DDLError
 from ddllib.evaluation import apply_protocol
@@ -147,9 +147,12 @@ def generated_scores(
     return scores_by_minute
 
 
-def threshold(settings: Settings, data: Prepared | Known, run: Run) -> Threshold:
+def threshold(
+    settings: Settings, data: Prepared | Known, run: Run, given: float | None = None
+) -> Threshold:
     """The threshold for ``settings.alarms_per_hour``, by filtered scores of normal footage.
 
+    With a ``given`` value that one, and the rate of alarms that normal footage has at it.
     If the run's folder does not hold the files for watching elsewhere yet, they are written. Raises
     ``DDLError`` for a protocol that cannot be computed while frames arrive.
     """
@@ -162,13 +165,14 @@ def threshold(settings: Settings, data: Prepared | Known, run: Run) -> Threshold
     if isinstance(data, Prepared):
         hand_over(settings, data, run, scores)
     filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
+    footage = {"frame_rate": frame_rate(settings, data), "least_s": LEAST_S, "over": 1.0}
+    if given is not None:
+        return given_threshold(filtered, given, **footage)
     return choose_threshold(
         filtered,
         settings.alarms_per_hour,
-        frame_rate=frame_rate(settings, data),
-        least_s=LEAST_S,
-        over=1.0,
         held_out_share=settings.threshold_share or 1.0,
+        **footage,
     )
 
 

@@ -16,12 +16,19 @@ from typing import Literal, get_args
 import numpy as np
 
 from data_prep.preparing.advise import ENOUGH_ALARMS
-from ddllib.camera.events import find_events
-from ddllib.camera.normal_counts import MIN_STRETCHES, Unit, count, release_of, stretches
+from ddllib.camera.events import count_events, find_events, least_frames
+from ddllib.camera.normal_counts import (
+    MIN_STRETCHES,
+    Counts,
+    Unit,
+    count,
+    release_of,
+    stretches,
+)
 from ddllib.camera.rate_intervals import interval, tail_interval
 from ddllib.errors import DDLError
 
-Method = Literal["counted", "extreme value"]
+Method = Literal["counted", "extreme value"]  # to choose by; "given" was not chosen
 PEAKS = 20  # about how many of the highest peaks a tail is fitted to
 LARGEST_SHAPE = 0.5  # bound of the absolute value of a fitted tail's shape parameter
 
@@ -32,9 +39,10 @@ class Threshold:
 
     ``rate`` is the rate asked for, in ``unit``. On ``over`` hours of other normal footage the rate
     should lie between ``low`` and ``high`` in 90 of 100 cases. ``method`` is "counted", or "extreme
-    value" if the footage holds too few alarms to count; the caller can also choose it. ``warning``
-    says in one line if there is too little footage. ``hours`` of normal footage in ``stretches``
-    were used; ``quiet`` is their median score.
+    value" if the footage holds too few alarms to count; the caller can also choose it;
+    "given" if the user set the threshold (``given_threshold``). ``warning`` says in one line if
+    there is too little footage. ``hours`` of normal footage in ``stretches`` were used; ``quiet``
+    is their median score.
     """
 
     value: float
@@ -120,6 +128,31 @@ def choose_threshold(
         over,
         len(parts),
     )
+
+
+def given_threshold(
+    scores: Mapping[str, np.ndarray], value: float, frame_rate: float, least_s: float, over: float
+) -> Threshold:
+    """A threshold that the user set, with the rate of alarms that normal footage has at it.
+
+    The arguments are those of ``choose_threshold``. Raises ``DDLError`` for a ``value`` that is not
+    above the usual score of normal footage.
+    """
+    clips = _checked(scores, 1.0, "alarms per hour", frame_rate)
+    quiet, parts = float(np.median(np.concatenate(clips))), stretches(clips)
+    if not quiet < value < np.inf:
+        raise DDLError(
+            f"threshold is {value:g}; expected a number above {quiet:.4g}, the median score of "
+            "normal footage"
+        )
+    release, least = release_of(value, quiet), least_frames(least_s, frame_rate)
+    alarms = np.array([[count_events(part, value, release, least)] for part in parts], float)
+    hours = np.array([len(part) for part in parts]) / frame_rate / 3600
+    counts = Counts(np.array([value]), alarms, hours, "alarms per hour")
+    rate = float(alarms.sum() / counts.total)
+    low, high = interval(counts, rate, over)
+    facts = (quiet, counts.total, over, len(parts))
+    return Threshold(value, release, rate, "alarms per hour", low, high, "given", None, *facts)
 
 
 def _largest_rate(least_s: float, frame_rate: float) -> float:

@@ -12,7 +12,7 @@ from studies import little_footage_study, ped2_study, threshold_study
 
 from ddllib.camera.normal_counts import Counts, Unit, stretches
 from ddllib.camera.rate_intervals import _ends, interval, tail_interval
-from ddllib.camera.thresholds import choose_threshold
+from ddllib.camera.thresholds import choose_threshold, given_threshold
 from ddllib.errors import DDLError
 from ddllib.figures.chapter import read_report
 from ddllib.paths import RESULTS
@@ -382,3 +382,22 @@ def test_a_warning_says_first_what_to_do():
     first, second, *_ = few.warning.split(". ")
     assert first == "this threshold is little more than a guess (extrapolated)"
     assert second.startswith("Record ") and second.endswith("or ask for a higher rate")
+
+
+def test_a_given_threshold_has_the_rate_that_the_footage_has_at_it():
+    given = {"frame_rate": 10.0, "least_s": 0.5, "over": 1.0}
+    chosen = choose_threshold(footage(0), 20.0, **given, method="counted")
+    same = given_threshold(footage(0), chosen.value, **given)
+    assert (same.value, same.release, same.quiet) == (chosen.value, chosen.release, chosen.quiet)
+    assert same.rate <= 20 and same.low <= same.rate <= same.high
+    rarer = given_threshold(footage(0), 2 * chosen.value, **given)
+    assert rarer.rate < same.rate and "threshold" in str(rarer)
+    never = given_threshold(footage(0), 1e6, **given)
+    assert never.rate == 0 and never.low == 0 < never.high
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("inf"), float("nan")])
+def test_a_given_threshold_lies_above_usual_scores(value):
+    scores = {name: np.abs(clip) + 0.1 for name, clip in footage(0).items()}
+    with pytest.raises(DDLError, match="expected a number above"):
+        given_threshold(scores, value, frame_rate=10.0, least_s=0.5, over=1.0)
