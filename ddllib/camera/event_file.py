@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ddllib.camera.events import Event
+from ddllib.camera.marked import NAME as MARKED
 from ddllib.camera.scene_changes import NAME as CHANGES
 from ddllib.errors import DDLError
 from ddllib.io.files import disk_faults, write_json, write_whole
@@ -104,7 +105,7 @@ class EventFile:
             place.mkdir(exist_ok=True)
             for path in sorted(folder.iterdir()):
                 number = re.match(r"(\d{4,})[-.]", path.name)
-                ours = path.name in ("index.html", CHANGES)
+                ours = path.name in ("index.html", CHANGES, MARKED)
                 if ours or (number and int(number[1]) <= self.count):
                     os.replace(path, place / path.name)
             facts = self.path.with_suffix(".json").read_bytes()

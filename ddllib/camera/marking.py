@@ -21,6 +21,7 @@ import numpy as np
 from data_prep.footage.pictures import CLIPS, save_picture, write_lossless
 from ddllib.camera.event_file import read_events
 from ddllib.camera.events import Event, clock
+from ddllib.camera.marked import add_mark
 from ddllib.errors import DDLError
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.methods import method_of
@@ -40,7 +41,8 @@ def mark_event(
     ``footage`` is what was watched, by default the source that the folder names; the event is
     copied from it by ``mark_normal``. A webcam or an address cannot be read again: then the saved
     clip of the event is used. It is compressed, lasts a minute at most, and its longer side has
-    ``pictures.CLIP_SIDE`` pixels at most. Returns the new clip's path. Raises ``DDLError`` for
+    ``pictures.CLIP_SIDE`` pixels at most. The event is then in ``marked.txt`` of the watched folder
+    (``marked``). Returns the new clip's path. Raises ``DDLError`` for
     an event or a folder that does not exist, if there is neither footage nor a clip, and as
     ``mark_normal`` does.
     """
@@ -57,7 +59,9 @@ def mark_event(
     if not source:
         raise DDLError(f"{watched}: names no source; give what was watched as footage (--footage)")
     if not is_address(source if footage else source.removeprefix("camera ")):
-        return mark_normal(event, footage or find_path(source), folder, frame_rate=rate)
+        path = mark_normal(event, footage or find_path(source), folder, frame_rate=rate)
+        add_mark(watched, number)
+        return path
     paths = (watched / f"{number:04d}{suffix}" for suffix in CLIPS)
     clip = next((path for path in paths if path.is_file()), None)
     if clip is None:
@@ -66,7 +70,9 @@ def mark_event(
             "recording of it as footage (--footage)"
         )
     time_text = clock(event.start_s).replace(":", "").replace(" ", "-")
-    return _put(_ClipCut(clip, event, rate), f"{watched.name}-{time_text}", event, Path(folder))
+    path = _put(_ClipCut(clip, event, rate), f"{watched.name}-{time_text}", event, Path(folder))
+    add_mark(watched, number)
+    return path
 
 
 def mark_normal(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,40 @@ class Table:
     One system call writes one row. So a process that is killed loses no row and leaves at most its
     last one incomplete; ``Table`` cuts that one off and continues with a new segment. Columns: the
     segment (no window spans two), the frame's number and time from the source, and the raw score.
-    Raises ``DDLError`` for a file that is no such table.
+    With ``by_day`` the table of a day that is over is renamed to ``scores-<date>.csv``; it is for
+    live sources, whose times are dates. Raises ``DDLError`` for a file that is no such table.
     """
 
-    def __init__(self, path: Path):
-        self.path, self.segment = path, mend(path) + 1
-        with disk_faults(path):
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        if os.fstat(self._file).st_size == 0:
-            self._append(f"{HEADER}\n".encode())
+    def __init__(self, path: Path, by_day: bool = False):
+        self._by_day = by_day
+        self._day = _day(path.stat().st_mtime) if by_day and path.is_file() else None
+        self.path, self.segment = path, mend(path) + 1  # mending changes the file's time
+        self._open()
 
     def add(self, index: int, time_s: float, score: float) -> None:
         """Append one row; nine digits represent a float32 score exactly."""
+        if self._by_day and self._day != (today := _day(time_s)):
+            self._put_away()
+            self._day = today
         self._append(f"{self.segment},{index},{time_s:.3f},{score:.9g}\n".encode())
+
+    def _open(self) -> None:
+        with disk_faults(self.path):
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        if os.fstat(self._file).st_size == 0:
+            self._append(f"{HEADER}\n".encode())
+
+    def _put_away(self) -> None:
+        """Give the table the name of its day, if it has rows, and begin a new one."""
+        if self._day is None or os.fstat(self._file).st_size <= len(HEADER) + 1:
+            return
+        self.close()
+        place = self.path.with_name(f"scores-{self._day}.csv")
+        while place.exists():  # the clock was set back
+            place = place.with_name(f"{place.stem}-again.csv")
+        with disk_faults(self.path):
+            os.replace(self.path, place)
+        self._open()
 
     def _append(self, row: bytes) -> None:
         with disk_faults(self.path):
@@ -51,6 +73,10 @@ class Table:
     def close(self) -> None:
         self.sync()
         os.close(self._file)
+
+
+def _day(time_s: float) -> str:
+    return date.fromtimestamp(time_s).isoformat()
 
 
 def mend(path: Path) -> int:

@@ -14,6 +14,7 @@ from data_prep.live.sources import open_source, shown
 from ddllib import DDLError
 from ddllib.camera.event_file import EventFile
 from ddllib.camera.events import Event
+from ddllib.camera.marked import marked_events
 from ddllib.camera.marking import main, mark_event, mark_normal
 from ddllib.data import load_prepared
 from ddllib.pseudo_anomalies.held_out import threshold_parts
@@ -156,6 +157,7 @@ def test_an_event_of_a_recording_is_marked_by_its_number(tmp_path, yard, capsys)
     assert told == f"kept as {yard / 'training' / 'today-50-60.avi'}"
     found, rate = numbers(yard / "training" / "today-50-60.avi")
     assert found == list(range(30, 81)) and rate == 10
+    assert marked_events(folder) == {1}  # its evidence is kept
     for number, why in (("2", "no event 2; expected 1 to 1"), ("1", "there already")):
         assert main([str(folder), number, "--to", str(yard)]) == 1
         assert why in capsys.readouterr().err
@@ -179,6 +181,7 @@ def test_of_a_live_source_the_clip_that_the_event_left_is_taken(tmp_path, yard, 
         video.write(frame)
     video.close()
     path = mark_event(folder, 1, yard)
+    assert marked_events(folder) == {1}
     found, rate = numbers(path)
     assert len(found) == 51 and rate == 10 and path.name.startswith("w-2027-01-1")
     manifest = prepare(yard, tmp_path / "prepared", SIZE, "none", progress=False)
