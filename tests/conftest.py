@@ -9,6 +9,7 @@ import pytest
 from support.disks import disk  # noqa: F401  (fixture)
 from support.footage import common, footage, own_runs, ready  # noqa: F401  (fixtures)
 from support.site import executed_chapters, site  # noqa: F401  (fixtures)
+from support.trained import trained, watchable  # noqa: F401  (fixtures)
 
 from ddllib.data import TRACK_COLUMNS, load_prepared
 from ddllib.paths import data_root

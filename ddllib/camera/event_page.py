@@ -29,7 +29,7 @@ _MEDIA = (  # the end of a file's name, its MIME type, its caption
     (".svg", "image/svg+xml", _TRACE),
 )
 # Names of clips and sources come from outside, so all values are escaped.
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
     undefined=StrictUndefined,
@@ -78,7 +78,7 @@ def _page(
     changes = read_changes(folder)
     numbered = list(enumerate(events, start=1))
     shown = sorted(sorted(numbered, key=lambda pair: -pair[1].score)[:most])
-    return _TEMPLATES.get_template("events.html").render(
+    return TEMPLATES.get_template("events.html").render(
         alone=alone,
         mark=mark,
         count=len(events),

@@ -59,25 +59,33 @@ def watch_claimed(
     tell: Callable[[str], None],
     minutes: float | None = None,
     smooth: RunningMedian | None = None,
+    watched: Watched | None = None,
+    by_day: bool = False,
 ) -> Watched:
-    """The same as ``watch``, for a folder that is ``claimed`` already."""
+    """The same as ``watch``, for a folder that is ``claimed`` already.
+
+    ``watched`` is filled while the watch runs, so that another thread can see how it goes. With
+    ``by_day`` a live source has a table of scores for each day (``Table``).
+    """
     _check_filter(listeners, filter_name(smooth))
     source = AnySource(source)
     live = source.identity is None
-    threads = _one_core_free() if live else nullcontext()
+    # Where many cameras are watched, one thread scores for all and sets this itself (``turns``).
+    threads = _one_core_free() if live and isinstance(scorer, StreamScorer) else nullcontext()
     with (
         threads,
         stop_between_steps(source.stop) as stop,
         _called_after(minutes, source.stop) as over,
     ):
-        table = Table(folder / NAME)
+        table = Table(folder / NAME, by_day and live)
         goes_on = all(listener.resumes is not False for listener in listeners)
         identity = _identity(source, scorer, listeners)
         last_scored = scored_before(folder, identity, table.segment, goes_on)
         _tell_beginning(source.name, live, listeners, last_scored, tell)
         try:
-            loop = WatchLoop(source, scorer, table, listeners, last_scored, smooth)
-            watched = loop.run(every, tell, lambda: bool(stop) or over.is_set())
+            watched = watched or Watched()
+            loop = WatchLoop(source, scorer, table, listeners, last_scored, smooth, watched)
+            loop.run(every, tell, lambda: bool(stop) or over.is_set())
         finally:
             table.close()
         watched.stopped = stop.signal

@@ -62,6 +62,7 @@ class WatchLoop:
         listeners: tuple[Listener, ...],
         last_scored: int,
         smooth: RunningMedian | None,
+        watched: Watched,
     ):
         self.source, self.scorer, self.table, self.listeners = source, scorer, table, listeners
         self.last_scored = last_scored
@@ -75,9 +76,9 @@ class WatchLoop:
         self.incomplete = self.waiting_frames.delay if last_scored >= 0 else 0
         self.unanswered: deque = deque()  # pushed frames without score, without the model's image
         self.last_moment: tuple[int, float] | None = None  # number and time of the last frame heard
-        self.watched = Watched()
+        self.watched = watched
 
-    def run(self, every: float, tell: Callable, ends: Callable[[], bool]) -> Watched:
+    def run(self, every: float, tell: Callable, ends: Callable[[], bool]) -> None:
         """Watch to the source's end, or until ``ends`` is true after a frame."""
         started = reported = time.monotonic()
         self.scorer.reset()
@@ -104,10 +105,10 @@ class WatchLoop:
         finally:
             self.end()  # after an error, too: listeners get the frames that wait
         self.note(time.monotonic() - started)
-        return self.watched
 
     def push(self, frame) -> None:
         self.watched.frames += 1
+        self.watched.newest_s, self.watched.newest_read_s = frame.time_s, frame.read_s
         view = getattr(frame, "view", None) if self.listeners else None
         self.unanswered.append((frame.index, frame.time_s, frame.read_s, view))
         scored = self.scorer.push(frame.image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,13 +69,13 @@ class SetUp:
             )
 
 
-def set_up(given: argparse.Namespace) -> SetUp:
-    """Load what the command's options ask for.
+def set_up(given: argparse.Namespace, load: Callable[[Path], Run] = load_run) -> SetUp:
+    """Load what the command's options ask for; ``load`` gives the trained run of a folder.
 
     The files in the run's folder (``handover``) take precedence over prepared data and profile. An
     older run has no such files and needs both.
     """
-    run = load_run(run_folder(given.run))
+    run = load(run_folder(given.run))
     kept = handover.read(run.folder)
     if kept:
         own, known, data = replace(run.settings, **_watchable(kept)), kept.known, None

@@ -25,6 +25,8 @@ class Watched:
     frame to its score, T // 2 frames of waiting included, for the newest ``REMEMBERED`` frames.
     ``stopped`` is the signal that ended the watch, if any; ``gave_up`` says that the source ended
     it, as no frames came. ``faults`` has a line for each clip of a recording that broke off.
+    ``newest_s`` is the source's time of the newest frame, ``newest_read_s`` when it was read, by
+    the clock ``time.monotonic``.
     """
 
     frames: int = 0
@@ -35,6 +37,8 @@ class Watched:
     seconds: float = 0.0
     stopped: int | None = None
     gave_up: bool = False
+    newest_s: float | None = None
+    newest_read_s: float | None = None
     faults: list[str] = field(default_factory=list)
     delays: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
 

@@ -26,12 +26,13 @@ _REMEDIES = {
 
 
 @contextmanager
-def writing(path: Path | str) -> Iterator[BinaryIO]:
+def writing(path: Path | str, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file with a temporary name beside ``path``; renamed to ``path`` when complete.
 
     The file is synced to disk before it replaces an earlier one, so that a power cut or a full
-    disk cannot lose both. Missing folders are created, and temporary files of killed processes
-    are removed. Raises ``DDLError`` if writing fails; the earlier file is then unchanged.
+    disk cannot lose both; without ``sync`` a power cut can. Missing folders are created, and
+    temporary files of killed processes are removed. Raises ``DDLError`` if writing fails; the
+    earlier file is then unchanged.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -42,7 +43,8 @@ def writing(path: Path | str) -> Iterator[BinaryIO]:
             with open(part, "wb", buffering=1 << 20) as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -69,9 +71,9 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def write_whole(path: Path | str, writer: Callable[[BinaryIO], object]) -> None:
+def write_whole(path: Path | str, writer: Callable[[BinaryIO], object], sync: bool = True) -> None:
     """``writing`` for what is written by one call of ``writer`` with the open file."""
-    with writing(path) as file:
+    with writing(path, sync) as file:
         writer(file)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -321,19 +320,6 @@ def test_what_a_listener_raises_leaves_the_table_whole(tmp_path):
 
 
 # ---- a camera, a trained model, a process of its own
-
-
-@pytest.fixture(scope="module")
-def trained(prepared_folder, tmp_path_factory):
-    """The folder of a small trained run, its prepared data beside it."""
-    from ddllib.data import load_prepared
-    from ddllib.settings import load_profile
-
-    place = tmp_path_factory.mktemp("trained")
-    settings = load_profile("tiny", size=32, latent_dim=8, epochs=1, precision="float32")
-    shutil.copytree(prepared_folder, place / settings.prepared_folder.name)
-    fit(settings, load_prepared(prepared_folder), place / "run", progress=False)
-    return place / "run"
 
 
 def test_a_run_is_loaded_as_it_was_trained(prepared_folder, trained, small_data):

@@ -11,6 +11,7 @@ from ddllib.camera.alarms import AlarmOptions, Alarms
 from ddllib.camera.listener import filter_name
 from ddllib.camera.thresholds import Threshold
 from ddllib.camera.watch_loop import AnySource, WatchLoop
+from ddllib.camera.watched import Watched
 
 RATE, SIDE, PATCH = 10.0, 32, 8
 
@@ -76,7 +77,7 @@ class Moments:
 def a_loop(listeners, last_scored=-1, smooth=None):
     """The loop of a watch of frames that ``scored`` gives, to be heard by ``hears``."""
     source, scorer = AnySource(Moments()), Given()
-    return WatchLoop(source, scorer, NoTable(), tuple(listeners), last_scored, smooth)
+    return WatchLoop(source, scorer, NoTable(), tuple(listeners), last_scored, smooth, Watched())
 
 
 def hears(loop, moment, time_s):
