@@ -1,0 +1,167 @@
+"""Benchmark: how many cameras one process watches here, measured from end to end.
+
+    python -m ddllib benchmark cameras --run RUN [--cameras 1 2 4 8] [--to record.json]
+
+Local cameras send H.264 over HTTP in real time (``camera_streams``); ``watch --config`` decodes,
+resizes, scores and raises alarms. A number of cameras is held if no frame is dropped and 95 % of
+the answers come within 0.5 s of their frame, for every camera at every look. The delay counts from
+when a frame was decoded, and includes the half window that a score waits for. CPU and memory are
+those of the watch alone, without the cameras that send.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ddllib.camera.status import NAME as STATUS
+from ddllib.devices import describe_device, resolve_device
+from ddllib.errors import DDLError
+from ddllib.experiments.camera_streams import encode_walkway, served
+from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
+from ddllib.io.files import write_json
+from ddllib.records import environment
+
+LONGEST_DELAY_S = 0.5  # within which 95 % of the answers have to come
+CLIP_S = 60.0  # seconds of the clip that all cameras play again and again
+READY_S = 300.0  # seconds within which all cameras have to be live
+LOOK_S = 5.0  # seconds between two looks at the statuses
+SIZES = {"360p": (360, 640), "1080p": (1080, 1920)}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What so many cameras took: shares of a core, bytes, frames, seconds.
+
+    ``delay_95_s`` is the worst 95 % quantile of any camera at any look, ``slowest_rate`` the lowest
+    rate of scored frames. ``disk_a_day`` is what all folders together grow by in a day.
+    """
+
+    cameras: int
+    dropped: int
+    delay_95_s: float
+    slowest_rate: float
+    cores: float
+    memory: int
+    disk_a_day: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether no frame was dropped and the answers came in time."""
+        return not self.dropped and self.delay_95_s <= LONGEST_DELAY_S
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m ddllib benchmark cameras``; returns the exit status."""
+    parser = Parser(prog="python -m ddllib benchmark cameras", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    counts = "numbers of cameras, in rising order; the first that is not held is the last"
+    cameras = whole("cameras")
+    parser.add_argument("--cameras", type=cameras, nargs="+", default=[1, 2, 4, 8, 12], help=counts)
+    parser.add_argument("--size", choices=SIZES, default="360p")
+    parser.add_argument("--rate", type=frames_per_second, default=10.0, help="frames per second")
+    parser.add_argument("--seconds", type=seconds, default=60.0, help="for each number of cameras")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
+    options = parser.parse_args(arguments)
+    return run_command("benchmark", lambda: _report(options))
+
+
+def _report(options: argparse.Namespace) -> None:
+    rows: list[Held] = []
+    with tempfile.TemporaryDirectory() as place:
+        clip = Path(place) / "clip.mp4"
+        encode_walkway(clip, SIZES[options.size], options.rate, CLIP_S)
+        with served(clip) as address:
+            for count in sorted(options.cameras):
+                folder = Path(place) / str(count)
+                rows.append(
+                    hold(folder, address, options.run, count, options.rate, options.seconds)
+                )
+                print(pd.DataFrame([asdict(rows[-1])]).to_string(index=False), flush=True)
+                if not rows[-1].passes:
+                    break
+    largest = max((row.cameras for row in rows if row.passes), default=0)
+    print(
+        f"held: {largest} cameras of {options.size} at {options.rate:g} frames per second, none "
+        f"dropped, 95 % of the answers within {LONGEST_DELAY_S:g} s"
+    )
+    if options.to:
+        record = {"device": describe_device(resolve_device("cpu")), "environment": environment()}
+        record |= {"size": options.size, "rate": options.rate, "seconds": options.seconds}
+        record |= {"run": options.run.name, "held": largest, "rows": [asdict(row) for row in rows]}
+        write_json(options.to, record)
+
+
+def hold(folder: Path, address: str, run: Path, count: int, rate: float, duration_s: float) -> Held:
+    """Watch ``count`` cameras for so many seconds, once all of them are live.
+
+    Raises ``DDLError`` where they do not become live, with what the watch said.
+    """
+    import psutil
+
+    folder.mkdir(parents=True)
+    cameras = {f"camera-{k}": {"source": f"{address}/{k}"} for k in range(count)}
+    config = {"cameras": cameras, "defaults": {"run": str(run.resolve()), "rate": rate}, "to": "to"}
+    (folder / "cameras.yaml").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "ddllib", "watch", "--config", str(folder / "cameras.yaml")]
+    with open(folder / "log", "w+") as log:
+        watch = subprocess.Popen(command, stdout=log, stderr=log)
+        process = psutil.Process(watch.pid)
+        try:
+            _wait_until_live(watch, folder, count)
+            first, began = _statuses(folder), time.monotonic()
+            cpu_before, disk_before, looks = _cpu_s(process), _bytes(folder), []
+            while time.monotonic() - began < duration_s:
+                time.sleep(LOOK_S)
+                looks += _statuses(folder)
+            elapsed = time.monotonic() - began
+            cpu, memory = _cpu_s(process) - cpu_before, process.memory_info().rss
+            grown = _bytes(folder) - disk_before
+        finally:
+            watch.send_signal(signal.SIGTERM)
+            watch.wait()
+    dropped = sum(s["dropped"] for s in looks[-count:]) - sum(s["dropped"] for s in first)
+    return Held(
+        cameras=count,
+        dropped=dropped,
+        delay_95_s=max(status["delay_95_s"] for status in looks),
+        slowest_rate=min(status["frames_per_second"] for status in looks[-count:]),
+        cores=cpu / elapsed,
+        memory=memory,
+        disk_a_day=grown / elapsed * 86400,
+    )
+
+
+def _wait_until_live(watch: subprocess.Popen, folder: Path, count: int) -> None:
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline and watch.poll() is None:
+        statuses = _statuses(folder)
+        if len(statuses) == count and all(s["delay_95_s"] is not None for s in statuses):
+            time.sleep(2 * LOOK_S)  # so that the first look holds nothing of the beginning
+            return
+        time.sleep(0.5)
+    said = (folder / "log").read_text().splitlines()[-1:] or ["nothing"]
+    raise DDLError(f"{count} cameras: not all live after {READY_S:g} s; the watch said: {said[0]}")
+
+
+def _statuses(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"to/*/{STATUS}"))]
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("to/*/*") if path.is_file())
+
+
+def _cpu_s(process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system

@@ -1,0 +1,64 @@
+"""The benchmark of many cameras: real streams of H.264 through the whole watch."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from data_prep.live.sources import open_source
+from ddllib import DDLError
+from ddllib.experiments import camera_streams
+from ddllib.experiments.benchmark import main
+from ddllib.experiments.benchmark_cameras import Held
+from ddllib.experiments.camera_streams import encode_walkway, served
+
+HELD = Held(4, 0, 0.3, 10.0, 1.2, 1 << 30, 1e9)
+needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+
+
+def test_a_number_of_cameras_is_held_without_drops_and_in_time():
+    assert HELD.passes
+    assert not replace(HELD, dropped=1).passes
+    assert not replace(HELD, delay_95_s=0.51).passes
+
+
+@needs_ffmpeg
+def test_each_client_gets_real_h264_from_the_clip_s_beginning(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    encode_walkway(clip, (90, 160), 10.0, 2.0)
+    with served(clip) as address:
+        for name in ("0", "1"):
+            source = open_source(f"{address}/{name}", None, tell=str)
+            for frame in source:
+                assert frame.image.shape == (90, 160, 3) and frame.image.std() > 1
+                if frame.index == 24:  # behind the end of the clip, which begins again
+                    source.stop()
+
+
+def test_without_ffmpeg_one_line_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(camera_streams.shutil, "which", lambda name: None)
+    with pytest.raises(DDLError, match="ffmpeg: not installed"):
+        camera_streams.program()
+
+
+@needs_ffmpeg
+@pytest.mark.slow
+def test_the_benchmark_measures_the_watch_of_its_cameras(watchable, tmp_path, capsys):
+    record = tmp_path / "record.json"
+    given = ["--run", str(watchable), "--cameras", "2", "--seconds", "6", "--rate", "2"]
+    assert main(["cameras", *given, "--to", str(record)]) == 0
+    (row,) = json.loads(record.read_text())["rows"]
+    assert row["cameras"] == 2 and row["cores"] > 0 and row["memory"] > 1 << 26
+    assert 0 < row["slowest_rate"] < 4 and row["delay_95_s"] > 0 and row["disk_a_day"] > 0
+    assert "held: " in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, monkeypatch, capsys):
+    def encodes_nothing(path, *rest):
+        path.write_bytes(b"")
+
+    monkeypatch.setattr("ddllib.experiments.benchmark_cameras.encode_walkway", encodes_nothing)
+    assert main(["cameras", "--run", str(tmp_path), "--cameras", "1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not all live" in line and "no checkpoint in it" in line
