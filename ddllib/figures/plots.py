@@ -18,6 +18,7 @@ from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
 from ddllib.figures.alt_text import DescribedFigure
 from ddllib.figures.colours import ACCENT, INK, LINES, SECOND, SHADE, line_styles
 from ddllib.figures.contact_sheets import Panel
+from ddllib.figures.picture_rows import residual_norm, row_names
 
 ERROR_MAP = "magma"
 
@@ -287,16 +288,16 @@ def error_maps(frames, rebuilt, maps, titles: Sequence[str]) -> Figure:
 
     ``frames`` and ``rebuilt`` are n arrays C x H x W, ``maps`` n arrays H x W.
     """
-    shape = maps[0].shape
+    shape, norm = maps[0].shape, residual_norm(maps)
     figure, axes = panels(3, len(frames), width=2.2, aspect=shape[0] / shape[1])
-    top = max(float(m.max()) for m in maps)
     for column, (frame, reconstruction, error, title) in enumerate(
         zip(frames, rebuilt, maps, titles, strict=True)
     ):
         axes[0, column].imshow(to_image(frame))
         axes[1, column].imshow(to_image(reconstruction))
-        error_image = axes[2, column].imshow(error, cmap=ERROR_MAP, vmin=0, vmax=top)
+        error_image = axes[2, column].imshow(error, cmap=ERROR_MAP, norm=norm)
         axes[0, column].set_title(title)
+    row_names(axes)
     _error_scale(figure, axes, error_image)
     return figure
 

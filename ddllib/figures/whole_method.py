@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from ddllib.figures.plots import ERROR_MAP, INK, blank, panels, residual_norm, to_image
+from ddllib.figures.picture_rows import residual_norm
+from ddllib.figures.plots import ERROR_MAP, INK, blank, panels, to_image
 
 _SIDE = 1.4  # of a picture, in units of the drawing
 # Where each picture of figure 1 lies: its lower left corner.
