@@ -18,17 +18,20 @@ from ddllib.records import find_records, read_record
 PICTURE = Path(__file__).parent / "images" / "ped2-errors.png"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- verdict, written by book/cover.py -->\n", "<!-- end of the verdict -->\n"
+LEAD_END = "<!-- end of its first lines -->\n"  # the front page begins with them
 
 
 def verdict_text() -> str:
     """The verdict on both papers as Markdown: five sentences, and a table of their claims."""
     records = find_records(RESULTS)
     runs = verdicts.DDLRuns(records, paper_figures(ROOT / "book" / "paper.yaml"))
-    table = verdicts.verdict_table([*runs.findings(), *verdicts.of_stpa(records)])
+    ddl, stpa = runs.findings(), verdicts.of_stpa(records)
+    counts = f"**DDL**: {verdicts.summary(ddl)} **STPA**: {verdicts.summary(stpa)}\n{LEAD_END}"
+    table = verdicts.verdict_table([*ddl, *stpa])
     sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    return f"{sentences}\n{lines}"
+    return f"{counts}\n{sentences}\n{lines}"
 
 
 def with_verdict(text: str) -> str:

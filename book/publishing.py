@@ -21,9 +21,10 @@ from ddllib.io.reading import read_yaml
 # Files of the root that the book needs; the cover shows README.md's table of results.
 _ROOT_FILES = ("_config.yml", "README.md")
 _API = "book/api"  # the page below which those of the rooms stand
-# Files that pages use beside the notebooks. Tables link to run.json of records; their arrays are
-# read only by chapters.
+# Files that pages use beside the notebooks. Tables link to files of records: run.json, and the
+# arrays from which an AUC is computed again.
 _RECORD_FILE = "run.json"
+_ARRAY_FILES = ("scores.npz", "labels.npz")
 _SUFFIXES = {".md", ".bib", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".css", ".js"}
 _EXTENSION = "book/sphinx_site.py"
 _MEDIA = "book/media"  # pictures and videos that HTML of the chapters refers to
@@ -55,6 +56,7 @@ def publish(layout: Layout) -> bool:
         )
     for path in [*stage.rglob(_RECORD_FILE), *(stage / _MEDIA).glob("*")]:
         _copy(path, built / path.relative_to(stage))
+    _copy_arrays(layout.root, built)
     fingerprint_file.unlink(missing_ok=True)
     _swap(built, site)
     fingerprint_file.write_text(fingerprint)
@@ -97,6 +99,14 @@ def _add_api(root: Path, stage: Path) -> None:
             (stage / _API / f"{name}.md").write_text(text, "utf-8")
         entry["sections"] = [{"file": f"{_API}/{name}"} for name in pages]
     (stage / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), "utf-8")
+
+
+def _copy_arrays(root: Path, built: Path) -> None:
+    """Copy the scores and labels of every record to where its run.json lies on the site."""
+    for record in (root / "book" / "results").rglob(_RECORD_FILE):
+        for file in map(record.with_name, _ARRAY_FILES):
+            if file.is_file():
+                _copy(file, built / file.relative_to(root))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -4,7 +4,7 @@
 #
 #     export DDL_HOSTS="mill attic"       # named as for ssh; a host named twice takes two jobs
 #     uvx --with snakemake-executor-plugin-cluster-sync snakemake -s book/experiments/Snakefile \
-#         --executor cluster-sync --cluster-sync-submit-cmd book/experiments/on_hosts.sh \
+#         --executor cluster-sync --cluster-sync-submit-cmd "$PWD/book/experiments/on_hosts.sh" \
 #         --jobs 2 --config experiment=table2
 #
 # All hosts have the project and the folder of runs at the same paths. DDL_REMOTE is what

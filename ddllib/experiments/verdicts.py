@@ -320,6 +320,18 @@ def likely_reason(groups: Mapping[str, Sequence[Record]]) -> str:
     return f"A likely reason is where the learnt weight ends: {'; '.join(cells)}."
 
 
+def summary(findings: Sequence[Finding]) -> str:
+    """How many claims have each verdict, a sentence."""
+    counts = {w: sum(f.verdict == w for f in findings) for w in (HOLDS, PARTLY, NO, OPEN)}
+    if counts[OPEN] == len(findings):
+        return f"All {len(findings)} claims are open."
+    holding = f"{counts[HOLDS]} {'holds' if counts[HOLDS] == 1 else 'hold'}"
+    return (
+        f"Of {len(findings)} claims {holding} here, {counts[PARTLY]} in part, {counts[NO]} not, "
+        f"and {counts[OPEN]} {'is' if counts[OPEN] == 1 else 'are'} open."
+    )
+
+
 def verdict_table(findings: Sequence[Finding]) -> pd.DataFrame:
     """A row for each claim: what the paper says, what came out here, and the verdict."""
     return pd.DataFrame(

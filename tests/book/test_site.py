@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from chapters import notebooks, pages
 from publishing import missing_pages
 
 import ddllib
+from ddllib.evaluation import micro_auc
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +114,14 @@ def test_every_page_has_the_books_style(soups, site):
         sheets = [link["href"].split("?")[0] for link in soup.find_all("link", rel="stylesheet")]
         (own,) = [sheet for sheet in sheets if sheet.endswith("book.css")]
         assert (path.parent / own).read_text() == (ROOT / "book/style/book.css").read_text()
+
+
+def test_a_records_auc_can_be_computed_from_the_site(site):
+    record = next((site / "book" / "results" / "ped2-cpu").glob("*/run.json"))
+    with np.load(record.with_name("scores.npz")) as scores:
+        with np.load(record.with_name("labels.npz")) as labels:
+            auc = micro_auc(dict(scores), dict(labels), "raw")
+    assert auc == json.loads(record.read_text())["metrics"]["raw"]["auc"]
 
 
 def test_internal_links_and_images_resolve(site, soups):

@@ -20,6 +20,7 @@ from ddllib.experiments.comparisons import (
 )
 from ddllib.figures.chapter import run_table, same_frames, table
 from ddllib.paths import RESULTS
+from ddllib.records import read_record
 from ddllib.settings import load_profile
 
 
@@ -88,6 +89,13 @@ def test_a_record_without_masks_or_bounds_has_dashes():
     full.facts["pixels"] = {"pixel_auroc": 0.9, "rbdc": 0.4, "tbdc": 0.5}
     row = certainty_table([full], "median").iloc[0]
     assert row["95 % over clips"] == "85.00 to 95.00" and row["RBDC"] == "40.00"
+
+
+def test_the_table_of_runs_links_to_the_arrays_of_each():
+    record = read_record(next((RESULTS / "ped2-cpu").glob("*/run.json")).parent)
+    text = table(run_table([record], "median")).to_html()
+    for file in ("run.json", "scores.npz", "labels.npz"):
+        assert f"{record.folder.name}/{file}" in text
 
 
 def test_spread_is_that_of_a_sample():

@@ -132,6 +132,12 @@ def test_without_records_every_claim_is_open():
     assert all(NOT_RUN in sentence for sentence in verdicts.DDLRuns([], PAPER).sentences())
 
 
+def test_verdicts_are_counted_in_a_sentence():
+    findings = [verdicts.Finding("", "", "", word) for word in (HOLDS, NO, NO, OPEN)]
+    told = verdicts.summary(findings)
+    assert "4 claims 1 holds" in told and "0 in part, 2 not, and 1 is open" in told
+
+
 def test_the_recorded_runs_have_five_sentences_and_links():
     runs = verdicts.DDLRuns(find_records(), PAPER)
     table = verdicts.verdict_table(runs.findings())
