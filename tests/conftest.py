@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from support.broker import broker  # noqa: F401  (fixture)
 from support.disks import disk  # noqa: F401  (fixture)
 from support.footage import common, footage, own_runs, ready  # noqa: F401  (fixtures)
 from support.site import executed_chapters, site  # noqa: F401  (fixtures)

@@ -48,10 +48,15 @@ class Post:
         return self._thread.is_alive()
 
     def _work(self) -> None:
-        wait = FIRST_WAIT
+        wait, again = FIRST_WAIT, False
         while True:
             began = time.monotonic()
             try:
+                if again:
+                    self.camera.renew()
+                if self._stopped.is_set():  # ``stop`` knew the source of before only
+                    self.camera.stop()
+                self.fault = None
                 self.result = self.camera.run()
                 return
             except Exception as error:  # any: a camera fails alone
@@ -63,11 +68,7 @@ class Post:
             self.tell(f"{self.fault}; this camera begins again in {wait:g} s, the others go on")
             if self._stopped.wait(wait):
                 return
-            wait = min(2 * wait, LONGEST_WAIT)
-            self.camera.renew()
-            self.fault = None
-            if self._stopped.is_set():  # meanwhile: ``stop`` knew the source of before only
-                self.camera.stop()
+            wait, again = min(2 * wait, LONGEST_WAIT), True
 
 
 def _line(error: Exception) -> str:
