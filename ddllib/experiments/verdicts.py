@@ -192,7 +192,8 @@ def of_stpa(records: Sequence[Record], protocol: str = "lntra") -> list[Finding]
     findings = []
     for first, second in unified.CLAIMS:
         differences = paired_differences(groups[first], groups[second], protocol)
-        outcome = Cited(points(differences), *groups[first], *groups[second])
+        cited = [*groups[first], *groups[second]] if differences else []
+        outcome = Cited(points(differences), *cited)
         claim = f"STPA: {first} better than {second}"
         findings.append(Finding(claim, "in its tables", outcome, judged(differences)))
     return findings
@@ -333,8 +334,8 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def verdict_table(findings: Sequence[Finding]) -> pd.DataFrame:
-    """A row for each claim: what the paper says, what came out here, and the verdict."""
+    """A row for each claim: the verdict, what the paper says, and what came out here."""
     return pd.DataFrame(
-        {"claim": f.claim, "the paper": f.paper, "here": f.outcome, "verdict": f.verdict}
+        {"claim": f.claim, "holds?": f.verdict, "the paper": f.paper, "here": f.outcome}
         for f in findings
     )

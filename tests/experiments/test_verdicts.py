@@ -141,7 +141,7 @@ def test_verdicts_are_counted_in_a_sentence():
 def test_the_recorded_runs_have_five_sentences_and_links():
     runs = verdicts.DDLRuns(find_records(), PAPER)
     table = verdicts.verdict_table(runs.findings())
-    assert set(table["verdict"]) <= {HOLDS, PARTLY, NO, OPEN} and len(table) == 7
+    assert set(table["holds?"]) <= {HOLDS, PARTLY, NO, OPEN} and len(table) == 7
     assert all(cell.records for cell in table["here"][:5])
     assert len(runs.sentences()) == 5 and NOT_RUN not in "".join(runs.sentences())
 
