@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ddllib.camera.drift import Drift, DriftMonitor
+from ddllib.camera.drift import DriftMonitor
 from ddllib.camera.event_clip import ClipRecorder
 from ddllib.camera.event_teller import EventTeller
 from ddllib.camera.events import Event, EventDetector, joined
@@ -87,11 +87,6 @@ class Alarms(Listener):
     def changes(self) -> Iterable[str]:
         """The newest messages about the scene."""
         return self.scene.lines
-
-    @property
-    def drift(self) -> Drift | None:
-        """The present change of the scene, if there is one."""
-        return self.scene.monitor.drift if self.scene.monitor else None
 
     @property
     def progress(self) -> tuple[int, bool, int]:

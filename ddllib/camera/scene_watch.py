@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ddllib.camera.drift import CONFIRM_S, QUIET_S, DriftMonitor
+from ddllib.camera.drift import CONFIRM_S, QUIET_S, Drift, DriftMonitor
 from ddllib.camera.events import clock
 from ddllib.camera.scene_changes import OVER, ChangeFile, SceneChange
 
@@ -31,6 +31,11 @@ class SceneWatch:
         self.monitor, self.changes, self.table, self.tell = monitor, changes, table, tell
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
         self.silent_events = 0  # events that began in a changed scene and had no line of their own
+
+    @property
+    def drift(self) -> Drift | None:
+        """The present change of the scene, if there is one."""
+        return self.monitor.drift if self.monitor else None
 
     def mark(self, scored, time_s: float) -> str:
         """Check the next frame; returns the kind of the present change, or an empty string."""

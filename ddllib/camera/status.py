@@ -108,7 +108,7 @@ class StatusFile:
             return "starting", ""
         if is_low(camera.folder, self.free_gigabytes):
             return "disk low", f"less than {self.free_gigabytes:g} GB are free"
-        drift = camera.alarms.drift if camera.alarms else None
+        drift = camera.alarms.scene.drift if camera.alarms else None
         return ("changed scene", drift.sentence) if drift else ("live", "")
 
     def _pace(self, scored: int) -> float:

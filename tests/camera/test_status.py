@@ -19,7 +19,8 @@ def a_post(folder, **changes):
     """A camera that lives: its newest frame was read now."""
     watched = Watched(frames=12, scored=10, newest_s=1.8e9, newest_read_s=time.monotonic())
     watched.delays.extend([0.1] * 9 + [0.5])
-    alarms = SimpleNamespace(drift=None, journal=SimpleNamespace(events=SimpleNamespace(count=3)))
+    journal = SimpleNamespace(events=SimpleNamespace(count=3))
+    alarms = SimpleNamespace(scene=SimpleNamespace(drift=None), journal=journal)
     camera = SimpleNamespace(
         folder=folder,
         watched=watched,
@@ -49,7 +50,7 @@ def test_a_status_says_how_the_watch_goes(tmp_path):
 def test_the_worst_state_is_told(tmp_path, monkeypatch):
     post = a_post(tmp_path)
     assert state_of(post) == "live"
-    post.camera.alarms.drift = Drift("moved", "the view moved", 7)
+    post.camera.alarms.scene.drift = Drift("moved", "the view moved", 7)
     assert state_of(post) == "changed scene"
     with monkeypatch.context() as patch:
         patch.setattr(module, "is_low", lambda folder, floor: True)
