@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Kernels of this environment come first: those of another have other packages, or are gone.
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
 
-.PHONY: setup lock book test test-fast kills lab lint audit clean
+.PHONY: setup lock book test test-fast kills soak lab lint audit clean
 
 book: $(READY) $(KERNEL)
 	@echo "Running the chapters that changed; the first time this takes some minutes."
@@ -40,6 +40,11 @@ test-fast: $(READY) $(KERNEL)
 # Training and preparation killed at random moments, twenty times each instead of three.
 kills: $(READY)
 	DDL_KILLS=20 $(BIN)/python -m pytest tests/test_interruption.py
+
+# Cameras with scripted faults, watched for hours instead of a minute; SOAK_HOURS=8.
+SOAK_HOURS ?= 8
+soak: $(READY)
+	DDL_SOAK=$(SOAK_HOURS) $(BIN)/python -m pytest tests/camera/test_soak.py
 
 # JupyterLab otherwise asks its project's site for news and updates, and PyPI for extensions.
 lab: $(READY) $(KERNEL)

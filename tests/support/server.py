@@ -27,6 +27,8 @@ def as_jpeg(frame):
 class Camera:
     """Plays a script to each who connects: pictures, pauses (numbers, seconds), or bytes of a file.
 
+    Bytes between pictures are sent as they are.
+
     ``scripts`` are played one after the other, one to each connection, the last one again and
     again; ``asked`` are the requests as they came.
     """
@@ -63,6 +65,9 @@ class Camera:
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         handler.end_headers()
         for item in script:
+            if isinstance(item, bytes):
+                handler.wfile.write(item)
+                continue
             if not isinstance(item, np.ndarray):
                 time.sleep(item)
                 continue

@@ -1,0 +1,162 @@
+"""Cameras with scripted faults, the process that watches them, and what has to hold afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+
+from ddllib.camera import assembly, widgets
+from ddllib.camera.event_file import read_events
+from ddllib.camera.score_table import read_scores
+from ddllib.paths import ROOT
+from support.server import Camera, pictures
+
+PAUSE_S = 0.05  # seconds between two frames
+PATIENCE_S = 2.0  # seconds without a frame after which a camera is connected to again
+CLEAR_S = 3.0  # seconds before the end of a segment, as of a killed process: events may differ
+
+# The watch with a clock that goes back by an hour now and then, as when it is set.
+WATCH = """
+import sys, time
+from data_prep.live import streams
+from ddllib.camera.watch_command import main
+
+class Clock:
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    def time(self, began=time.monotonic()):
+        return time.time() - 3600 * (int((time.monotonic() - began) / float(sys.argv[1])) % 2)
+
+if float(sys.argv[1]):
+    streams.time = Clock()
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def flash(count=20, height=48, width=64):
+    return list(np.full((count, height, width, 3), 255, np.uint8))
+
+
+def calm(count=40, **size):
+    return pictures(count, **size)
+
+
+def scripts():
+    """By the camera's name what it plays to each connection, again and again."""
+    usual = [*calm(), *flash(), *calm()]
+    larger = [*calm(height=96, width=128), *flash(height=96, width=128)]
+    return {
+        "steady": [*usual * 200],
+        "stalls": [*usual, PATIENCE_S + 2, *usual],
+        "hangs up": usual,
+        "changes size": [*usual, *larger, *usual],
+        "sends garbage": [*usual, b"\xff\xd8 no picture \0" * 999, *usual],
+        "floods": [*usual * 200],
+    }
+
+
+class Soak:
+    """The cameras, played to a watch in a process of its own; a context."""
+
+    def __init__(self, run, folder, clock_s=0.0):
+        self.folder, self.clock_s = folder, clock_s
+        self.cameras = {
+            name: Camera(script, pause=PAUSE_S / (10 if name == "floods" else 1))
+            for name, script in scripts().items()
+        }
+        cameras = {name: {"source": one.address} for name, one in self.cameras.items()}
+        cameras["floods"]["rate"] = 1000
+        defaults = {"run": str(run), "alarms": 600, "rate": 20, "patience": PATIENCE_S}
+        self.config = folder / "cameras.yaml"
+        self.config.write_text(json.dumps({"cameras": cameras, "defaults": defaults, "to": "to"}))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.end(signal.SIGKILL)
+        for one in self.cameras.values():
+            one.close()
+
+    def start(self):
+        command = [sys.executable, "-c", WATCH, self.clock_s, "--config", self.config]
+        self.log, self.began = open(self.folder / "log", "a"), time.time()
+        self.process = subprocess.Popen(
+            [*map(str, command)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def end(self, number):
+        """Ask the watch to end by a signal; returns its exit status."""
+        self.process.send_signal(number)
+        status = self.process.wait(300)
+        self.log.close()
+        return status
+
+    def said(self):
+        return (self.folder / "log").read_text()
+
+    def wait_until(self, holds, seconds=600):
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()[-2000:]
+            time.sleep(0.2)
+
+    def statuses(self):
+        paths = [self.folder / "to" / name / "status.json" for name in self.cameras]
+        return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+    def all_have(self, scored):
+        """Whether this process has scored so many frames of every camera."""
+        here = [s for s in self.statuses() if s["time_s"] > self.began]
+        return len(here) == len(self.cameras) and min(s["scored"] for s in here) >= scored
+
+    def wait_for_hours(self, hours, began, scored):
+        """Wait until so many hours have passed and every camera has so many frames."""
+        ends = began + 3600 * hours
+        limit = 600 + 3600 * hours
+        self.wait_until(lambda: time.monotonic() > ends and self.all_have(scored), limit)
+
+    def takes(self):
+        """Memory in bytes, open files and threads of the watch."""
+        process = psutil.Process(self.process.pid)
+        return process.memory_info().rss, process.num_fds(), process.num_threads()
+
+
+def check_folder(folder):
+    """No row is lost or doubled, and the events are those of the scores; returns how many."""
+    table, (events, facts) = read_scores(folder), read_events(folder)
+    assert table["segment"].is_monotonic_increasing
+    for _, part in table.groupby("segment"):
+        assert part["frame"].is_monotonic_increasing and part["frame"].is_unique
+    chosen = facts["threshold"]
+    times = assembly.filtered(table, facts["protocol"])
+    limits = chosen["value"], chosen["release"], facts["frame_rate"], facts["least_s"]
+    ends = table.groupby("segment")["time_s"].max()
+    segment_of = table["segment"].to_numpy()
+    expected = [
+        event
+        for event in widgets.events_of(*times, *limits)
+        if event.end_s < ends[segment_of[event.end]] - CLEAR_S
+    ]
+    frames = table["frame"].to_numpy()  # beside the times, which come twice if a clock is set back
+    for event in expected:
+        first, last = frames[event.start], frames[event.end]
+        hits = [e for e in events if e.start <= last and first <= e.end]
+        hits = [e for e in hits if e.start_s <= event.end_s and event.start_s <= e.end_s]
+        assert len(hits) == 1, (event, hits)
+    assert len(events) - len(expected) <= len(set(table["segment"]))
+    for number in range(1, len(events) + 1):
+        assert (folder / f"{number:04d}.jpg").is_file()
+    return len(events)
