@@ -10,17 +10,15 @@ import pandas as pd
 
 from ddllib.experiments.comparisons import (
     BEYOND,
-    MODES,
     difference_row,
     interval,
     mean_and_spread,
 )
-from ddllib.experiments.foretelling import _held_out_auc, _test_auc, recorded_by_one_judge
+from ddllib.experiments.foretelling import auc_of_held_out, recorded_by_one_judge
 from ddllib.experiments.grid import Trial
 from ddllib.experiments.spread import LEVEL, Spread, pooled
 from ddllib.figures.chapter import percent
 from ddllib.figures.dot_plots import Effect
-from ddllib.records import Record
 
 
 def effect_table(
@@ -37,7 +35,7 @@ def effect_table(
     both share the same weights. Chance alone passes ``level``, a share of all changes, as an
     effect. Variants that were not run come last.
     """
-    aucs, bases = _aucs_by_seed(trials, protocol), _bases(trials, unchanged)
+    aucs, bases = _aucs_by_seed(trials, protocol), bases_of(trials, unchanged)
     spread, rows = spread or spread_of(trials, protocol, unchanged), []
     for variant in dict.fromkeys(trial.variant for trial in trials):
         variant_aucs, base_aucs = aucs.get(variant, {}), aucs.get(bases[variant].name, {})
@@ -45,7 +43,7 @@ def effect_table(
             variant_aucs[s] - base_aucs[s] for s in sorted(variant_aucs.keys() & base_aucs.keys())
         ]
         reference = None if bases[variant].same_weights else spread
-        effect = {"against": bases[variant].name, **_effect_row(differences, reference, level)}
+        effect = {"against": bases[variant].name, **effect_row(differences, reference, level)}
         if variant == unchanged or not variant_aucs:
             effect = {}
         rows.append(
@@ -64,7 +62,7 @@ def effects(trials: Sequence[Trial], protocol: str, unchanged: str) -> list[Effe
 
     The interval is that of the change's own seeds; a change with one seed has none.
     """
-    aucs, bases, rows = _aucs_by_seed(trials, protocol), _bases(trials, unchanged), []
+    aucs, bases, rows = _aucs_by_seed(trials, protocol), bases_of(trials, unchanged), []
     for variant in dict.fromkeys(trial.variant for trial in trials):
         own, base = aucs.get(variant, {}), aucs.get(bases[variant].name, {})
         differences = [own[seed] - base[seed] for seed in sorted(own.keys() & base.keys())]
@@ -102,9 +100,6 @@ def _named(effect: Effect) -> str:
     return f"{effect.name} ({effect.mean:+.2f}, {seeds})"
 
 
-_MODES_COMPARED = ("none", "ddl")  # without and with pseudo-anomalies in training
-
-
 class _Base(NamedTuple):
     """The variant that another is compared with, and whether both score with the same weights."""
 
@@ -112,7 +107,7 @@ class _Base(NamedTuple):
     same_weights: bool
 
 
-def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
+def bases_of(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
     """For each variant the one that lacks its last change; without such a variant the unchanged."""
     unchanged_values = next((t.settings.asdict() for t in trials if t.variant == unchanged), {})
     changes: dict[str, dict] = {}
@@ -132,7 +127,7 @@ def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
     return bases
 
 
-def _effect_row(
+def effect_row(
     differences: Sequence[float], spread: Spread | None, level: float = LEVEL
 ) -> dict[str, str]:
     """``difference_row``; a single difference is compared with the spread over seeds."""
@@ -148,7 +143,7 @@ def spread_of(trials: Sequence[Trial], protocol: str, unchanged: str) -> Spread 
 
     Variants that score the weights of another by other patches say nothing more and are left out.
     """
-    bases = _bases(trials, unchanged)
+    bases = bases_of(trials, unchanged)
     aucs = _aucs_by_seed(trials, protocol)
     return pooled(
         [*by_seed.values()]
@@ -260,66 +255,6 @@ def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
     )
 
 
-def effect_by_size(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
-    """What pseudo-anomalies add to the AUC at each working size, paired by seed.
-
-    Pairs are runs whose settings differ only in ``mode``. Each size with such a pair has a row for
-    the held-out clips and one for the test clips, where the runs scored them. A difference of one
-    seed is compared with the spread over seeds of all variants with several.
-    """
-    bases = _bases(trials, unchanged)
-    by_setting: dict[str, list[Record]] = {}
-    for trial, record in recorded_by_one_judge(trials):
-        if trial.variant == unchanged or not bases[trial.variant].same_weights:
-            setting = repr({**trial.settings.asdict(), "seed": None})
-            by_setting.setdefault(setting, []).append(record)
-    runs: dict[str, dict] = {}
-    for trial in trials:
-        record, values = trial.record(), trial.settings.asdict()
-        mode, size = values.pop("mode"), values["size"]
-        if record is not None and mode in _MODES_COMPARED:
-            runs.setdefault(repr(values), {"size": size})[mode] = record
-    pairs = [pair for pair in runs.values() if set(_MODES_COMPARED) <= pair.keys()]
-    rows = []
-    for size in sorted({pair["size"] for pair in pairs}):
-        for place, auc in (("held out", _held_out_auc), ("test", _test_auc)):
-            auc_pairs = [
-                {m: auc(pair[m], protocol) for m in _MODES_COMPARED}
-                for pair in pairs
-                if pair["size"] == size
-            ]
-            auc_pairs = [pair for pair in auc_pairs if None not in pair.values()]
-            row = {"size": size, "clips": place}
-            row |= {
-                MODES[m]: mean_and_spread([pair[m] for pair in auc_pairs]) for m in _MODES_COMPARED
-            }
-            spread = pooled(
-                [value for r in records if (value := auc(r, protocol)) is not None]
-                for records in by_setting.values()
-            )
-            row |= _effect_row([pair["ddl"] - pair["none"] for pair in auc_pairs], spread)
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def where_it_helps(sizes: pd.DataFrame, place: str) -> str:
-    """At which sizes pseudo-anomalies change the AUC of ``place`` by more than chance, a sentence.
-
-    ``sizes`` is what ``effect_by_size`` gives; ``place`` is "held out" or "test".
-    """
-    sizes_by_outcome: dict[str, list[str]] = {"ahead": [], "behind": [], "even": []}
-    for row in sizes[sizes["clips"] == place].to_dict("records"):
-        if row["mean, points"] != "not run":
-            points = float(row["mean, points"])
-            outcome = "even" if row[BEYOND] != "yes" else "ahead" if points > 0 else "behind"
-            sizes_by_outcome[outcome].append(f"{row['size']} ({points:+.2f})")
-    ahead, behind, even = (", ".join(entries) or "no size" for entries in sizes_by_outcome.values())
-    return (
-        f"{place} clips, with pseudo-anomalies: ahead at {ahead}, behind at {behind}, not to be "
-        f"told apart at {even}"
-    )
-
-
 def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
     """Which changes were tried with several seeds, a sentence."""
     seeds: dict[str, set[int]] = {}
@@ -364,5 +299,5 @@ def _aucs_by_seed(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int,
     aucs: dict[str, dict[int, float]] = {}
     for trial, record in recorded_by_one_judge(trials):
         variant_aucs = aucs.setdefault(trial.variant, {})
-        variant_aucs[trial.settings.seed] = _held_out_auc(record, protocol)
+        variant_aucs[trial.settings.seed] = auc_of_held_out(record, protocol)
     return aucs

@@ -25,8 +25,8 @@ def foretold(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     columns, rows = ["variant", "seed", "held_out", "tests"], []
     for trial, record in recorded_by_one_judge(trials):
         if record.tests:
-            held_out_auc, test_auc = _held_out_auc(record, protocol), _test_auc(record, protocol)
-            rows.append((trial.variant, trial.settings.seed, held_out_auc, test_auc))
+            aucs = auc_of_held_out(record, protocol), auc_of_tests(record, protocol)
+            rows.append((trial.variant, trial.settings.seed, *aucs))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -105,11 +105,11 @@ def by_kind(record: Record, protocol: str) -> dict[str, float]:
     return {kind: gain(v) if isinstance(v, Mapping) else v for kind, v in verdicts.items()}
 
 
-def _held_out_auc(record: Record, protocol: str) -> float:
+def auc_of_held_out(record: Record, protocol: str) -> float:
     return mean_held_out(by_kind(record, protocol))
 
 
-def _test_auc(record: Record, protocol: str) -> float | None:
+def auc_of_tests(record: Record, protocol: str) -> float | None:
     return record.tests[protocol]["auc"] if record.tests else None
 
 

@@ -9,7 +9,6 @@ from support.records import ATrial, a_record
 
 from ddllib.errors import DDLError
 from ddllib.experiments.ablations import (
-    effect_by_size,
     effect_table,
     effects,
     ends_alike,
@@ -20,10 +19,10 @@ from ddllib.experiments.ablations import (
     seed_spread,
     what_matters,
     what_one_seed_told,
-    where_it_helps,
 )
 from ddllib.experiments.by_epochs import auc_by_epochs, why_it_helps
 from ddllib.experiments.by_kind import below_chance, effect_by_kind, kinds_table, paired_table
+from ddllib.experiments.by_size import effect_by_size, where_it_helps
 from ddllib.experiments.foretelling import foretelling, foretold, of_judge, rank_bounds
 from ddllib.experiments.spread import pooled
 from ddllib.figures import auc_plots
