@@ -151,7 +151,7 @@ def _wait_until_live(watch: subprocess.Popen, folder: Path, count: int) -> None:
             return
         time.sleep(0.5)
     said = (folder / "log").read_text().splitlines()[-1:] or ["nothing"]
-    raise DDLError(f"{count} cameras: not all live after {READY_S:g} s; the watch said: {said[0]}")
+    raise DDLError(f"{count} cameras: not all live within {READY_S:g} s; the watch said: {said[0]}")
 
 
 def _statuses(folder: Path) -> list[dict]:

@@ -124,6 +124,23 @@ def test_a_live_camera_that_failed_begins_again_and_a_recording_does_not(live, m
     assert len(lines) == (2 if live else 1) and all("a fault of the camera" in s for s in lines)
 
 
+def test_a_camera_whose_source_cannot_be_opened_again_tries_later(monkeypatch):
+    monkeypatch.setattr(post, "FIRST_WAIT", 0.01)
+    failing = Failing(1)
+
+    def renew():
+        failing.renewed += 1
+        if failing.renewed == 1:
+            raise OSError("no such webcam")
+
+    failing.renew, lines = renew, []
+    one = Post("yard", failing, lines.append)
+    one.start()
+    one.join(60)
+    assert one.result and not one.fault and (failing.runs, failing.renewed) == (2, 2)
+    assert "no such webcam" in lines[1]
+
+
 def test_a_camera_that_waits_to_begin_again_stops_when_asked():
     failing = Failing(1)
     one = Post("yard", failing, lambda line: None)
