@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,6 +109,16 @@ class Prepared:
         """What a record says of the data, from its source to the coverage by tracks."""
         names = ("source", "dataset", "detector", "tracker", "coverage")
         return {**{name: self.manifest.get(name) for name in names}, "labelling": self.labelling}
+
+
+def spread_frames(clips: Mapping[str, np.ndarray], count: int) -> list[np.ndarray]:
+    """``count`` frames, C x H x W, drawn evenly from clips N x C x H x W laid end to end."""
+    ends = np.cumsum([len(clip) for clip in clips.values()])
+    frames, arrays = [], list(clips.values())
+    for position in np.linspace(0, ends[-1] - 1, min(count, ends[-1]), dtype=int):
+        k = int(np.searchsorted(ends, position, side="right"))
+        frames.append(arrays[k][position - ends[k]])  # a negative index: from the clip's end
+    return frames
 
 
 def companion_file(folder: Path, name: str, split: str, clip: str) -> Path:

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ddllib import checkpoints
+from ddllib.calibration import calibrate
 from ddllib.data import Prepared, load_prepared
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
@@ -213,13 +214,14 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
         maps = folder / "maps" / f"{name}.npy"
-        key = f"{content[name]} {ignored} {scorer.patch} {scorer.score}"
+        key = f"{content[name]} {ignored} {scorer.patch} {scorer.score} {scorer.calibration}"
         companions = {role: arrays_by_clip[name] for role, arrays_by_clip in beside.items()}
         clip_scores[name] = score_once(scorer, frames, maps, key, run.folder, companions)
         highest = int(clip_scores[name].scores.argmax())
         arrays |= exhibits(scorer, name, frames, highest, data.labels.get(name))
     scores = {name: clip.scores for name, clip in clip_scores.items()}
     facts = facts_of(settings, data, run, time.perf_counter() - started)
+    facts["calibration"] = scorer.calibration
     facts["metrics"] = metrics_of(settings, scores, curves_of(clip_scores), data.labels)
     facts["pixels"] = judge_pixels(folder, settings, data)
     write_record(folder, facts, scores, data.labels, arrays, curves_of(clip_scores))
@@ -263,6 +265,7 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
             arrays |= exhibit(scorer, kind, frames, middle)
             arrays |= exhibit(scorer, f"{kind}-normal", data.training[clip], middle)
     facts = facts_of(settings, data, run, time.perf_counter() - started)
+    facts["calibration"] = scorer.calibration
     aucs = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
     facts["held_out"] = aucs
     write_record(settings.record_folder, facts, scores, labels, arrays)
@@ -294,10 +297,14 @@ def scorer_of(
 ) -> Scorer:
     """The method's scorer for the trained run, with these settings' patch, terms and ``ignore``.
 
+    What training footage decides about terms is measured once (``calibration``).
+
     Pixels marked in ``ignore``, H x W, count 0; None takes those of the settings.
     """
     ignore = load_ignore(settings.ignore, data.size) if ignore is None else ignore
-    return method_of(settings).scorer(with_settings(run, settings), ignore)
+    scorer = method_of(settings).scorer(with_settings(run, settings), ignore)
+    calibrate(scorer, settings, data, run)
+    return scorer
 
 
 def _is_current(record: Record, settings: Settings, data: Prepared) -> bool:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddllib.data import spread_frames
 from ddllib.devices import device_of
 from ddllib.errors import DDLError
 from ddllib.fast.accelerate import for_scoring
 from ddllib.score_terms.base import make_terms
 
 CHUNK, GPU_CHUNK = 16, 64  # frames at a time; GPU_CHUNK is for bfloat16 on a GPU
+MEASURED = 1000  # training frames at most, evenly spread, that decide a term's constant
 
 
 class ClipScores(NamedTuple):
@@ -78,11 +80,38 @@ class Scorer:
         """A checksum of all that scores depend on: weights, patch, precision, terms, mask."""
         digest = hashlib.sha256(f"{self.patch} {getattr(torch, self.precision)}".encode())
         digest.update(b"" if self.score == "distance" else self.score.encode())
+        digest.update(repr(self.calibration).encode() if self.calibration else b"")
         for name, value in self.model.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         digest.update(b"" if self.ignore is None else np.packbits(self.ignore).tobytes())
         return digest.hexdigest()
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether training footage decides about a term (``ddllib.calibration``)."""
+        return any(term.needs_footage for _, term in self.terms.values())
+
+    @property
+    def calibration(self) -> dict[str, float]:
+        """The constants of terms that training footage decided, by term."""
+        constants = {name: term.constant for name, (_, term) in self.terms.items()}
+        return {name: value for name, value in constants.items() if value is not None}
+
+    def calibrate(self, constants: Mapping[str, float]) -> None:
+        """Give terms their constants (``measure``), before the first frame is scored."""
+        for name, value in constants.items():
+            self.terms[name][1].constant = value
+
+    def measure(self, clips: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The constants of terms by normal footage: clips, uint8 N x C0 x H x W, by name."""
+        frames, constants = spread_frames(clips, MEASURED), {}
+        for name, (_, term) in self.terms.items():
+            if term.needs_footage:
+                parts = (frames[k : k + CHUNK] for k in range(0, len(frames), CHUNK))
+                inputs = (as_input(np.stack(p), self.model.channels, self.device) for p in parts)
+                constants[name] = term.measure(inputs, self.patch, self.ignore)
+        return constants
 
     def judge(self, **pairs: tuple[Tensor, Tensor]) -> Judged:
         """The scores of n frames by pairs of what is there and its reconstruction.
@@ -93,8 +122,7 @@ class Scorer:
         scores, maps, curves = 0, 0, {}
         for name, (weight, term) in self.terms.items():
             mean, deviation = self.scales.get(name, (0.0, 1.0))
-            term_maps = without(term.maps(*pairs[term.of]), self.ignore)
-            curves[name] = term.scores(term_maps, self.patch)
+            curves[name], term_maps = term.judge(*pairs[term.of], self.patch, self.ignore)
             scores = scores + weight * (curves[name] - mean) / deviation
             maps = maps + weight * term_maps / deviation
         return Judged(scores, maps, curves)
@@ -171,19 +199,6 @@ class Scorer:
 
     def _with_edges(self, values: np.ndarray) -> np.ndarray:
         return np.pad(values, (self.before, self.delay), mode="edge")
-
-
-def without(maps: Tensor, ignore: np.ndarray | None) -> Tensor:
-    """The maps, N x H x W, with 0 at every pixel to ignore; ``ignore`` is H x W, True = ignore.
-
-    Raises ``DDLError`` where the two differ in size.
-    """
-    if ignore is None:
-        return maps
-    if ignore.shape != maps.shape[-2:]:
-        sizes = " and ".join("x".join(map(str, s)) for s in (ignore.shape, maps.shape[-2:]))
-        raise DDLError(f"ignore: the mask and the frames differ in size ({sizes}); give one size")
-    return maps.masked_fill(torch.from_numpy(ignore).to(maps.device, torch.bool), 0)
 
 
 def as_input(frames: np.ndarray, channels: int, device: torch.device | str = "cpu") -> Tensor:

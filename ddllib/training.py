@@ -9,6 +9,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -237,13 +238,20 @@ def new_optimiser(run: Run) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr=run.settings.learning_rate, fused=True)
 
 
-def training_windows(settings: Settings, data: Prepared, device="cpu") -> Windows:
-    """The training windows, without held-out clips and without the ends kept for thresholds."""
+def training_clips(
+    settings: Settings, data: Prepared
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What is trained on, without held-out clips, and the clips' ends, kept for thresholds."""
     clips, _ = split(data, settings.held_out)
+    return threshold_parts(clips, settings.threshold_share)
+
+
+def training_windows(settings: Settings, data: Prepared, device="cpu") -> Windows:
+    """The windows of ``training_clips``."""
+    clips, ends = training_clips(settings, data)
     is_used = (data.tracks["split"] == "training") & data.tracks["clip"].isin(list(clips))
     tracks = data.tracks[is_used]
     if settings.threshold_share:
-        clips, ends = threshold_parts(clips, settings.threshold_share)
         cut = tracks["clip"].map({name: len(clip) for name, clip in clips.items()})
         clip_end = cut + tracks["clip"].map({name: len(clip) for name, clip in ends.items()})
         tracks = tracks[(tracks["frame"] < cut) | (tracks["frame"] >= clip_end)]

@@ -27,7 +27,7 @@ FLOORS = [
     },
     {
         *("ddllib.settings", "ddllib.checkpoints", "ddllib.records", "ddllib.training"),
-        *("ddllib.record_parts", "ddllib.runs", "ddllib.methods"),
+        *("ddllib.record_parts", "ddllib.runs", "ddllib.methods", "ddllib.calibration"),
     },
     {"ddllib.pipeline"},
     {"ddllib.camera", "ddllib.figures", "ddllib.experiments"},

@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ddllib import pipeline
+from ddllib.calibration import calibrate
 from ddllib.camera import handover
 from ddllib.camera.alarms import AlarmOptions, Alarms
 from ddllib.camera.drift import DriftMonitor
@@ -189,7 +190,9 @@ def scorer(
     Pixels marked in ``mask``, H x W, are ignored; None takes those of the settings.
     """
     mask = ignored(settings, data) if mask is None else mask
-    return method_of(settings).scorer(with_settings(run, settings), mask)
+    stream_scorer = method_of(settings).scorer(with_settings(run, settings), mask)
+    calibrate(stream_scorer, settings, data, run)
+    return stream_scorer
 
 
 def open_watched(place: str | Path, data: Prepared | Known, rate: float, **wishes):

@@ -22,7 +22,7 @@ import numpy as np
 from ddllib.camera.backgrounds import backgrounds
 from ddllib.camera.rates import kept_rate
 from ddllib.checkpoints import checksum
-from ddllib.data import Prepared
+from ddllib.data import Prepared, spread_frames
 from ddllib.devices import PRECISIONS
 from ddllib.errors import DDLError
 from ddllib.ignore import load_ignore
@@ -156,16 +156,6 @@ def background(data: Prepared | Known) -> np.ndarray:
     if isinstance(data, Known):
         return data.background
     return backgrounds(spread_frames(data.training, BACKGROUND_FRAMES))
-
-
-def spread_frames(clips: Mapping[str, np.ndarray], count: int) -> list[np.ndarray]:
-    """``count`` frames, C x H x W, drawn evenly from clips N x C x H x W laid end to end."""
-    ends = np.cumsum([len(clip) for clip in clips.values()])
-    frames, arrays = [], list(clips.values())
-    for position in np.linspace(0, ends[-1] - 1, min(count, ends[-1]), dtype=int):
-        k = int(np.searchsorted(ends, position, side="right"))
-        frames.append(arrays[k][position - ends[k]])  # a negative index: from the clip's end
-    return frames
 
 
 def weights_of(run: Run) -> str:

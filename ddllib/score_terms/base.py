@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 from torch import Tensor
 
 from ddllib import registry
-from ddllib.patches import patch_scores
+from ddllib.patches import patch_scores, without
 from ddllib.weighted import weighted
 
 TERMS: dict[str, type[ScoreTerm]] = {}
@@ -25,6 +28,19 @@ class ScoreTerm:
     """
 
     of = "frames"
+    needs_footage = False  # whether training footage decides its constant
+    constant: float | None = None  # what it decided
+
+    def measure(self, frames: Iterable[Tensor], patch: int, ignore: np.ndarray | None) -> float:
+        """The constant by training frames, n x C x H x W in [0, 1] at a time."""
+        raise NotImplementedError
+
+    def judge(
+        self, frames: Tensor, reconstructions: Tensor, patch: int, ignore: np.ndarray | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Scores N and maps N x H x W of ``maps`` and ``scores``; ``ignore`` counts 0 in both."""
+        maps = without(self.maps(frames, reconstructions), ignore)
+        return self.scores(maps, patch), maps
 
     def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:
         """Error of each pixel: N x C x H x W twice, in [0, 1], to N x H x W float32."""
