@@ -16,9 +16,12 @@ from ddllib.devices import device_of
 from ddllib.errors import DDLError
 from ddllib.fast.accelerate import for_scoring
 from ddllib.score_terms.base import make_terms
+from ddllib.score_terms.motion import changes
 
 CHUNK, GPU_CHUNK = 16, 64  # frames at a time; GPU_CHUNK is for bfloat16 on a GPU
 MEASURED = 1000  # training frames at most, evenly spread, that decide a term's constant
+
+Pair = tuple[Tensor, Tensor]  # what is there and its reconstruction, n x C x H x W each
 
 
 class ClipScores(NamedTuple):
@@ -164,10 +167,19 @@ class Scorer:
         self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
     ) -> Iterator[Judged]:
         """The frames of a clip that have a window, judged in chunks (``clip``)."""
-        for x, y in self.rebuild(frames):
+        before = None
+        for pair in self.rebuild(frames):
             with torch.inference_mode():
-                chunk = self.judge(frames=(x, y))
+                chunk = self.judge(**self._pairs(pair, before))
             yield chunk
+            before = tuple(values[-1:] for values in pair)
+
+    def _pairs(self, pair: Pair, before: Pair | None) -> dict[str, Pair]:
+        """What terms compare, of frames and their reconstructions; ``before`` is the last pair."""
+        pairs = {"frames": pair}
+        if any(term.of == "changes" for _, term in self.terms.values()):
+            pairs["changes"] = tuple(map(changes, pair, before or (None, None)))
+        return pairs
 
     def clip(
         self,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddllib.errors import DDLError
-from ddllib.scoring import Judged, Scorer, as_input
+from ddllib.scoring import Judged, Pair, Scorer, as_input
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class StreamScorer(Scorer):
             maxlen=self.model.temporal
         )
         self._last: Scored | None = None
+        self._before: Pair | None = None  # the frame scored last, and its reconstruction
 
     @torch.inference_mode()
     def push(self, frame: np.ndarray) -> Scored | None:
@@ -105,7 +106,9 @@ class StreamScorer(Scorer):
 
     def _judge_window(self, x: Tensor, y: Tensor) -> Judged:
         """The newest window's scored frame and its reconstruction, 1 x C x H x W, judged."""
-        return self.judge(frames=(x, y))
+        pairs = self._pairs((x, y), self._before)
+        self._before = x, y
+        return self.judge(**pairs)
 
     def finish(self) -> list[Scored]:
         """Scores of the last frames, which repeat the last one; the next frame starts a new clip.
@@ -123,7 +126,7 @@ class StreamScorer(Scorer):
         them their score instead.
         """
         self._window.clear()
-        self._last, self._shape = None, None
+        self._last, self._shape, self._before = None, None, None
 
     def _check(self, frame: np.ndarray) -> None:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:

@@ -60,7 +60,7 @@ class Method:
 
     curves: tuple[str, ...] = ()  # logged at each step beside the total loss; NaN where unused
 
-    streams: tuple[str, ...] = ("frames",)  # what terms of its score may compare
+    streams: tuple[str, ...] = ("frames", "changes")  # what terms of its score may compare
 
     def check(self, settings: Settings) -> None:
         """Raise ``DDLError`` for settings that the method cannot be trained with."""

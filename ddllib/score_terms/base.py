@@ -22,9 +22,10 @@ def term(name: str):
 class ScoreTerm:
     """One term of a score, larger for stranger.
 
-    ``of`` is what it compares with its reconstruction: ``frames``, or, for methods that have them,
-    the ``flow`` as the model takes it, N x 3 x H x W in [-1, 1] (u, v, magnitude), or the
-    ``probability`` of a pseudo-anomaly, N x 1 x H x W, the same at each pixel, and 0.
+    ``of`` is what it compares with its reconstruction: ``frames``; or their ``changes`` since the
+    frame before, N x C x H x W in [-1, 1]; or, for methods that have them, the ``flow`` as the
+    model takes it, N x 3 x H x W in [-1, 1] (u, v, magnitude), or the ``probability`` of a
+    pseudo-anomaly, N x 1 x H x W, the same at each pixel, and 0.
     """
 
     of = "frames"
