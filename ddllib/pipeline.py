@@ -21,7 +21,13 @@ from ddllib.ignore import load_ignore
 from ddllib.io.files import disk_faults
 from ddllib.methods import method_of, with_settings
 from ddllib.paths import find_path, runs_root
-from ddllib.pseudo_anomalies.held_out import SHOWN, altered_clips, judge_held_out, threshold_parts
+from ddllib.pseudo_anomalies.held_out import (
+    PAIRED,
+    SHOWN,
+    altered_clips,
+    judge_held_out,
+    threshold_parts,
+)
 from ddllib.record_parts import (
     SCORES_SUFFIX,
     curves_of,
@@ -202,7 +208,10 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     folder = settings.record_folder
     record = None if run.steps_now else kept_record(folder)
     if record and _is_current(record, settings, data):
-        return record if settings.held_out else _with_new_metrics(record, settings, data)
+        if not settings.held_out:
+            return _with_new_metrics(record, settings, data)
+        if record.judge == PAIRED:
+            return record
     if settings.held_out:
         return _score_held_out(settings, data, run)
     check_tests(settings, data)
@@ -259,15 +268,16 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     for name, frames, truth in altered_clips(data, settings.held_out, tracks):
         scores[name] = scorer.clip(frames).scores
         labels[name] = truth
-        kind, clip = name.split("/", 1)
+        kind, _, clip = name.partition("/")
         if kind in SHOWN and f"{kind}-index" not in arrays:
+            clip = clip.split("/", 1)[1]
             middle = int(np.flatnonzero(truth).mean())
             arrays |= exhibit(scorer, kind, frames, middle)
             arrays |= exhibit(scorer, f"{kind}-normal", data.training[clip], middle)
     facts = facts_of(settings, data, run, time.perf_counter() - started)
     facts["calibration"] = scorer.calibration
-    aucs = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
-    facts["held_out"] = aucs
+    facts["judge"] = PAIRED
+    facts["held_out"] = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
     write_record(settings.record_folder, facts, scores, labels, arrays)
     return read_record(settings.record_folder)
 

@@ -17,6 +17,7 @@ from ddllib.errors import DDLError
 from ddllib.io.files import write_whole, writing
 from ddllib.io.reading import read_arrays, read_json
 from ddllib.paths import RESULTS, ROOT, runs_root
+from ddllib.pseudo_anomalies.held_out import SINGLE
 from ddllib.settings import NOTHING, VOCABULARY, Settings, recorded, touching
 
 SCORED = RESULTS / "scored.csv"  # every setting ever scored on test clips
@@ -69,6 +70,11 @@ class Record:
     def tests(self) -> dict:
         """Evaluations of the test clips by a run judged by held-out ones, if it scored them too."""
         return self.facts.get("tests", {})
+
+    @property
+    def judge(self) -> str | None:
+        """Which judge of held-out clips it has (``pseudo_anomalies.held_out``); None for none."""
+        return self.facts.get("judge", SINGLE) if "held_out" in self.facts else None
 
     @property
     def method(self) -> str:

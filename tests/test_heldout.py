@@ -1,13 +1,31 @@
 """Held-out pseudo-anomalies: what is altered, what is not, and that no test clip is touched."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ddllib import DDLError, fit, pipeline
 from ddllib.experiments.foretelling import mean_held_out
+from ddllib.experiments.grid import summary
 from ddllib.figures.chapter import pseudo_anomaly
 from ddllib.pseudo_anomalies import held_out
-from ddllib.pseudo_anomalies.held_out import KINDS, altered, altered_clips, judge_held_out, split
+from ddllib.pseudo_anomalies.held_out import (
+    EASIER,
+    KINDS,
+    NOISE_SIDE,
+    PAIRED,
+    SINGLE,
+    TRACKS,
+    UNALTERED,
+    alterations,
+    altered,
+    altered_clips,
+    gain,
+    judge_held_out,
+    sources,
+    split,
+)
+from ddllib.records import read_record, write_record
 from ddllib.settings import load_profile
 
 OBJECTS, PACES = held_out.OBJECTS, KINDS[6:]
@@ -64,6 +82,49 @@ def test_noise_is_blended_at_its_weight(first):
     assert 0 < far[0.2] < far[0.5]
 
 
+def at_another_size(first, side):
+    """The same clip, tracks and donor with pixels repeated."""
+    clip, rows, donor = first
+    times = side // clip.shape[-1]
+    larger = [c.repeat(times, axis=2).repeat(times, axis=3) for c in (clip, donor)]
+    return larger[0], rows, larger[1]
+
+
+def test_noise_is_the_same_at_every_working_size(first):
+    """What is put in at a small size is the mean over areas of what is put in at a large one."""
+    side = first[0].shape[-1]
+    small, _ = altered("noise 1.0", *first, 0)
+    large, _ = altered("noise 1.0", *at_another_size(first, NOISE_SIDE), 0)
+    times = NOISE_SIDE // side
+    means = large.reshape(*small.shape[:2], side, times, side, times).mean(axis=(3, 5))
+    assert np.abs(small - means).max() < 1.5  # but for rounding to whole grey levels
+    inside = small != first[0]
+    assert large[inside.repeat(times, 2).repeat(times, 3)].std() > 3 * small[inside].std()
+
+
+def test_several_tracks_are_altered_one_by_one(first):
+    clip, rows, donor = first
+    lower = rows.assign(track=2, y0=rows["y0"] + 0.25, y1=rows["y1"] + 0.25)
+    upper = rows.assign(track=3, y0=0.0, y1=0.2)
+    both = pd.concat([rows, lower])
+    made = list(alterations("noise 1.0", clip, both, donor, 0))
+    places = {tuple((frames != clip).any(axis=(0, 1, 3))) for frames, _ in made}
+    assert len(made) == len(places) == 2
+    more = pd.concat([both, upper, upper.assign(track=4)])
+    assert len(list(alterations("noise 1.0", clip, more, donor, 0))) == TRACKS
+    assert len(list(alterations("skipped frames", clip, more, donor, 0))) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_frame_is_paired_with_the_one_that_it_was_made_of(first, kind):
+    clip, rows, donor = first
+    frames, labels = altered(kind, clip, rows, donor, seed=0)
+    numbers = sources(kind, labels, len(clip))
+    assert len(numbers) == len(frames)
+    same = clip[numbers] == frames
+    assert same[labels == 0].all() and same.all() == (kind in PACES)
+
+
 @pytest.mark.parametrize("kind", PACES)
 def test_paced_frames_are_the_clips_own(first, kind):
     clip, rows, donor = first
@@ -86,16 +147,41 @@ def test_no_track_at_all_is_an_error(small_data):
         list(altered_clips(small_data, 1, small_data.tracks))
 
 
-def test_every_kind_gets_its_auc(small_data):
-    made = {
-        name: (frames, labels)
-        for name, frames, labels in altered_clips(small_data, 1, small_data.tracks)
-    }
-    labels = {name: truth for name, (_, truth) in made.items()}
-    aucs = judge_held_out({n: t.astype(float) for n, t in labels.items()}, labels, "raw")
-    assert aucs == dict.fromkeys(KINDS, 1.0)
-    halves = {n: t * (n.split("/")[0] in list(KINDS)[:4]) for n, t in labels.items()}
-    assert mean_held_out(judge_held_out(halves, labels, "raw")) == 0.75
+@pytest.fixture
+def made(small_data):
+    """The frames and labels of altered clips by name, and the unaltered lengths."""
+    clips = altered_clips(small_data, 1, small_data.tracks)
+    return {name: (frames, labels) for name, frames, labels in clips}
+
+
+def scored(made, strange, level=0.0):
+    """Scores: ``level`` where an object is altered in some copy, more where this one is."""
+    usual = np.zeros(20)
+    usual[np.flatnonzero(made["noise 0.5/0/02"][1])] = level
+    scores = {f"{UNALTERED}/02": usual}
+    for name, (_, labels) in made.items():
+        if not name.startswith(UNALTERED):
+            kind = name.split("/")[0]
+            scores[name] = usual[sources(kind, labels, 20)] + labels * (kind in strange)
+    return scores, {name: labels for name, (_, labels) in made.items()}
+
+
+def test_every_kind_gets_its_auc_and_the_level_of_the_unaltered_clip(made):
+    assert {name.split("/")[0] for name in made} == {UNALTERED, *KINDS}
+    verdicts = judge_held_out(*scored(made, KINDS), "raw")
+    assert verdicts == dict.fromkeys(KINDS, {"auc": 1.0, "unaltered": 0.5, "above": 1.0})
+    verdicts = judge_held_out(*scored(made, KINDS[:4]), "raw")
+    assert mean_held_out({kind: gain(v) for kind, v in verdicts.items()}) == 0.25
+    assert verdicts[KINDS[-1]] == {"auc": 0.5, "unaltered": 0.5, "above": 0.5}
+
+
+def test_a_score_that_is_high_where_objects_are_gains_nothing_by_it(made):
+    verdict = judge_held_out(*scored(made, (), level=3.0), "raw")["noise 0.5"]
+    assert verdict["auc"] == verdict["unaltered"] > 0.9 and gain(verdict) == 0
+
+
+def test_the_kinds_that_are_easier_to_reconstruct_are_among_those_that_are_judged():
+    assert set(EASIER) < set(KINDS)
 
 
 def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
@@ -104,7 +190,11 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     small_data.testing = {name: None for name in small_data.testing}
     run = fit(settings, small_data, progress=False)
     record = pipeline.score(settings, small_data, run, progress=False)
-    assert record.metrics == {} and {n.split("/")[0] for n in record.scores} == set(KINDS)
+    assert record.metrics == {} and {n.split("/")[0] for n in record.scores} == {
+        UNALTERED,
+        *KINDS,
+    }
+    assert record.judge == PAIRED
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
     drawn = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
@@ -113,6 +203,23 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     assert normal.shape == pseudo.shape == (3, 32, 32) and not np.array_equal(normal, pseudo)
     assert pseudo_anomaly({}, "noise 0.5")["frames"] == []
     assert len(run.history["step"]) == 2 * 2  # 18 windows of one clip, 10 a step, two epochs
+
+
+def test_a_record_of_the_former_judge_is_read_and_judged_anew(small_settings, small_data):
+    settings = small_settings(held_out=1)
+    run = pipeline.train(settings, small_data, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
+    former = {k: v for k, v in record.facts.items() if k != "judge"}
+    former["held_out"] = {"median": dict.fromkeys(KINDS, 0.75)}
+    old_names = {n: s for n, s in record.scores.items() if n.startswith("noise 0.5")}
+    old_labels = {n: record.labels[n] for n in old_names}
+    write_record(record.folder, former, old_names, old_labels, record.shown)
+    again = read_record(record.folder)
+    assert again.judge == SINGLE and summary(again).count("75.0") == len(KINDS)
+    trained = pipeline.train(settings, small_data, progress=False)
+    anew = pipeline.score(settings, small_data, trained, progress=False)
+    assert trained.steps_now == 0 and anew.judge == PAIRED
+    assert anew.facts["held_out"] == record.facts["held_out"]
 
 
 @pytest.mark.slow

@@ -7,32 +7,38 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ddllib.experiments.comparisons import BEYOND, MODES, difference_row, mean_and_spread
-from ddllib.experiments.foretelling import _held_out_auc, _test_auc
+from ddllib.experiments.foretelling import _held_out_auc, _test_auc, recorded_by_one_judge
 from ddllib.experiments.grid import Trial
+from ddllib.experiments.spread import LEVEL, Spread, pooled
 from ddllib.figures.chapter import percent
-from ddllib.pseudo_anomalies.held_out import KINDS
 from ddllib.records import Record
 
 
-def effect_table(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd.DataFrame:
+def effect_table(
+    trials: Sequence[Trial],
+    protocol: str,
+    unchanged: str,
+    spread: Spread | None = None,
+    level: float = LEVEL,
+) -> pd.DataFrame:
     """The effect of each change on the held-out AUC, paired by seed with the variant without it.
 
     The AUC is the unweighted mean over the kinds of pseudo-anomaly. A change with one seed is
-    compared with the spread over seeds (``seed_spread``), unless both share the same weights.
-    Variants that were not run come last.
+    compared with the ``spread`` over seeds, by default that of these trials (``spread_of``), unless
+    both share the same weights. Chance alone passes ``level``, a share of all changes, as an
+    effect. Variants that were not run come last.
     """
     aucs, bases = _aucs_by_seed(trials, protocol), _bases(trials, unchanged)
-    spread, rows = [*aucs.get(unchanged, {}).values()], []
+    spread, rows = spread or spread_of(trials, protocol, unchanged), []
     for variant in dict.fromkeys(trial.variant for trial in trials):
         variant_aucs, base_aucs = aucs.get(variant, {}), aucs.get(bases[variant].name, {})
         differences = [
             variant_aucs[s] - base_aucs[s] for s in sorted(variant_aucs.keys() & base_aucs.keys())
         ]
-        reference = [] if bases[variant].same_weights else spread
-        effect = {"against": bases[variant].name, **_effect_row(differences, reference)}
+        reference = None if bases[variant].same_weights else spread
+        effect = {"against": bases[variant].name, **_effect_row(differences, reference, level)}
         if variant == unchanged or not variant_aucs:
             effect = {}
         rows.append(
@@ -76,55 +82,74 @@ def _bases(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
     return bases
 
 
-def _effect_row(differences: Sequence[float], spread: Sequence[float]) -> dict[str, str]:
-    """``difference_row``; a single difference is compared with AUCs over seeds, ``spread``."""
-    row = difference_row(differences)
-    if len(differences) == 1 and len(spread) > 2:
-        row[BEYOND] = "yes" if abs(differences[0]) > _chance_bound(spread, 1, 1) else "no"
+def _effect_row(
+    differences: Sequence[float], spread: Spread | None, level: float = LEVEL
+) -> dict[str, str]:
+    """``difference_row``; a single difference is compared with the spread over seeds."""
+    row = difference_row(differences, level)
+    if len(differences) == 1 and spread:
+        is_beyond = abs(differences[0]) > spread.bound(1, 1, level=level)
+        row[BEYOND] = "yes" if is_beyond else "no"
     return row
 
 
-def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
-    """How much the unchanged variant differs from seed to seed, a sentence.
+def spread_of(trials: Sequence[Trial], protocol: str, unchanged: str) -> Spread | None:
+    """The spread over seeds of the held-out AUC, pooled over variants with several seeds.
 
-    A change with one seed has no standard error of its own, so it is compared with a bound: two
-    runs that differ only by chance exceed it once in twenty times. The bound uses Student's t for
-    the number of seeds.
+    Variants that score the weights of another by other patches say nothing more and are left out.
     """
-    values = [*_aucs_by_seed(trials, protocol).get(unchanged, {}).values()]
-    if len(values) < 3:
-        return f"{unchanged}: {len(values)} of 3 seeds were run; a single run may differ by chance"
-    spread, tried_once = float(np.std(values, ddof=1)), len(_tried_once(trials, unchanged))
-    return (
-        f"{unchanged}: standard deviation {percent(spread)} over {len(values)} seeds; a change "
-        f"tried with one seed should exceed {percent(_chance_bound(values, 1, 1))} to be more than "
-        f"chance (changes tried so: {tried_once}; to be expected beyond it by chance alone: "
-        f"{tried_once / 20:.1f})"
+    bases = _bases(trials, unchanged)
+    aucs = _aucs_by_seed(trials, protocol)
+    return pooled(
+        [*by_seed.values()]
+        for variant, by_seed in aucs.items()
+        if variant == unchanged or not bases[variant].same_weights
     )
 
 
-def _tried_once(trials: Sequence[Trial], unchanged: str) -> list[str]:
-    """The changes with one recorded seed, except those that change only the score."""
-    excluded = {name for name, base in _bases(trials, unchanged).items() if base.same_weights}
-    excluded |= {unchanged}
-    variants = [t.variant for t in trials if t.variant not in excluded and t.record() is not None]
-    return [variant for variant in dict.fromkeys(variants) if variants.count(variant) == 1]
+def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
+    """How much runs differ from seed to seed, a sentence.
 
-
-def _chance_bound(values: Sequence[float], *sizes: int) -> float:
-    """The largest difference by chance, in 95 cases of 100, of means over ``sizes`` runs each.
-
-    ``values`` are AUCs of runs that differ only in their seed; all runs are taken to vary alike.
+    A change with one seed has no standard error of its own, so it is compared with a bound: two
+    runs that differ only by chance exceed it once in twenty times. The bound uses Student's t for
+    the degrees of freedom of the pooled spread.
     """
-    error = np.std(values, ddof=1) * sum(1 / size for size in sizes) ** 0.5
-    return float(stats.t.ppf(0.975, len(values) - 1) * error)
+    values = [*_aucs_by_seed(trials, protocol).get(unchanged, {}).values()]
+    spread = spread_of(trials, protocol, unchanged)
+    if spread is None:
+        return f"{unchanged}: {len(values)} of 3 seeds were run; a single run may differ by chance"
+    alone = f"; of {unchanged} alone {percent(np.std(values, ddof=1))}" if len(values) > 1 else ""
+    return (
+        f"standard deviation over seeds {percent(spread.deviation)}, pooled over all variants with "
+        f"several seeds ({spread.degrees} degrees of freedom{alone}); a change tried with one seed "
+        f"should exceed {percent(spread.bound(1, 1))} to be more than chance"
+    )
+
+
+def multiplicity(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
+    """How many effects are to be expected by chance alone among so many changes, a sentence."""
+
+    def beyond(level: float) -> list[str]:
+        rows = effect_table(trials, protocol, unchanged, level=level)
+        return [*rows.loc[rows.get(BEYOND, "") == "yes", "variant"]]
+
+    rows = effect_table(trials, protocol, unchanged)
+    compared = int(rows[BEYOND].isin(["yes", "no"]).sum()) if BEYOND in rows else 0
+    if not compared:
+        return "no change can be told from chance yet: too few seeds"
+    strict = beyond(LEVEL / compared)
+    return (
+        f"{compared} changes are compared, of which {len(beyond(LEVEL))} count as effects; chance "
+        f"alone would give {LEVEL * compared:.1f}; by a bound that holds for all of them at once "
+        f"(Bonferroni) there are {len(strict)}: {', '.join(strict) or 'none'}"
+    )
 
 
 def ends_alike(trials: Sequence[Trial], protocol: str, unchanged: str, variant: str) -> str:
     """Whether a variant's held-out AUC lies among the seeds of the unchanged one, a sentence.
 
-    Two means are alike if they differ by at most the standard deviation over the unchanged
-    variant's seeds. The sentence also gives the difference that chance explains (95 cases of 100).
+    Two means are alike if they differ by at most the standard deviation over seeds. The sentence
+    also gives the difference that chance explains (95 cases of 100).
     """
     aucs = _aucs_by_seed(trials, protocol)
     base_aucs, variant_aucs = ([*aucs.get(name, {}).values()] for name in (unchanged, variant))
@@ -132,8 +157,9 @@ def ends_alike(trials: Sequence[Trial], protocol: str, unchanged: str, variant: 
         missing = f"{len(base_aucs)} of 3 seeds of '{unchanged}', {len(variant_aucs)} runs"
         return f"not run: {missing} of '{variant}'"
     difference = float(np.mean(variant_aucs) - np.mean(base_aucs))
-    relation = "within" if abs(difference) <= np.std(base_aucs, ddof=1) else "beyond"
-    bound = _chance_bound(base_aucs, len(base_aucs), len(variant_aucs))
+    spread = spread_of(trials, protocol, unchanged)
+    relation = "within" if abs(difference) <= spread.deviation else "beyond"
+    bound = spread.bound(len(base_aucs), len(variant_aucs))
     return (
         f"held-out AUC {percent(np.mean(variant_aucs))} {variant}, {mean_and_spread(base_aucs)} "
         f"{unchanged}: a difference of {100 * difference:+.2f} points, {relation} the standard "
@@ -189,11 +215,14 @@ def effect_by_size(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd
 
     Pairs are runs whose settings differ only in ``mode``. Each size with such a pair has a row for
     the held-out clips and one for the test clips, where the runs scored them. A difference of one
-    seed is compared with the spread over the seeds of the ``unchanged`` variant.
+    seed is compared with the spread over seeds of all variants with several.
     """
-    unchanged_records = [
-        r for t in trials if t.variant == unchanged and (r := t.record()) is not None
-    ]
+    bases = _bases(trials, unchanged)
+    by_setting: dict[str, list[Record]] = {}
+    for trial, record in recorded_by_one_judge(trials):
+        if trial.variant == unchanged or not bases[trial.variant].same_weights:
+            setting = repr({**trial.settings.asdict(), "seed": None})
+            by_setting.setdefault(setting, []).append(record)
     runs: dict[str, dict] = {}
     for trial in trials:
         record, values = trial.record(), trial.settings.asdict()
@@ -214,7 +243,10 @@ def effect_by_size(trials: Sequence[Trial], protocol: str, unchanged: str) -> pd
             row |= {
                 MODES[m]: mean_and_spread([pair[m] for pair in auc_pairs]) for m in _MODES_COMPARED
             }
-            spread = [value for r in unchanged_records if (value := auc(r, protocol)) is not None]
+            spread = pooled(
+                [value for r in records if (value := auc(r, protocol)) is not None]
+                for records in by_setting.values()
+            )
             row |= _effect_row([pair["ddl"] - pair["none"] for pair in auc_pairs], spread)
             rows.append(row)
     return pd.DataFrame(rows)
@@ -261,9 +293,9 @@ def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -
     rows = effect_table(trials, protocol, unchanged).set_index("variant")
     first_trials = [t for t in trials if t.settings.seed == trials[0].settings.seed]
     unchanged_trials = [t for t in trials if t.variant == unchanged]
-    first_rows = effect_table([*first_trials, *unchanged_trials], protocol, unchanged).set_index(
-        "variant"
-    )
+    spread = spread_of(trials, protocol, unchanged)
+    first_rows = effect_table([*first_trials, *unchanged_trials], protocol, unchanged, spread)
+    first_rows = first_rows.set_index("variant")
     by_first = [name for name in variants if first_rows.loc[name, BEYOND] == "yes"]
     confirmed = [name for name in by_first if rows.loc[name, BEYOND] == "yes"]
     by_all_only = [
@@ -277,61 +309,10 @@ def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -
     )
 
 
-def below_chance(trials: Sequence[Trial], protocol: str) -> str:
-    """Kinds of pseudo-anomaly with an AUC below 0.5 in most runs, a sentence."""
-    records = [record for trial in trials if (record := trial.record()) is not None]
-    missed = [
-        kind
-        for kind in KINDS
-        if records
-        and np.median([record.facts["held_out"][protocol][kind] for record in records]) < 0.5
-    ]
-    return f"below chance in most runs: {', '.join(missed) or 'no kind'}"
-
-
-def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
-    """The held-out AUC of each variant by kind of pseudo-anomaly, the mean over its seeds."""
-    rows = []
-    for variant in dict.fromkeys(trial.variant for trial in trials):
-        records = [r for t in trials if t.variant == variant and (r := t.record())]
-        cells = {
-            kind: f"{100 * np.mean([r.facts['held_out'][protocol][kind] for r in records]):.1f}"
-            for kind in KINDS
-            if records
-        }
-        rows.append({"variant": variant, **(cells or dict.fromkeys(KINDS, "not run"))})
-    rows.sort(key=lambda row: row[KINDS[0]] == "not run")
-    return pd.DataFrame(rows)
-
-
-def effect_by_kind(
-    trials: Sequence[Trial], protocol: str, without: str, variant: str
-) -> pd.DataFrame:
-    """What a variant adds to the held-out AUC of each kind of pseudo-anomaly, paired by seed."""
-    records: dict[str, dict[int, Record]] = {without: {}, variant: {}}
-    for trial in trials:
-        if trial.variant in records and (record := trial.record()) is not None:
-            records[trial.variant][trial.settings.seed] = record
-    seeds = sorted(records[without].keys() & records[variant].keys())
-    rows = []
-    for kind in KINDS:
-        pairs = [
-            [records[name][seed].facts["held_out"][protocol][kind] for name in (without, variant)]
-            for seed in seeds
-        ]
-        without_aucs, variant_aucs = zip(*pairs, strict=True) if pairs else ((), ())
-        effect = difference_row([b - a for a, b in pairs])
-        cells = {without: mean_and_spread(without_aucs), variant: mean_and_spread(variant_aucs)}
-        rows.append({"kind": kind, **cells, "points": effect["mean, points"]})
-    return pd.DataFrame(rows)
-
-
 def _aucs_by_seed(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, float]]:
     """Variant -> seed -> mean held-out AUC, of the recorded runs."""
     aucs: dict[str, dict[int, float]] = {}
-    for trial in trials:
-        record = trial.record()
-        if record is not None:
-            variant_aucs = aucs.setdefault(trial.variant, {})
-            variant_aucs[trial.settings.seed] = _held_out_auc(record, protocol)
+    for trial, record in recorded_by_one_judge(trials):
+        variant_aucs = aucs.setdefault(trial.variant, {})
+        variant_aucs[trial.settings.seed] = _held_out_auc(record, protocol)
     return aucs

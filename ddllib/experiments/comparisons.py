@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from ddllib.experiments.grid import Trial
+from ddllib.experiments.spread import LEVEL
 from ddllib.figures.chapter import Cited, percent
 from ddllib.records import Record
 from ddllib.settings import Settings
@@ -136,10 +137,11 @@ def against(experiments: Mapping[str, Sequence[Record]], protocol: str) -> str:
     )
 
 
-def difference_row(differences: Sequence[float]) -> dict[str, str]:
+def difference_row(differences: Sequence[float], level: float = LEVEL) -> dict[str, str]:
     """Mean of paired differences in points, its standard error, and whether chance explains it.
 
-    A two-sided t-test at 5 %; with three seeds the mean must exceed 4.3 standard errors.
+    A two-sided t-test at ``level``; at 5 % and with three seeds the mean must exceed 4.3 standard
+    errors.
     """
     if len(differences) < 2:
         mean = f"{100 * differences[0]:+.2f}" if differences else "not run"
@@ -150,7 +152,9 @@ def difference_row(differences: Sequence[float]) -> dict[str, str]:
         "mean, points": f"{100 * mean:+.2f}",
         "standard error": f"{100 * error:.2f}",
         "seeds": str(len(differences)),
-        BEYOND: "yes" if abs(mean) > stats.t.ppf(0.975, len(differences) - 1) * error else "no",
+        BEYOND: "yes"
+        if abs(mean) > stats.t.ppf(1 - level / 2, len(differences) - 1) * error
+        else "no",
     }
 
 

@@ -34,6 +34,7 @@ from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.reading import read_yaml
 from ddllib.methods import method_of
 from ddllib.paths import RESULTS, ROOT
+from ddllib.pseudo_anomalies.held_out import PAIRED, gain
 from ddllib.records import Record, read_record
 from ddllib.settings import Settings, check_names, load_profile
 from ddllib.training import load_run
@@ -214,8 +215,12 @@ def summary(record: Record) -> str:
     """One line: what was run and how it came out, in percent."""
     metrics, outcome = record.metrics or record.tests, ""
     if "held_out" in record.facts:
-        aucs = record.facts["held_out"]["median"]
-        outcome = "held out " + ", ".join(f"{k} {100 * v:.1f}" for k, v in aucs.items())
+        verdicts = record.facts["held_out"]["median"]
+        if record.judge == PAIRED:
+            figures = {kind: f"{100 * gain(v):+.1f}" for kind, v in verdicts.items()}
+        else:
+            figures = {kind: f"{100 * v:.1f}" for kind, v in verdicts.items()}
+        outcome = "held out " + ", ".join(f"{k} {v}" for k, v in figures.items())
     if metrics:
         tests = ", ".join(f"{p} {100 * m['auc']:.2f}" for p, m in metrics.items())
         outcome = f"{outcome}; test clips {tests}" if outcome else tests

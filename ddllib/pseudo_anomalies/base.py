@@ -64,6 +64,10 @@ class PseudoAnomaly(nn.Module):
         """How many frames result from this many frames of a clip."""
         return frames
 
+    def order(self, frames: int) -> np.ndarray:
+        """Which frames of the clip the result's are made of, counted from the window's start."""
+        return np.arange(frames)
+
     def alter(self, sample: Sample, random: Random) -> Altered:
         """The windows with their objects altered."""
         raise NotImplementedError

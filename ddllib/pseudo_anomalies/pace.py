@@ -16,10 +16,6 @@ class Paced(PseudoAnomaly):
 
     needs_object = False
 
-    def order(self, frames: int) -> np.ndarray:
-        """The clip's frames to take, counted from the start of the window."""
-        raise NotImplementedError
-
     def alter(self, sample: Sample, random: Random) -> Altered:
         """The windows at the new speed; unchanged where the clip has too few frames."""
         x, mask = sample.x.clone(), torch.zeros_like(sample.mask)

@@ -7,23 +7,24 @@ import pandas as pd
 import pytest
 from support.records import ATrial, a_record
 
+from ddllib.errors import DDLError
 from ddllib.experiments.ablations import (
-    below_chance,
-    effect_by_kind,
     effect_by_size,
     effect_table,
     ends_alike,
     judged_alike,
-    kinds_table,
     most_seeds,
+    multiplicity,
     other_boxes,
     seed_spread,
     what_one_seed_told,
     where_it_helps,
 )
-from ddllib.experiments.foretelling import foretelling, foretold
+from ddllib.experiments.foretelling import foretelling, foretold, of_judge, rank_bounds
+from ddllib.experiments.kinds import below_chance, effect_by_kind, kinds_table, paired_table
+from ddllib.experiments.spread import pooled
 from ddllib.figures import auc_plots
-from ddllib.pseudo_anomalies.held_out import KINDS
+from ddllib.pseudo_anomalies.held_out import EASIER, KINDS, PAIRED, SINGLE
 from ddllib.settings import load_profile
 
 PAIRS = [(0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 0.88)]  # held-out, test
@@ -79,7 +80,6 @@ def test_two_changes_are_held_to_the_first_of_them():
     told = rows["more than chance"]
     assert (told["large"], told["large, plain"]) == ("yes", "no")
     assert "too few" in told["fine"] and "too few" in told["large, fine"]  # the same weights
-    assert "(changes tried so: 3;" in seed_spread(found, "median", "as it is")
 
 
 def test_what_a_first_seed_told_is_checked_by_the_others():
@@ -94,7 +94,7 @@ def test_what_a_first_seed_told_is_checked_by_the_others():
     assert told == "no change has a second seed to check its first by"
     bare = [ATrial(t.variant, t.settings, None) for t in usual]
     assert what_one_seed_told(bare, "median", "as it is") == told
-    several = change("luck", 0.2, 0.0, -0.1) + change("true", 0.1, 0.11, 0.1)
+    several = change("luck", 0.2, 0.02, 0.1) + change("true", 0.15, 0.16, 0.15)
     several += change("small", 0.01, 0.011, 0.01) + change("none", 0.01, -0.01, 0)
     assert what_one_seed_told([*usual, *several], "median", "as it is") == (
         "of 4 changes with several seeds the first alone would have told 2 for an effect (luck, "
@@ -105,17 +105,39 @@ def test_what_a_first_seed_told_is_checked_by_the_others():
 def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
     tried = trials()[:4]  # norms with one seed
     told = seed_spread(tried, "median", "as it is")
-    assert told.startswith("as it is: standard deviation 1.00 over 3 seeds")
+    assert told.startswith("standard deviation over seeds 1.00, pooled")
     assert "should exceed 6.08 to" in told  # t(0.975, 2) sqrt(2) = 4.303 * 1.414
-    assert "(changes tried so: 1; to be expected beyond it by chance alone: 0.1)" in told
     assert "as it is: 2 of 3 seeds were run" in seed_spread(trials()[:2], "median", "as it is")
+
+
+def test_the_spread_is_pooled_over_variants_with_several_seeds():
+    spread = pooled([[0.8, 0.81, 0.82], [0.6, 0.64], [0.9]])
+    assert spread.degrees == 3  # 2 + 1, about each variant's own mean
+    assert spread.deviation == pytest.approx(((2 * 0.01**2 + 0.0008) / 3) ** 0.5)
+    assert spread.bound(1, 1) == pytest.approx(3.182 * spread.deviation * 2**0.5, rel=1e-3)
+    assert spread.bound(1, 1, level=0.01) > spread.bound(1, 1) > spread.bound(2, 3)
+    assert pooled([[0.8, 0.9], [0.7]]) is None
+    told = seed_spread(trials(), "median", "as it is")  # norms vary, too: sqrt(4e-4 / 3)
+    assert "seeds 1.15, pooled" in told and "(3 degrees of freedom; of as it is alone 1.00)" in told
+
+
+def test_many_changes_are_held_to_a_bound_for_all_of_them():
+    usual = trials()[:3]
+    changes = [("none", 0.0), ("some", 0.07), ("much", 0.3)]
+    found = usual + [
+        ATrial(name, load_profile("tiny"), a_record(0, held_out=0.8 + far)) for name, far in changes
+    ]
+    told = multiplicity(found, "median", "as it is")
+    assert told.startswith("3 changes are compared, of which 2 count as effects")
+    assert "there are 1: much" in told  # t(1 - 0.05 / 6, 2) sqrt(2) = 10.8 points
+    assert multiplicity(usual, "median", "as it is").startswith("no change")
 
 
 def test_a_variant_ends_where_the_unchanged_does_or_not():
     found = trials()
     told = ends_alike(found, "median", "as it is", "norms")
     assert "-10.00 points, beyond the standard deviation over seeds; runs so few" in told
-    assert "to 3.93 points either way" in told  # 4.303 sqrt(1/3 + 1/2)
+    assert "to 3.35 points either way" in told  # t(0.975, 3) 1.155 sqrt(1/3 + 1/2)
     for trial in found[3:5]:
         trial.found.facts["held_out"]["median"] = dict.fromkeys(KINDS, 0.818)
     told = ends_alike(found, "median", "as it is", "norms")
@@ -164,9 +186,10 @@ def test_runs_on_other_boxes_are_named():
 def test_what_can_be_claimed_is_said():
     assert most_seeds(trials(), "as it is").endswith("one seed: norms")
     assert most_seeds(trials()[:3], "as it is") == ("no change was tried with more than one seed")
-    assert below_chance(trials(), "median") == "below chance in most runs: no kind"
+    assert below_chance(trials(), "median") == "not above chance in most runs: no kind"
     poor = [ATrial("", load_profile("tiny"), a_record(0, held_out=v)) for v in (0.4, 0.3, 0.9)]
-    assert below_chance(poor, "median").endswith(", ".join(KINDS))
+    told = below_chance(poor, "median")
+    assert all(kind in told for kind in KINDS) and told.count("(easier") == len(EASIER)
 
 
 def test_the_effect_is_paired_at_each_size():
@@ -193,7 +216,7 @@ def test_the_held_out_auc_foretells_that_of_test_clips_by_rank():
     runs = [ATrial("a", load_profile("tiny"), a_record(t, held_out=h)) for h, t in PAIRS]
     pairs = foretold([*runs, ATrial("none", load_profile("tiny"), None)], "median")
     assert pairs[["held_out", "tests"]].to_numpy() == pytest.approx(np.array(PAIRS))
-    assert "4 runs: rank correlation 0.80 (p = 0.2); of these" in foretelling(pairs)
+    assert "4 runs of 1 variants: rank correlation 0.80, 0.80 to 0.80 over" in foretelling(pairs)
     assert "has 88.00 on test clips, of which the best has 90.00" in foretelling(pairs)
     assert "not run: 2 of these" in foretelling(pairs[:2])
 
@@ -212,6 +235,44 @@ def test_ranks_are_drawn_with_a_number_for_each_variant_and_room_for_all():
     assert [*drawn[0].get_xdata()] == [count + 1, 1] and [*drawn[0].get_ydata()] == [1, count + 1]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == names[:count]
+
+
+def test_the_rank_correlation_is_bounded_by_draws_of_variants():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(8, 2)) @ np.array([[1, 0.7], [0, 0.7]])
+    runs = [(f"{k}", *pair) for k, pair in enumerate(values)]
+    pairs = pd.DataFrame(runs, columns=["variant", "held_out", "tests"])
+    low, high = rank_bounds(pairs)
+    assert -1 <= low < pairs["held_out"].corr(pairs["tests"], method="spearman") < high <= 1
+    copies = pd.concat([pairs] * 5)  # seeds that say the same again
+    assert rank_bounds(copies) == pytest.approx((low, high))
+
+
+def paired(value, level=0.6):
+    trial = ATrial("contrast", load_profile("tiny"), a_record(0, held_out=0.5))
+    verdict = {"auc": level + value, "unaltered": level, "above": 0.5 + value}
+    held_out = {"median": dict.fromkeys(KINDS, verdict)}
+    trial.found.facts.update({"judge": PAIRED, "held_out": held_out})
+    return trial
+
+
+def test_records_of_two_judges_are_not_mixed():
+    both = [*trials(), paired(0.1)]
+    with pytest.raises(DDLError, match="several judges .paired, single.; expected one"):
+        effect_table(both, "median", "as it is")
+    single = of_judge(both, SINGLE)
+    rows = kinds_table(single, "median").set_index("variant")
+    assert set(rows.loc["contrast"]) == {"not run"} and set(rows.loc["norms"]) == {"71.0"}
+    rows = kinds_table(of_judge(both, PAIRED), "median").set_index("variant")
+    assert set(rows.loc["contrast"]) == {"10.0"} and set(rows.loc["norms"]) == {"not run"}
+
+
+def test_the_paired_judge_is_told_as_points_above_the_unaltered_level():
+    (row,) = paired_table([paired(0.1)], "median").to_dict("records")
+    assert (row["unaltered level"], row["mean"], row["noise 0.5"]) == ("60.0", "+10.0", "+10.0")
+    assert "blurred object" in below_chance([paired(-0.1, level=0.9)], "median")
+    assert below_chance([paired(0.1, level=0.2)], "median").endswith("no kind")
+    assert list(paired_table([trials()[-1]], "median")["mean"]) == ["not run"]
 
 
 def test_kinds_are_averaged_over_seeds():
