@@ -48,8 +48,13 @@ from ddllib.settings import Settings, load_profile
 from ddllib.training import fit
 
 PATIENCE = 5  # seconds to wait for another process that trains the same run
-# Generated scenes by name; the short one is for tests.
-SCENES = {"demo": {}, "demo-short": {"training_clips": 2, "testing_clips": 2, "frames": 48}}
+# Generated scenes by name: the chapters', two of other seeds, and a short one for tests.
+SCENES = {
+    "demo": {},
+    "demo-1": {"seed": 1},
+    "demo-2": {"seed": 2},
+    "demo-short": {"training_clips": 2, "testing_clips": 2, "frames": 48},
+}
 
 
 def footage(settings: Settings) -> Path:

@@ -111,7 +111,7 @@ class Settings(_Folders):
 
     profile: str = _value("demo", PREPARED)  # also the folder of prepared data and runs
     # footage
-    # a generated scene (demo, demo-short), or a folder below the data root
+    # a generated scene (demo, demo-1, demo-2, demo-short), or a folder below the data root
     data: str = _value("demo", PREPARED)
     # the known data set that the footage is; None: recognised by its files
     dataset: str | None = _value(None, PREPARED)

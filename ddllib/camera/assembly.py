@@ -139,7 +139,7 @@ def generated_scores(
     for index in tqdm(range(first, first + minutes), desc="scoring minutes", disable=not progress):
         path = folder / f"{index:03d}.npy"
         if not path.is_file():
-            pictures = ordinary(0, index, MINUTE)
+            pictures = ordinary(pipeline.SCENES[settings.data].get("seed", 0), index, MINUTE)
             frames = np.stack([to_working_size(p[..., ::-1], data.size, 3) for p in pictures])
             write_whole(path, partial(np.save, arr=stream_scorer.clip(frames).scores))
         remedy = f"remove {path.name}"
