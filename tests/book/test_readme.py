@@ -6,6 +6,7 @@ import pytest
 
 from ddllib.experiments import baselines, comparisons
 from ddllib.experiments.grid import read_experiment
+from ddllib.experiments.terms import of_plain_score
 from ddllib.paths import PROFILES, RESULTS, ROOT
 from ddllib.records import find_records
 
@@ -13,7 +14,7 @@ TEXT = (ROOT / "README.md").read_text()
 
 
 RECORDS = [r for r in find_records(RESULTS) if r.metrics]
-UNLEARNT = [r for r in RECORDS if not r.is_trained]
+UNLEARNT = of_plain_score(RECORDS)
 PROTOCOLS = ("median", "raw")
 
 

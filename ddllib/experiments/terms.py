@@ -1,0 +1,86 @@
+"""The terms of a score on what learns nothing: where each of them helps, and where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from ddllib.evaluation import Difference, paired_difference
+from ddllib.experiments.baselines import CHANGES, baseline_name, mean_of, points
+from ddllib.records import Record
+from ddllib.settings import Settings, recorded
+
+PLAIN = Settings().score
+_KEY = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch")
+
+
+def of_plain_score(records: Iterable[Record]) -> list[Record]:
+    """What learns nothing by the paper's score, or by one that its baseline has of its own."""
+    found = ((record, baseline_name(record)) for record in records)
+    return [
+        record
+        for record, name in found
+        if name and _score(record) == CHANGES[name].get("score", PLAIN)
+    ]
+
+
+def _score(record: Record) -> str:
+    return recorded(record.facts["settings"])["score"]
+
+
+def by_terms(records: Iterable[Record]) -> dict[str, dict[str, list[Record]]]:
+    """Records of what learns nothing by what is scored, and there by term; one for each seed.
+
+    A row without the paper's score has nothing to be held to and is left out.
+    """
+    rows: dict[tuple, dict[str, list[Record]]] = {}
+    for record in records:
+        name, values = baseline_name(record), recorded(record.facts["settings"])
+        if name and record.metrics and "score" not in CHANGES[name]:
+            key = (name, *(str(values[k]) for k in _KEY))
+            rows.setdefault(key, {}).setdefault(values["score"], []).append(record)
+    named = {
+        f"{data}, {size} px; {name}": terms for (name, data, *_, size, _), terms in rows.items()
+    }
+    return {name: named[name] for name in sorted(named) if PLAIN in named[name]}
+
+
+def change(terms: Mapping[str, Sequence[Record]], term: str, protocol: str) -> Difference | None:
+    """By how much the AUC by a term exceeds that by the paper's score; None where it was not run.
+
+    The same clips are drawn for both.
+    """
+    if term not in terms:
+        return None
+    one, other = terms[term], terms[PLAIN]
+    labels = one[0].labels
+    return paired_difference([r.scores for r in one], [r.scores for r in other], labels, protocol)
+
+
+def terms_table(records: Iterable[Record], protocol: str) -> pd.DataFrame:
+    """The AUC in percent by each term, and the points above the paper's score (``points``)."""
+    rows, known = [], by_terms(records)
+    names = sorted({term for terms in known.values() for term in terms} - {PLAIN})
+    for name, terms in known.items():
+        row = {"nothing learnt": name, PLAIN: mean_of(terms[PLAIN], protocol)}
+        for term in names:
+            row[term] = mean_of(terms[term], protocol) if term in terms else "not run"
+            row[f"{term}, points above"] = points(change(terms, term, protocol))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def where_it_helps(records: Iterable[Record], term: str, protocol: str) -> str:
+    """Where a term helps beyond its bounds over clips, and where it harms, a sentence or two."""
+    told: dict[str, list[str]] = {"helps": [], "harms": [], "undecided": []}
+    for name, terms in by_terms(records).items():
+        difference = change(terms, term, protocol)
+        if difference is not None:
+            outcome = "harms" if difference.high < 0 else "undecided"
+            outcome = "helps" if difference.is_beyond else outcome
+            told[outcome].append(f"{name} ({100 * difference.mean:+.2f})")
+    if not any(told.values()):
+        return f"{term}: not run"
+    helps, harms, undecided = ("; ".join(names) or "nowhere" for names in told.values())
+    return f"{term} helps beyond the bounds: {helps}. It harms: {harms}. Neither: {undecided}"

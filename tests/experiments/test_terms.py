@@ -1,0 +1,68 @@
+"""Terms of a score on what learns nothing: who is held to whom, and what is told of it."""
+
+from dataclasses import replace
+
+import numpy as np
+from support.records import a_record
+
+from ddllib.evaluation import evaluate
+from ddllib.experiments import terms
+
+RNG = np.random.default_rng(0)
+LABELS = {f"{k:02d}": RNG.integers(0, 2, 60) for k in range(8)}
+NEIGHBOURS = {"method": "neighbour-mean", "epochs": 0}
+
+
+def scored(noise, seed=0, **changes):
+    """A record whose scores tell abnormal frames the better the less noise is added."""
+    rng = np.random.default_rng(1)
+    scores = {name: y + noise * rng.standard_normal(len(y)) for name, y in LABELS.items()}
+    record = a_record(evaluate(scores, LABELS, "raw").auc, seed, **changes)
+    return replace(record, scores=scores, labels=LABELS)
+
+
+def records():
+    return [
+        scored(2.0, **NEIGHBOURS),
+        scored(0.5, **NEIGHBOURS, score="contrast"),
+        scored(4.0, **NEIGHBOURS, score="motion"),
+        scored(2.0, **NEIGHBOURS, data="another"),
+        scored(8.0, **NEIGHBOURS, data="another", score="contrast"),
+        scored(0.1, **NEIGHBOURS, size=64, score="contrast"),
+        scored(0.1),
+    ]
+
+
+def test_a_term_is_held_to_the_papers_score_on_the_same_footage_and_size():
+    known = terms.by_terms(records())
+    assert list(known) == ["another, 32 px; neighbour mean", "demo-short, 32 px; neighbour mean"]
+    assert set(known["demo-short, 32 px; neighbour mean"]) == {"distance", "contrast", "motion"}
+    difference = terms.change(known["demo-short, 32 px; neighbour mean"], "contrast", "raw")
+    aucs = [records()[k].auc("raw") for k in (1, 0)]
+    assert np.isclose(difference.mean, aucs[0] - aucs[1]) and difference.low > 0
+
+
+def test_where_a_term_does_not_help_is_told():
+    told = terms.where_it_helps(records(), "contrast", "raw")
+    helps, harms = told.split(". It harms: ")
+    assert "demo-short, 32 px; neighbour mean (+" in helps and "another" not in helps
+    assert harms.startswith("another, 32 px; neighbour mean (-")
+    assert "helps beyond the bounds: nowhere" in terms.where_it_helps(records(), "motion", "raw")
+    assert terms.where_it_helps(records()[3:4], "contrast", "raw") == "contrast: not run"
+
+
+def test_the_table_says_what_was_not_run():
+    another, known = terms.terms_table(records(), "raw").to_dict("records")
+    assert (another["motion"], another["motion, points above"]) == ("not run", "not run")
+    assert known["contrast, points above"].startswith("+")
+    assert known["distance"].records == (known["distance"].records[0],)
+
+
+def test_the_plain_score_alone_stands_beside_runs():
+    flow = scored(1.0, method="optical-flow", epochs=0, score="flow magnitude", flow="dis")
+    found = terms.of_plain_score([*records(), flow])
+    assert [r.facts["settings"]["score"] for r in found] == [
+        "distance",
+        "distance",
+        "flow magnitude",
+    ]
