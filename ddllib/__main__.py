@@ -13,6 +13,7 @@ VERBS = {
     "advise": ("data_prep.__main__", "propose settings for footage of your own"),
     "show": ("ddllib.figures.show", "draw prepared data: frames, tracks, masks"),
     "experiments": ("ddllib.experiments.grid", "many runs of a profile: list them, run them"),
+    "regions": ("ddllib.experiments.regions", "RBDC and TBDC by boxes that you have"),
     "repeat": ("ddllib.experiments.repeat", "run a record again and say what differs"),
     "benchmark": ("ddllib.experiments.benchmark", "how fast training and scoring are here"),
     "study": ("studies", "a measurement that the book cites"),

@@ -27,15 +27,17 @@ WITHIN_FRAME[1] = True
 
 
 class Criteria(NamedTuple):
-    """RBDC and TBDC, both in [0, 1], and the number of true regions and tracks.
+    """RBDC and TBDC, both in [0, 1], the number of true regions and tracks, and of thresholds.
 
-    With few tracks, ``tbdc`` changes in large steps.
+    With few tracks, ``tbdc`` changes in large steps. Few thresholds (``levels``) give lower figures
+    than many, so figures are comparable only at the same number.
     """
 
     rbdc: float
     tbdc: float
     regions: int
     tracks: int
+    levels: int
 
 
 def pixel_auroc(maps: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> float:
@@ -50,7 +52,7 @@ def pixel_auroc(maps: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray])
     """
     _check_clips(maps, masks)
     normal, abnormal = np.zeros((2, HALF_FLOATS), np.int64)
-    for chunk, mask in _chunks(maps, masks):
+    for chunk, mask in chunks_of(maps, masks):
         normal += _count_patterns(chunk[~mask])
         abnormal += _count_patterns(chunk[mask])
     if not (normal.any() and abnormal.any()):
@@ -104,7 +106,7 @@ def region_and_track(
       first, each region to one before and one after at most: an object unseen for one frame
       begins a new track;
     - maps are smoothed first (``smooth``, of side ``patch``), so that no region is a lone pixel;
-    - the curve is drawn from ``levels`` thresholds at most (``_thresholds``);
+    - the curve is drawn from ``levels`` thresholds at most (``thresholds``);
     - at each rate it holds the best detection found at that rate or a lower one; between points it
       is straight, before the first it rises from (0, 0), after the last it is flat, and it is cut
       at rate 1.
@@ -113,24 +115,46 @@ def region_and_track(
     pixel is set.
     """
     _check_clips(maps, masks)
+    check_criteria(alpha, beta, levels)
+    track = _tracks_of_all(masks)
+    if not len(track):
+        raise DDLError("no mask pixel is set; expected abnormal regions; give the test clips'")
+    values = thresholds(maps, masks, patch, levels)
+    false, detected = _detect(maps, masks, patch, values, beta, len(track))
+    return criteria(false, detected, track, sum(map(len, maps.values())), alpha, levels)
+
+
+def check_criteria(alpha: float, beta: float, levels: int) -> None:
+    """Raise ``DDLError`` for a share or a number of thresholds that is out of range."""
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 < value <= 1:
             raise DDLError(f"{name} is {value}; expected a share above 0 and at most 1")
     if levels < 2:
         raise DDLError(f"levels is {levels}; expected at least 2 thresholds; {LEVELS} is usual")
-    track = _tracks_of_all(masks)
-    if not len(track):
-        raise DDLError("no mask pixel is set; expected abnormal regions; give the test clips'")
-    thresholds = _thresholds(maps, masks, patch, levels)
-    false, detected = _detect(maps, masks, patch, thresholds, beta, len(track))
+
+
+def criteria(
+    false: np.ndarray,
+    detected: np.ndarray,
+    track: np.ndarray,
+    frames: int,
+    alpha: float,
+    levels: int,
+) -> Criteria:
+    """Both criteria from what K thresholds found in so many ``frames``.
+
+    ``false`` is the number of false regions, K; ``detected`` which true ones were, K x R; ``track``
+    the number of each one's track, R, from 0.
+    """
     length = np.bincount(track)
     share = np.array([np.bincount(track, hits) / length for hits in detected])
-    rates = false / sum(len(clip) for clip in maps.values())
+    rates = false / frames
     return Criteria(
         area_to_one(rates, detected.mean(axis=1)),
         area_to_one(rates, (share >= alpha).mean(axis=1)),
         len(track),
         len(length),
+        levels,
     )
 
 
@@ -163,7 +187,7 @@ def _check_clips(maps, masks) -> None:
             )
 
 
-def _chunks(maps, masks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks_of(maps, masks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Chunks of maps (float32) and masks (bool), n x H x W, clip by clip in order of name."""
     for name in sorted(maps):
         for start in range(0, len(maps[name]), CHUNK):
@@ -190,7 +214,7 @@ def _count_patterns(values: np.ndarray) -> np.ndarray:
     return np.bincount(half.view(np.uint16).ravel(), minlength=HALF_FLOATS)
 
 
-def _label(hot: np.ndarray) -> tuple[np.ndarray, int]:
+def label_regions(hot: np.ndarray) -> tuple[np.ndarray, int]:
     """Number the regions of a chunk from 1: labels n x H x W (0 for none), and their count."""
     return label(hot, WITHIN_FRAME)
 
@@ -208,7 +232,7 @@ def _overlaps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _tracks_of_all(masks) -> np.ndarray:
-    """The track of every true region, R numbers from 0, in the order in which ``_chunks`` goes."""
+    """The track of every true region, R numbers from 0, in the order of ``chunks_of``."""
     tracks, count = [np.zeros(0, int)], 0
     for name in sorted(masks):
         clip_tracks = _tracks(masks[name])
@@ -222,7 +246,7 @@ def _tracks(mask: np.ndarray) -> np.ndarray:
     count, pairs = 0, []
     last_labels = np.zeros((1, *mask.shape[1:]), np.int64)
     for start in range(0, len(mask), CHUNK):
-        labels, new_count = _label(np.asarray(mask[start : start + CHUNK]))
+        labels, new_count = label_regions(np.asarray(mask[start : start + CHUNK]))
         labels = np.where(labels > 0, labels + np.int64(count), 0)
         pairs += zip(*_overlaps(np.concatenate([last_labels, labels[:-1]]), labels), strict=True)
         count, last_labels = count + new_count, labels[-1:]
@@ -245,7 +269,7 @@ def _one_to_one(pairs: list[tuple[int, int, int]]) -> np.ndarray:
     return np.array(links, int).reshape(-1, 2)
 
 
-def _thresholds(maps, masks, patch: int, levels: int) -> np.ndarray:
+def thresholds(maps, masks, patch: int, levels: int) -> np.ndarray:
     """At most ``levels`` thresholds, float32, for false positive rates from 0 to about 1.
 
     Two thirds are quantiles of the frames' maxima, from the largest, where the first region
@@ -254,7 +278,7 @@ def _thresholds(maps, masks, patch: int, levels: int) -> np.ndarray:
     shares grow by a constant factor, from one pixel in 10 000 to one in 10.
     """
     peaks, counts = [], np.zeros(HALF_FLOATS, np.int64)
-    for chunk, _ in _chunks(maps, masks):
+    for chunk, _ in chunks_of(maps, masks):
         chunk = smooth(chunk, patch)
         peaks.append(chunk.max(axis=(1, 2)))
         counts += _count_patterns(chunk)
@@ -275,19 +299,19 @@ def _tail_values(counts: np.ndarray, number: int) -> np.ndarray:
 
 
 def _detect(
-    maps, masks, patch: int, thresholds: np.ndarray, beta: float, regions: int
+    maps, masks, patch: int, values: np.ndarray, beta: float, regions: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """At each of K thresholds: the number of false regions, K, and the true ones detected, K x R.
 
-    The first are counts, the second bool, in the order in which ``_chunks`` goes.
+    The first are counts, the second bool, in the order in which ``chunks_of`` goes.
     """
-    false = np.zeros(len(thresholds), np.int64)
-    detected = np.zeros((len(thresholds), regions), bool)
+    false = np.zeros(len(values), np.int64)
+    detected = np.zeros((len(values), regions), bool)
     first = 0
-    for chunk, mask in _chunks(maps, masks):
+    for chunk, mask in chunks_of(maps, masks):
         chunk = smooth(chunk, patch)
-        truth, count = _label(mask)
-        for k, threshold in enumerate(thresholds):
+        truth, count = label_regions(mask)
+        for k, threshold in enumerate(values):
             false_count, hits = _match(chunk >= threshold, truth, beta)
             false[k] += false_count
             detected[k, first + hits] = True
@@ -300,7 +324,7 @@ def _match(hot: np.ndarray, truth: np.ndarray, beta: float) -> tuple[int, np.nda
 
     ``hot`` is n x H x W, bool; ``truth`` labels of the same shape.
     """
-    detected, count = _label(hot)
+    detected, count = label_regions(hot)
     i, j, shared = _overlaps(detected, truth)
     areas, true_areas = np.bincount(detected.ravel()), np.bincount(truth.ravel())
     matches = shared / (areas[i] + true_areas[j] - shared) >= beta

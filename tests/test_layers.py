@@ -22,6 +22,7 @@ FLOORS = [
         *("ddllib.models", "ddllib.fast", "ddllib.devices", "ddllib.losses", "ddllib.windows"),
         *("ddllib.pseudo_anomalies", "ddllib.scoring", "ddllib.streaming", "ddllib.ignore"),
         *("ddllib.evaluation", "ddllib.localisation", "ddllib.random_state"),
+        "ddllib.annotated_boxes",
         *("ddllib.camera.backgrounds", "ddllib.patches", "ddllib.score_terms"),
         "ddllib.features",
     },

@@ -149,7 +149,7 @@ def test_the_masks_as_maps_find_everything():
     maps, masks = world(frames=3)
     masks["01"][1:, 2:4, 2:4] = 1
     maps["01"][:] = masks["01"]
-    assert region_and_track(maps, masks, 1) == (1, 1, 2, 1)
+    assert region_and_track(maps, masks, 1)[:4] == (1, 1, 2, 1)
 
 
 def test_a_constant_map_finds_nothing():
@@ -180,7 +180,7 @@ def test_one_region_of_two_is_half():
     maps, masks = world()
     masks["01"][0, 2:4, 2:4] = masks["01"][0, 8:10, 8:10] = 1
     maps["01"][0, 2:4, 2:4] = 1
-    assert region_and_track(maps, masks, 1) == (0.5, 0.5, 2, 2)
+    assert region_and_track(maps, masks, 1)[:4] == (0.5, 0.5, 2, 2)
 
 
 @pytest.mark.parametrize("clips, frames", [(("01",), 4), (("01", "02"), 2)])
@@ -251,7 +251,7 @@ def test_regions_do_not_connect_across_frames():
     masks["01"][2:, 2:4, 2:4] = 1
     maps["01"][2:, 2:4, 2:4] = 0.5
     maps["01"][:2, 2:4, 2:4] = 1
-    assert region_and_track(maps, masks, 1) == (0.5, 0.5, 2, 1)
+    assert region_and_track(maps, masks, 1)[:4] == (0.5, 0.5, 2, 1)
 
 
 # --------------------------------------------------------------------------------------- tracks
@@ -261,8 +261,8 @@ def test_one_region_of_ten_finds_a_track_at_alpha_a_tenth():
     maps, masks = world(frames=10)
     masks["01"][:, 2:4, 2:4] = 1
     maps["01"][3, 2:4, 2:4] = 1
-    assert region_and_track(maps, masks, 1, alpha=0.1) == (0.1, 1, 10, 1)
-    assert region_and_track(maps, masks, 1, alpha=0.2) == (0.1, 0, 10, 1)
+    assert region_and_track(maps, masks, 1, alpha=0.1)[:4] == (0.1, 1, 10, 1)
+    assert region_and_track(maps, masks, 1, alpha=0.2)[:4] == (0.1, 0, 10, 1)
 
 
 @pytest.mark.parametrize("whole, parts", [(0, 1), (1, 0)], ids=["splits", "merges"])
@@ -274,7 +274,7 @@ def test_the_largest_overlap_continues_a_track(whole, parts):
     masks["01"][parts, 2:4, 2:3] = masks["01"][parts, 2:4, 4:8] = 1
     maps["01"][parts, 2:4, 2:3] = 1
     result = region_and_track(maps, masks, 1, alpha=1)
-    assert result == (pytest.approx(1 / 3), 0.5, 3, 2)
+    assert result[:4] == (pytest.approx(1 / 3), 0.5, 3, 2)
 
 
 def test_the_part_left_over_takes_what_is_left():
@@ -304,7 +304,7 @@ def test_masks_in_another_order_than_maps_keep_their_tracks():
     maps["01"][0, 2:4, 2:4] = 1
     backwards = dict(reversed(masks.items()))
     for order in (masks, backwards):
-        assert region_and_track(maps, order, 1, alpha=0.5) == (0.25, 0.5, 4, 2)
+        assert region_and_track(maps, order, 1, alpha=0.5)[:4] == (0.25, 0.5, 4, 2)
 
 
 # --------------------------------------------------------------------------- reading and errors
