@@ -67,7 +67,7 @@ class Prepared:
 
     @property
     def digest(self) -> str:
-        """A checksum of everything a run depends on: all clips and the tracks table."""
+        """A checksum of all clips and the tracks table, on which a run depends."""
         content = {split: self.content(split) for split in self.manifest["clips"]}
         clips = json.dumps(content, sort_keys=True).encode()
         table = (self.folder / "tracks.csv").read_bytes()
@@ -75,7 +75,7 @@ class Prepared:
 
     @property
     def training_digest(self) -> str:
-        """A checksum of what weights depend on: the training clips and their tracks."""
+        """A checksum of the training clips and their tracks, on which weights depend."""
         digest = hashlib.sha256(json.dumps(self.content("training"), sort_keys=True).encode())
         rows = self.tracks[self.tracks["split"] == "training"]
         digest.update(json.dumps(rows["clip"].tolist()).encode())

@@ -60,12 +60,12 @@ class Scorer:
 
     @property
     def before(self) -> int:
-        """Frames of a window before the one that it scores: T // 2."""
+        """The number of frames of a window before the one that it scores, T // 2."""
         return self.model.temporal // 2
 
     @property
     def delay(self) -> int:
-        """Frames of a window after the one that it scores: T - 1 - T // 2."""
+        """The number of frames of a window after the one that it scores, T - 1 - T // 2."""
         return self.model.temporal - 1 - self.before
 
     @property
@@ -75,7 +75,7 @@ class Scorer:
 
     @property
     def identity(self) -> str:
-        """A checksum of all that scores depend on: weights, patch, precision, terms, mask."""
+        """A checksum of weights, patch, precision, terms and mask, on which scores depend."""
         digest = hashlib.sha256(f"{self.patch} {getattr(torch, self.precision)}".encode())
         digest.update(b"" if self.score == "distance" else self.score.encode())
         for name, value in self.model.state_dict().items():

@@ -67,7 +67,7 @@ class _Folders:
 
     @property
     def record_folder(self) -> Path:
-        """Where the run's scores are recorded: its folder, or one beside it.
+        """The folder where the run's scores are recorded, its own or one beside it.
 
         The latter holds scores by another patch, mask of ignored pixels or terms.
         """
@@ -76,7 +76,7 @@ class _Folders:
 
     @property
     def start_folder(self) -> Path | None:
-        """The run whose weights training begins with: a folder of the runs, or any path to one."""
+        """The run whose weights training begins with, a folder of the runs or any path to one."""
         if self.start_from is None:
             return None
         place = runs_root() / self.start_from
@@ -238,7 +238,7 @@ class Settings(_Folders):
 
     @property
     def method_label(self) -> str:
-        """What a figure calls a run: DDL's mode, or the name of another method."""
+        """What a figure calls a run, which is DDL's mode or the name of another method."""
         return self.mode if self.method == "ddl" else self.method
 
     @property

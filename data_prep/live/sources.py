@@ -144,7 +144,7 @@ class Recording:
 
     @property
     def identity(self) -> list[str]:
-        """A checksum for each clip: the same for the same footage at the same rate and size.
+        """A checksum for each clip, the same for the same footage at the same rate and size.
 
         It covers a clip's path and the beginning of its file, so that a growing file keeps it.
         """

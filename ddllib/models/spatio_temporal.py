@@ -42,7 +42,7 @@ class SpatioTemporal(nn.Module):
 
     @property
     def frames(self) -> int:
-        """T: how many frames are reconstructed."""
+        """The number of frames that are reconstructed, T of the paper."""
         return self.temporal - 1
 
     def rebuild_frames(self, x: Tensor) -> Tensor:
