@@ -17,6 +17,7 @@ from ddllib.io.reading import read_arrays
 
 TRACE_WIDTH, TRACE_HEIGHT = 600, 120  # of the drawn trace, in SVG units
 MARGIN = 14  # above and below the lines, for the numbers
+PATCH_COLOUR, LEVEL_COLOUR = "#0072b2", "#d55e00"  # of Okabe and Ito, as in all figures
 DIMENSIONS = {  # of the arrays in a file of evidence
     "frame": 3, "reconstruction": 3, "map": 2, "place": 1, "patch": 0,
     "shape": 1, "seconds": 1, "scores": 1, "region": 1,
@@ -112,9 +113,9 @@ class Evidence:
         spans_above = [(x[first], x[stop - 1]) for first, stop in edges.reshape(-1, 2)]
         lines = [
             *(_shade(first, max(last - first, 1)) for first, last in spans_above),
-            _line(x, y(self.region), "#4c72b0", 1),
+            _line(x, y(self.region), PATCH_COLOUR, 1),
             _line(x, y(self.scores), "#222222", 1.6),
-            _line(np.array([0, TRACE_WIDTH]), np.full(2, y(threshold)), "#c44e52", 1),
+            _line(np.array([0, TRACE_WIDTH]), np.full(2, y(threshold)), LEVEL_COLOUR, 1),
             _text(2, 10, f"{high:.4g}"),
             _text(2, TRACE_HEIGHT - 3, f"{low:.4g}"),
             _text(TRACE_WIDTH - 2, TRACE_HEIGHT - 3, f"{duration:.0f} s", "end"),

@@ -9,7 +9,7 @@ from data_prep.footage.pictures import resized
 
 SIDE = 288  # pixels: small frames are enlarged to about this side
 CLIP_SIDE = 400  # pixels of the longer side of an event's clip: OpenCV's WebM files are large
-BOX_COLOUR = (60, 60, 230)  # blue, green, red
+BOX_COLOUR = (0, 94, 213)  # blue, green, red: vermillion
 
 
 def enlarged(shape: tuple[int, int]) -> tuple[int, int]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ddllib.figures.plots import ACCENT, INK, SECOND, axes_of
+from ddllib.figures.colours import ACCENT, INK, SECOND
+from ddllib.figures.plots import axes_of
 
 
 def rank_scatter(pairs: pd.DataFrame, x: str, y: str, names: tuple[str, str]) -> Figure:

@@ -7,11 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from ddllib.figures.plots import INK, blank
+from ddllib.figures.colours import BLUE, GREEN, INK, VERMILLION, tint
+from ddllib.figures.plots import blank
 from ddllib.models.unet import ConvBlock, UNet
 
-ENCODER_COLOUR, DECODER_COLOUR = "#d9e6f5", "#dff0e3"
-TIME_COLOUR, STEP_COLOUR = "#fbe0dc", "#eeeeee"
+ENCODER_COLOUR, DECODER_COLOUR = tint(BLUE), tint(GREEN)
+TIME_COLOUR, STEP_COLOUR = tint(VERMILLION), "#eeeeee"
 
 
 @torch.inference_mode()

@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 
 from ddllib.camera.events import EPOCH, Event, clock
 from ddllib.camera.evidence import read_evidence
-from ddllib.figures.plots import ACCENT, ERROR_MAP, INK, SECOND, SHADE, to_image
+from ddllib.figures.colours import ACCENT, INK, SECOND, SHADE
+from ddllib.figures.plots import ERROR_MAP, to_image
 from ddllib.patches import corner
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,15 +15,15 @@ from matplotlib.ticker import ScalarFormatter
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
+from ddllib.figures.colours import ACCENT, INK, LINES, SECOND, SHADE, line_styles
 from ddllib.figures.contact_sheets import Panel
 
-INK, ACCENT, SECOND, SHADE = "#222222", "#c0392b", "#2c6fbb", "#f2c9c3"
 ERROR_MAP = "magma"
 
 
 def set_style() -> None:
     """Set the style of all figures; called once at the top of each chapter."""
-    sns.set_theme(context="notebook", style="ticks", font_scale=0.85)
+    sns.set_theme(context="notebook", style="ticks", palette=LINES, font_scale=0.85)
     plt.rcParams.update(
         {
             "figure.dpi": 110,
@@ -86,7 +87,7 @@ def tracked_frames(frames: np.ndarray, tracks, indices: Sequence[int]) -> Figure
     """
     height, width = frames.shape[-2:]
     ids = sorted(tracks[tracks["frame"].isin(list(indices))]["track"].unique())
-    colours = dict(zip(ids, sns.color_palette("husl", len(ids)), strict=True))
+    colours = dict(zip(ids, cycle(LINES), strict=False))
     figure, axes = panels(1, len(indices), width=3.0, aspect=height / width)
     for axis, index in zip(axes[0], indices, strict=True):
         axis.imshow(to_image(frames[index]))
@@ -112,8 +113,7 @@ def contact_sheet(sheet: Sequence[Panel], columns: int = 6) -> Figure:
     for axis, panel in zip(axes.flat, sheet, strict=False):
         axis.imshow(to_image(panel.frame))
         axis.set_title(panel.title, fontsize=8)
-        colours = sns.color_palette("husl", max(len(panel.boxes), 1))
-        for (x0, y0, x1, y1), colour in zip(panel.boxes, colours, strict=False):
+        for (x0, y0, x1, y1), colour in zip(panel.boxes, cycle(LINES), strict=False):
             corner = x0 * width - 0.5, y0 * height - 0.5
             size = (x1 - x0) * width, (y1 - y0) * height
             axis.add_patch(Rectangle(corner, *size, fill=False, linewidth=1, edgecolor=colour))
@@ -125,9 +125,10 @@ def contact_sheet(sheet: Sequence[Panel], columns: int = 6) -> Figure:
 def objects_per_frame(tracks, clips: Mapping[str, np.ndarray]) -> Figure:
     """How many tracked objects each training frame holds, clip by clip."""
     figure, axis = axes_of(figsize=(7, 2.6))
-    for name, frames in clips.items():
+    for (name, frames), style in zip(clips.items(), line_styles(), strict=False):
         counts = tracks[tracks["clip"] == name].groupby("frame").size()
-        axis.plot(counts.reindex(range(len(frames)), fill_value=0), linewidth=1, label=name)
+        counts = counts.reindex(range(len(frames)), fill_value=0)
+        axis.plot(counts, linewidth=1, label=name, **style)
     axis.set(xlabel="frame", ylabel="tracked objects")
     if len(clips) <= 8:
         axis.legend(title="clip", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -162,8 +163,8 @@ def sigma_range(frames: Sequence[np.ndarray], sigmas: Sequence[float]) -> Figure
 def loss_surface(sigmas: np.ndarray, losses: Mapping[str, np.ndarray]) -> Figure:
     """L_dist over sigma for example reconstructions; one curve per name."""
     figure, axis = axes_of(figsize=(6, 3))
-    for name, values in losses.items():
-        axis.plot(sigmas, values, label=name)
+    for (name, values), style in zip(losses.items(), line_styles(), strict=False):
+        axis.plot(sigmas, values, label=name, **style)
     axis.axhline(1, color=INK, linewidth=0.8, linestyle=":")
     axis.set(xlabel=r"$\sigma$", ylabel=r"$L_\mathrm{dist}$", yscale="log", ylim=(0.05, 20))
     axis.set_yticks([0.1, 0.3, 1, 3, 10])
@@ -175,10 +176,11 @@ def loss_surface(sigmas: np.ndarray, losses: Mapping[str, np.ndarray]) -> Figure
 def ratio_tails(ratios: Mapping[int, np.ndarray]) -> Figure:
     """Share of pixels whose P / Q exceeds a value, by number of channels, on logarithmic axes."""
     figure, axis = axes_of(figsize=(5.5, 3))
-    for channels, values in ratios.items():
+    for (channels, values), style in zip(ratios.items(), line_styles(), strict=False):
         values = np.sort(values)
         share = 1 - np.arange(len(values)) / len(values)
-        axis.plot(values, share, label=f"{channels} channel{'s' if channels > 1 else ''}")
+        label = f"{channels} channel{'s' if channels > 1 else ''}"
+        axis.plot(values, share, label=label, **style)
     axis.set(xscale="log", yscale="log", xlabel="$P / Q$", ylabel="share of pixels above")
     axis.set_xlim(left=0.1)
     axis.legend(frameon=False)
@@ -219,7 +221,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Fig
     axes[0].plot(smooth(history["reconstruction"], length), color=INK)
     axes[0].set(title=r"$L_\mathrm{recon}$", xlabel="step", yscale="log")
     axes[1].plot(smooth(history["p"], length), color=SECOND, label="mean $P$")
-    axes[1].plot(smooth(history["q"], length), color=ACCENT, label="mean $Q$")
+    axes[1].plot(smooth(history["q"], length), color=ACCENT, linestyle="--", label="mean $Q$")
     axes[1].set(title="distance of $f(X_A)$ under the mask", xlabel="step")
     axes[1].legend(frameon=False)
     return figure
@@ -228,9 +230,9 @@ def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Fig
 def sigma_curve(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Figure 5: sigma over training, one curve per named run."""
     figure, axis = axes_of(figsize=(6.5, 2.8))
-    for name, history in histories.items():
+    for (name, history), style in zip(histories.items(), line_styles(), strict=False):
         sigma = np.array(history["sigma"], dtype=float)
-        axis.plot(sigma, label=name, linewidth=1.5)
+        axis.plot(sigma, label=name, linewidth=1.5, **style)
     axis.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
     axis.set(xlabel="step", ylabel=r"anomaly weight $\sigma(l)$")
     position = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}
@@ -268,8 +270,10 @@ def timelines(scores: Mapping, labels: Mapping, protocol: str = "median") -> Fig
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """ROC curves by name, each (false positive rate, true positive rate)."""
     figure, axis = axes_of(figsize=(4.2, 4))
-    for name, (false_positive, true_positive) in curves.items():
-        axis.plot(false_positive, true_positive, label=name)
+    for (name, (false_positive, true_positive)), style in zip(
+        curves.items(), line_styles(), strict=False
+    ):
+        axis.plot(false_positive, true_positive, label=name, **style)
     axis.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     axis.legend(frameon=False, loc="lower right")
@@ -312,7 +316,7 @@ def speed_bars(rows: Sequence[Mapping]) -> Figure:
     """Speed-up of each way over the literal path; ``rows`` are those of a benchmark's record."""
     names = list(dict.fromkeys((r["case"], r["what"]) for r in rows))
     ways = list(dict.fromkeys(r["way"] for r in rows))
-    colours = dict(zip(ways, sns.color_palette("crest", len(ways)), strict=True))
+    colours = dict(zip(ways, cycle(LINES), strict=False))
     figure, axis = axes_of(figsize=(6, 0.75 * len(names) + 1))
     for position, (case, what) in enumerate(reversed(names)):
         group = [r for r in rows if (r["case"], r["what"]) == (case, what)]

@@ -8,16 +8,8 @@ import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
-from ddllib.figures.plots import (
-    ERROR_MAP,
-    INK,
-    SECOND,
-    axes_of,
-    panels,
-    shade,
-    smooth,
-    to_image,
-)
+from ddllib.figures.colours import INK, SECOND
+from ddllib.figures.plots import ERROR_MAP, axes_of, panels, shade, smooth, to_image
 
 
 def flow_window(fields: np.ndarray, largest: float) -> np.ndarray:
