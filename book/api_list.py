@@ -1,4 +1,4 @@
-"""The content of the API page: every public module, by package."""
+"""The API's pages: one for each room of the packages, with every public module."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from pathlib import Path
 PACKAGES = ("ddllib", "data_prep")
 
 
-def api_list(root: Path) -> str:
-    """The sections of the page in Markdown, one for each package with its modules."""
+def api_pages(root: Path) -> dict[str, str]:
+    """The pages in Markdown by name, such as ``ddllib-camera``; a room holds its subpackages."""
     packages = [init.parent for top in PACKAGES for init in (root / top).rglob("__init__.py")]
     packages.sort(
         key=lambda package: (PACKAGES.index(_parts(root, package)[0]), _parts(root, package))
     )
-    return "\n".join(line for package in packages for line in _section(root, package))
+    rooms: dict[tuple[str, ...], list[Path]] = {}
+    for package in packages:
+        rooms.setdefault(_parts(root, package)[:2], []).append(package)
+    return {"-".join(room): "\n".join(_page(root, room, rooms[room])) for room in rooms}
 
 
-def _section(root: Path, package: Path) -> Iterator[str]:
-    yield from (f"## {'.'.join(_parts(root, package))}", "")
-    yield from _module(root, package / "__init__.py")
-    for path in sorted(package.glob("*.py")):
-        if not path.stem.startswith("_"):
-            yield from (f"### {'.'.join(_parts(root, path))}", "")
-            yield from _module(root, path)
+def _page(root: Path, room: tuple[str, ...], packages: list[Path]) -> Iterator[str]:
+    yield from (f"# {'.'.join(room)}", "")
+    for package in packages:
+        if _parts(root, package) != room:
+            yield from (f"## {'.'.join(_parts(root, package))}", "")
+        yield from _module(root, package / "__init__.py")
+        for path in sorted(package.glob("*.py")):
+            if not path.stem.startswith("_"):
+                yield from (f"## {'.'.join(_parts(root, path))}", "")
+                yield from _module(root, path)
 
 
 def _module(root: Path, path: Path) -> Iterator[str]:

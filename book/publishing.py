@@ -8,18 +8,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-from api_list import api_list
+import nbformat
+import yaml
+from api_list import api_pages
 from chapters import Layout, digest, library_files, notebooks, pages
+from page_parts import add_alt_texts, move_media
 from papermill.exceptions import strip_color
 
 from ddllib.errors import DDLError
+from ddllib.io.reading import read_yaml
 
 # Files of the root that the book needs; the cover shows README.md's table of results.
-_ROOT_FILES = ("_config.yml", "_toc.yml", "README.md")
+_ROOT_FILES = ("_config.yml", "README.md")
+_API = "book/api"  # the page below which those of the rooms stand
 # Files that pages use beside the notebooks. Tables link to run.json of records; their arrays are
 # read only by chapters.
 _RECORD_FILE = "run.json"
-_SUFFIXES = {".md", ".bib", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".css"}
+_SUFFIXES = {".md", ".bib", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".css", ".js"}
+_EXTENSION = "book/sphinx_site.py"
+_MEDIA = "book/media"  # pictures and videos that HTML of the chapters refers to
 
 
 def publish(layout: Layout) -> bool:
@@ -46,8 +53,8 @@ def publish(layout: Layout) -> bool:
         raise DDLError(
             f"_toc.yml: no page was built for {', '.join(missing)}; does the file exist?"
         )
-    for record in stage.rglob(_RECORD_FILE):
-        _copy(record, built / record.relative_to(stage))
+    for path in [*stage.rglob(_RECORD_FILE), *(stage / _MEDIA).glob("*")]:
+        _copy(path, built / path.relative_to(stage))
     fingerprint_file.unlink(missing_ok=True)
     _swap(built, site)
     fingerprint_file.write_text(fingerprint)
@@ -67,11 +74,29 @@ def _fill_stage(layout: Layout, stage: Path) -> None:
     records = (layout.root / "book" / "results").rglob(_RECORD_FILE)
     for path in [*(layout.root / name for name in _ROOT_FILES), *assets, *records]:
         _copy(path, stage / path.relative_to(layout.root))
+    if (layout.root / _EXTENSION).is_file():
+        _copy(layout.root / _EXTENSION, stage / _EXTENSION)
     for page in notebooks(layout):
-        _copy(layout.executed(page), stage / f"{page}.ipynb")
-    api = stage / "book" / "api.md"
-    if api.is_file():
-        api.write_text(f"{api.read_text('utf-8')}\n{api_list(layout.root)}", "utf-8")
+        notebook = nbformat.read(layout.executed(page), as_version=4)
+        move_media(notebook, stage / _MEDIA)
+        add_alt_texts(notebook)
+        path = stage / f"{page}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(nbformat.writes(notebook), "utf-8")
+    _add_api(layout.root, stage)
+
+
+def _add_api(root: Path, stage: Path) -> None:
+    """Write the API's pages and the table of contents, which has them below ``book/api``."""
+    toc = read_yaml(root / "_toc.yml")
+    entries = [entry for part in toc.get("parts", []) for entry in part.get("chapters", [])]
+    for entry in (entry for entry in entries if entry.get("file") == _API):
+        pages = api_pages(root)
+        (stage / _API).mkdir()
+        for name, text in pages.items():
+            (stage / _API / f"{name}.md").write_text(text, "utf-8")
+        entry["sections"] = [{"file": f"{_API}/{name}"} for name in pages]
+    (stage / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), "utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:

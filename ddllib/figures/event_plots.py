@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 
 from ddllib.camera.events import EPOCH, Event, clock
 from ddllib.camera.evidence import read_evidence
+from ddllib.figures.alt_text import DescribedFigure
 from ddllib.figures.colours import ACCENT, INK, SECOND, SHADE
-from ddllib.figures.plots import ERROR_MAP, to_image
+from ddllib.figures.plots import ERROR_MAP, axes_of, to_image
 from ddllib.patches import corner
 
 
@@ -28,8 +29,7 @@ def timeline(
 
     Events during which the scene had changed are grey; each is numbered at its peak.
     """
-    figure, axis = plt.subplots(figsize=(8, 2.6), layout="constrained")
-    plt.close(figure)
+    figure, axis = axes_of(figsize=(8, 2.6))
     seconds = np.asarray(seconds)
     first = clock_start(seconds)
     duration = seconds[-1] - first if len(seconds) else 0
@@ -66,6 +66,7 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         figsize=(8, 4.6),
         height_ratios=[2, 1],
         layout="constrained",
+        FigureClass=DescribedFigure,
     )
     plt.close(figure)
     error, patch = evidence.map, int(evidence.patch)

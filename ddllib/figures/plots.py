@@ -15,6 +15,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
+from ddllib.figures.alt_text import DescribedFigure
 from ddllib.figures.colours import ACCENT, INK, LINES, SECOND, SHADE, line_styles
 from ddllib.figures.contact_sheets import Panel
 
@@ -43,7 +44,8 @@ def to_image(frame: np.ndarray) -> np.ndarray:
 
 def axes_of(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options):
     """A figure with its axes, closed to pyplot at once, so that a notebook shows it only once."""
-    figure, axes = plt.subplots(rows, columns, figsize=figsize, layout="constrained", **options)
+    options |= {"figsize": figsize, "layout": "constrained", "FigureClass": DescribedFigure}
+    figure, axes = plt.subplots(rows, columns, **options)
     plt.close(figure)
     return figure, axes
 

@@ -67,24 +67,34 @@ def test_citations_resolve(soups):
     assert len(listed) == (ROOT / "book" / "references.bib").read_text().count("\n@") + 1
 
 
-def test_the_api_page_lists_every_public_name(soups):
-    page = next(soup for path, soup in soups.items() if path.stem == "api")
-    ids = {element["id"] for element in page.select("[id]")}
+def api_ids(soups) -> set[str]:
+    """The anchors of the API's pages."""
+    pages = [soup for path, soup in soups.items() if path.parent.name == "api"]
+    return {element["id"] for page in pages for element in page.select("[id]")}
+
+
+def test_the_api_lists_every_public_name(soups):
+    ids = api_ids(soups)
     for name in ddllib.__all__:
         value = getattr(ddllib, name)
         if inspect.isclass(value) or inspect.isfunction(value):
-            assert f"{value.__module__}.{name}" in ids, f"{name} is not on the API page"
+            assert f"{value.__module__}.{name}" in ids, f"{name} is not in the API"
 
 
-def test_the_api_page_lists_every_module(soups):
-    page = next(soup for path, soup in soups.items() if path.stem == "api")
-    ids = {element["id"] for element in page.select("[id]")}
+def test_every_name_of_the_api_leads_to_its_source(soups):
+    page = next(soup for path, soup in soups.items() if path.name == "ddllib-models.html")
+    names = page.select("dl.py.function > dt, dl.py.class > dt")
+    assert names and all(element.select("a .viewcode-link") for element in names)
+
+
+def test_the_api_lists_every_module(soups):
+    ids = api_ids(soups)
     for package in ("ddllib", "data_prep"):
         for path in (ROOT / package).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
             name = ".".join(part for part in parts if part != "__init__")
             if path.stem == "__init__" or not path.stem.startswith("_"):
-                assert f"module-{name}" in ids, f"the API page lacks {name}"
+                assert f"module-{name}" in ids, f"the API lacks {name}"
 
 
 def test_the_front_page_shows_the_results_of_the_first_page(soups, site):
@@ -117,6 +127,30 @@ def test_internal_links_and_images_resolve(site, soups):
             if not file.is_file() or lacks_anchor:
                 broken.append(f"{path.relative_to(site)}: {target.geturl()}")
     assert broken == []
+
+
+def test_no_page_holds_a_video_or_is_heavy(site, soups):
+    for path, soup in soups.items():
+        text = path.read_text()
+        assert "data:video" not in text, path.relative_to(site)
+        pictures = [e["src"] for e in soup.select("img[src]") if not e["src"].startswith("data:")]
+        files = {(path.parent / unquote(urlsplit(p).path)).resolve() for p in pictures}
+        size = len(text) + sum(file.stat().st_size for file in files)
+        assert size < 3e6, f"{path.relative_to(site)}: {size / 1e6:.1f} MB"
+
+
+def test_every_page_has_a_description_and_every_figure_a_text(site, soups):
+    for page in pages(ROOT):
+        soup = soups[site / f"{page}.html"]
+        assert soup.select_one("meta[name=description]")["content"], page
+        texts = [e.get("alt", "") for e in soup.select("div.cell_output img")]
+        assert all(text.strip() and "_images/" not in text for text in texts), page
+
+
+def test_no_script_stands_on_a_page_twice(soups):
+    for path, soup in soups.items():
+        scripts = [e.get("src") or e.get_text() for e in soup.select("script")]
+        assert len(scripts) == len(set(scripts)), path.name
 
 
 def test_pages_load_nothing_from_elsewhere(soups):
