@@ -11,6 +11,7 @@ STUDIES = {
     "retraining": "what a camera that was turned needs to alarm again as before",
     "stream": "whether a watch keeps up in real time, with the scores of the footage at rest",
     "thresholds": "how often a threshold's interval holds on generated footage",
+    "watch": "the events of a data set's test clips, recorded for the book to show",
 }
 MODULES = {"little-footage": "little_footage_study", "thresholds": "threshold_study"}
 

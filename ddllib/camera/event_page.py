@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -39,7 +39,11 @@ _TEMPLATES = Environment(
 
 
 def events_page(
-    folder: Path | str, embed: bool = True, most: int | None = 12, mark: str = "event"
+    folder: Path | str,
+    embed: bool = True,
+    most: int | None = 12,
+    mark: str = "event",
+    verdicts: Sequence[str] = (),
 ) -> str:
     """HTML to step through the events of a folder: for each its picture, clip and numbers.
 
@@ -47,9 +51,10 @@ def events_page(
     ``embed`` pictures and clips are part of the HTML, as a notebook or a built book needs it;
     without, they are files beside the page. Of more than ``most`` events (None: all) those with the
     highest scores are shown, in order of time. Anchors begin with ``mark``, so that one document
-    can hold two such pages. The newest changes of the scene are listed below.
+    can hold two such pages. ``verdicts`` say for each event of labelled footage what it is
+    (``ddllib.camera.verdicts``). The newest changes of the scene are listed below.
     """
-    return _page(Path(folder), embed, most, mark, alone=False)
+    return _page(Path(folder), embed, most, mark, alone=False, verdicts=verdicts)
 
 
 def write_page(folder: Path | str) -> Path:
@@ -60,7 +65,14 @@ def write_page(folder: Path | str) -> Path:
     return path
 
 
-def _page(folder: Path, embed: bool, most: int | None, mark: str, alone: bool) -> str:
+def _page(
+    folder: Path,
+    embed: bool,
+    most: int | None,
+    mark: str,
+    alone: bool,
+    verdicts: Sequence[str] = (),
+) -> str:
     """The page; with ``alone`` a whole HTML document, else a part of one."""
     events, facts = read_events(folder)
     changes = read_changes(folder)
@@ -72,7 +84,11 @@ def _page(folder: Path, embed: bool, most: int | None, mark: str, alone: bool) -
         count=len(events),
         made_of=_origin(facts),
         promise=_promise(facts),
-        cards=[_card(folder, number, event, facts, embed) for number, event in shown],
+        cards=[
+            _card(folder, number, event, facts, embed)
+            | {"verdict": verdicts[number - 1] if verdicts else ""}
+            for number, event in shown
+        ],
         changes=[f"{clock(change.time_s)}: {change.told}" for change in changes[-MAX_CHANGES:]],
         changes_in_all=len(changes),
     )

@@ -20,7 +20,7 @@ MARGIN = 14  # above and below the lines, for the numbers
 PATCH_COLOUR, LEVEL_COLOUR = "#0072b2", "#d55e00"  # of Okabe and Ito, as in all figures
 DIMENSIONS = {  # of the arrays in a file of evidence
     "frame": 3, "reconstruction": 3, "map": 2, "place": 1, "patch": 0,
-    "shape": 1, "seconds": 1, "scores": 1, "region": 1,
+    "shape": 1, "seconds": 1, "scores": 1, "raw": 1, "region": 1,
 }  # fmt: skip
 
 
@@ -64,7 +64,8 @@ class Evidence:
     float32. ``place`` (grid, row, column; ``patches.best_patch``) is the patch of side ``patch``
     in pixels that gave the score. ``shape`` is the height and width at which a person sees the
     frame, with the camera's aspect ratio. N frames from before the event up to its end (``Trace``)
-    have ``seconds``, filtered ``scores``, and in ``region`` the mean error of that same patch.
+    have ``seconds``, filtered ``scores``, ``raw`` ones, and in ``region`` the mean error of that
+    same patch; the raw scores of older files are NaN.
     """
 
     frame: np.ndarray
@@ -75,6 +76,7 @@ class Evidence:
     shape: np.ndarray
     seconds: np.ndarray
     scores: np.ndarray
+    raw: np.ndarray
     region: np.ndarray
 
     def leave(
@@ -150,12 +152,15 @@ def read_evidence(folder: Path | str, number: int) -> Evidence:
     numbers = read_arrays(path, expected, remedy)
     if "frame" in numbers:  # older files have no shape: a person saw the model's small frame
         numbers = {"shape": np.array(numbers["frame"].shape[-2:]), **numbers}
+    if "scores" in numbers:
+        numbers = {"raw": np.full(np.shape(numbers["scores"]), np.nan), **numbers}
     for name, count in DIMENSIONS.items():
         values = numbers.get(name)
         if values is None or values.ndim != count or values.dtype.kind not in "uif":
             raise DDLError(f"{path}: not {expected} ({name}); {remedy}")
     evidence = Evidence(**{field.name: numbers[field.name] for field in fields(Evidence)})
-    lengths = {len(part) for part in (evidence.seconds, evidence.scores, evidence.region)}
+    traces = (evidence.seconds, evidence.scores, evidence.raw, evidence.region)
+    lengths = {len(trace) for trace in traces}
     if len(evidence.place) != 3 or len(evidence.shape) != 2 or len(lengths) != 1:
         raise DDLError(f"{path}: not {expected} (parts of other lengths); {remedy}")
     return evidence

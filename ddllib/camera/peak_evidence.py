@@ -29,7 +29,7 @@ class PeakEvidence:
     def push(self, scored, time_s: float, value: float, running: bool) -> None:
         """Take the next frame and its filtered score; ``running`` during an event."""
         grids = [grid.astype(np.float16) for grid in grids_of(scored.map, self.patch)]
-        self._trace.push((time_s, value, grids), running=running)
+        self._trace.push((time_s, value, scored.score, grids), running=running)
 
     def clear(self) -> None:
         """Forget the frames so far, as at a gap."""
@@ -58,8 +58,9 @@ class PeakEvidence:
             place=np.array(place),
             patch=np.array(self.patch),
             shape=np.array(image.shape[:2]),
-            seconds=np.array([seconds for seconds, _, _ in trace]),
-            scores=np.array([value for _, value, _ in trace]),
-            region=np.array([float(means[grid][row, column]) for _, _, means in trace]),
+            seconds=np.array([seconds for seconds, *_ in trace]),
+            scores=np.array([value for _, value, *_ in trace]),
+            raw=np.array([raw for _, _, raw, _ in trace]),
+            region=np.array([float(means[grid][row, column]) for *_, means in trace]),
         )
         evidence.leave(self.folder, number, image, event.box, self.threshold)

@@ -57,8 +57,8 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
     """Show why event ``number`` of a watch folder is an event.
 
     The frame at the peak, its reconstruction, the error map with the patch that gave the score, and
-    over time the frame's score with the mean error of that patch. Raises ``DDLError`` where no
-    evidence of the event was stored.
+    over time the frame's score, raw and filtered, with the mean error of that patch. Raises
+    ``DDLError`` where no evidence of the event was stored.
     """
     evidence = read_evidence(folder, number)
     figure, axes = plt.subplot_mosaic(
@@ -90,11 +90,14 @@ def explain(folder: Path | str, number: int, threshold: float) -> Figure:
         )
     axis = axes["trace"]
     first = clock_start(evidence.seconds)
-    axis.plot(evidence.seconds - first, evidence.scores, color=INK, linewidth=1.4, label="score")
+    seconds = evidence.seconds - first
+    if np.isfinite(evidence.raw).any():
+        axis.plot(seconds, evidence.raw, color=INK, alpha=0.35, linewidth=0.8, label="raw score")
+    axis.plot(seconds, evidence.scores, color=INK, linewidth=1.6, label="filtered score")
     axis.plot(
-        evidence.seconds - first, evidence.region, color=SECOND, linewidth=1, label="this patch"
+        seconds, evidence.region, color=SECOND, linestyle="-.", linewidth=1, label="this patch"
     )
-    axis.axhline(threshold, color=ACCENT, linewidth=1, label="threshold")
+    axis.axhline(threshold, color=ACCENT, linestyle="--", linewidth=1, label="threshold")
     axis.set(xlabel=f"seconds since {clock(first)}" if first else "seconds", ylabel="mean error")
     axis.legend(frameon=False, loc="best")
     return figure

@@ -29,7 +29,7 @@ WIDTH, HEIGHT = 800, 180  # of the chart of scores, in SVG units
 TOP = 18  # of them for the names of clips
 COLUMNS = 15  # pictures in a row of a timeline's sheet
 QUALITY = 60  # of WebP, of 100
-KINDS = ("frame", "error map")
+KINDS = {"frame": 60, "error map": 35}  # and their quality: noise in a map takes most of its bytes
 STORY = "timeline.json"
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -97,9 +97,9 @@ def write_timeline(
     how many frames an event lasts at ``least``.
     """
     for clip in clips:
-        for kind, pictures in zip(KINDS, (clip.frames, clip.maps), strict=True):
+        for (kind, quality), pictures in zip(KINDS.items(), (clip.frames, clip.maps), strict=True):
             path = folder / _sheet_name(clip.name, kind)
-            data = _encoded(_sheet(pictures, COLUMNS))
+            data = _encoded(_sheet(pictures, COLUMNS), quality)
             write_whole(path, partial(_write, data))
     story = {
         "threshold": threshold,
@@ -207,8 +207,8 @@ def _cell(data: bytes, index: int, story: Mapping) -> bytes:
     return _encoded(sheet[y : y + height, x : x + width])
 
 
-def _encoded(image: np.ndarray) -> bytes:
-    return cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes()
+def _encoded(image: np.ndarray, quality: int = QUALITY) -> bytes:
+    return cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
 
 
 def _address(data: bytes, kind: str) -> str:

@@ -57,8 +57,31 @@ def test_an_alarm_is_explained_by_its_frame_its_error_and_its_patch_over_time(fo
     assert frame.images and rebuilt.images
     region = {line.get_label(): line for line in trace.lines}["this patch"]
     assert region.get_ydata().max() == pytest.approx(0.9, abs=1e-3)
+    lines = {line.get_label(): line.get_ydata() for line in trace.lines}
+    assert len(lines["raw score"]) == len(lines["filtered score"])
     with pytest.raises(DDLError, match="0003.npz: not there"):
         explain(folder, 3, threshold=0.5)
+
+
+def test_evidence_of_before_raw_scores_were_kept_is_still_explained(folder, tmp_path):
+    with np.load(folder / "0002.npz") as kept:
+        np.savez(tmp_path / "0002.npz", **{n: v for n, v in kept.items() if n != "raw"})
+    trace = explain(tmp_path, 2, threshold=0.5).axes[3]
+    assert "raw score" not in {line.get_label() for line in trace.lines}
+
+
+def test_an_event_says_what_it_is_by_the_labels(folder):
+    page = events_page(folder, verdicts=["hit", "false alarm"])
+    assert "<b>hit</b>" in page and "<b>false alarm</b>" in page
+    assert "<b>hit</b>" not in events_page(folder)
+
+
+def test_the_clip_of_an_event_is_loaded_when_it_is_played(folder):
+    shown = BeautifulSoup(events_page(folder, embed=False), "html.parser")
+    videos = shown.select("video")
+    assert [video["poster"] for video in videos] == ["0001.jpg", "0002.jpg"]
+    assert {video["preload"] for video in videos} == {"none"}
+    assert all("Event" in image["alt"] for image in shown.select("img"))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +153,7 @@ def test_the_page_steps_through_the_events_and_needs_nothing_else(folder):
     page = events_page(folder)
     assert page.count('class="ddl-event"') == 2
     assert 'href="#event-2">next' in page and 'href="#event-1">back' in page
-    assert page.count("data:image/jpeg;base64,") == 6  # frame, reconstruction, error map
+    assert page.count("data:image/jpeg;base64,") == 8  # frame, twice, reconstruction, error map
     assert page.count("data:video/webm;base64,") == page.count("data:image/svg+xml;base64,") == 2
     assert "http" not in page and "<script" not in page
     other = events_page(folder, mark="street")
