@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ddllib.camera.events import Event
+from ddllib.data import Prepared
 
 HIT, BESIDE, FALSE = "hit", "beside", "false alarm"
 
@@ -44,3 +46,21 @@ def counts(told: Sequence[str]) -> str:
         f"{len(told)} event{'' if len(told) == 1 else 's'}: {hits} hit{'' if hits == 1 else 's'}, "
         f"{beside} beside, {false} false alarm{'' if false == 1 else 's'}"
     )
+
+
+def masks_watched(
+    place: str, data: Prepared, labels: np.ndarray | None
+) -> Sequence[np.ndarray] | None:
+    """The abnormal pixels of all frames that were watched at ``place``, N x H x W of 0 and 1.
+
+    ``labels`` are those of the same frames (``assembly.labels_watched``), or None. None unless
+    every clip has masks.
+    """
+    from data_prep.live.sources import find_clips
+
+    if labels is None:
+        return None
+    names = [clip.name for clip in find_clips(Path(place))]
+    if not all(name in data.masks for name in names):
+        return None
+    return np.concatenate([data.masks[name] for name in names])

@@ -124,10 +124,11 @@ def _write(data: bytes, file) -> None:
     file.write(data)
 
 
-def timeline(folder: Path) -> HTML:
+def timeline(folder: Path, caption: str = "") -> HTML:
     """The scores of some clips, frame and error map under the pointer, and a threshold to move.
 
-    ``folder`` is one that ``write_timeline`` wrote to. Raises ``DDLError`` where a file is missing.
+    ``folder`` is one that ``write_timeline`` wrote to; ``caption`` stands below it. Raises
+    ``DDLError`` where a file is missing.
     """
     story = read_json(folder / STORY, "a timeline", "restore the folder")
     scores = np.concatenate([clip["scores"] for clip in story["clips"]])
@@ -163,6 +164,7 @@ def timeline(folder: Path) -> HTML:
         level=y(story["threshold"]),
         count=len(scores),
         told=told(story, story["threshold"]),
+        caption=caption,
         alt="score over time of "
         + ", ".join(line["name"] for line in lines)
         + "; abnormal frames are shaded, and a line is the threshold",
