@@ -184,7 +184,8 @@ def _cell_text(value) -> str:
 
 
 def _row_style(row: pd.Series) -> list[str]:
-    return ["color: #767676" if row["source"] == "paper" else ""] * len(row)
+    grey = "color: var(--pst-color-text-muted, #767676)"  # that of the page's theme, light or dark
+    return [grey if row["source"] == "paper" else ""] * len(row)
 
 
 def read_reports(folder: Path) -> list[dict]:
