@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 from nbformat import NotebookNode
 
 from ddllib.io.files import write_whole
@@ -15,6 +17,8 @@ from ddllib.io.files import write_whole
 # Pictures and videos within HTML, as a chapter in JupyterLab needs them.
 _EMBEDDED = re.compile(r"data:(?:image|video)/([\w.+-]+);base64,([A-Za-z0-9+/=]+)")
 _ENDINGS = {"svg+xml": "svg", "jpeg": "jpg"}
+LARGE = 250_000  # bytes of a PNG above which it holds photographs; charts have a tenth of that
+JPEG_QUALITY = 88  # of 100; the writing of a figure stays sharp
 
 
 def move_media(notebook: NotebookNode, folder: Path) -> None:
@@ -47,6 +51,17 @@ def add_alt_texts(notebook: NotebookNode) -> None:
         if text:
             image = cell.metadata.setdefault("mystnb", {}).setdefault("image", {})
             image["alt"] = f"{image['alt']} {text}" if "alt" in image else text
+
+
+def lighten_figures(notebook: NotebookNode) -> None:
+    """Replace, in place, large PNGs by JPEGs, a fifth of their size."""
+    for _, output in _outputs(notebook):
+        png = base64.b64decode(output.get("data", {}).get("image/png", ""))
+        if len(png) > LARGE:
+            image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+            jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+            del output.data["image/png"]
+            output.data["image/jpeg"] = base64.b64encode(jpeg.tobytes()).decode()
 
 
 def _outputs(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, NotebookNode]]:

@@ -12,7 +12,7 @@ import nbformat
 import yaml
 from api_list import api_pages
 from chapters import Layout, digest, library_files, notebooks, pages
-from page_parts import add_alt_texts, move_media
+from page_parts import add_alt_texts, lighten_figures, move_media
 from papermill.exceptions import strip_color
 
 from ddllib.errors import DDLError
@@ -80,6 +80,7 @@ def _fill_stage(layout: Layout, stage: Path) -> None:
         notebook = nbformat.read(layout.executed(page), as_version=4)
         move_media(notebook, stage / _MEDIA)
         add_alt_texts(notebook)
+        lighten_figures(notebook)
         path = stage / f"{page}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(nbformat.writes(notebook), "utf-8")

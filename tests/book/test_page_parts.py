@@ -3,12 +3,14 @@
 import base64
 import re
 
+import cv2
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.core import publish_doctree
 from nbformat import v4
-from page_parts import add_alt_texts, move_media
+from page_parts import LARGE, add_alt_texts, lighten_figures, move_media
 from sphinx_site import LONGEST, Search, description
 
 
@@ -54,6 +56,24 @@ def test_the_text_of_a_figure_goes_to_its_cell():
     add_alt_texts(notebook)
     assert notebook.cells[0].metadata["mystnb"]["image"] == {"alt": "Chart: AUC."}
     assert "mystnb" not in notebook.cells[1].metadata
+
+
+def picture(image):
+    data = cv2.imencode(".png", image)[1].tobytes()
+    return v4.new_output("display_data", {"image/png": base64.b64encode(data).decode()}), data
+
+
+def test_large_photographs_become_jpegs_and_charts_stay():
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
+    photograph, large = picture(noise)
+    chart, small = picture(np.full((400, 400, 3), 255, np.uint8))
+    lighten_figures(v4.new_notebook(cells=[cell(photograph), cell(chart)]))
+    assert len(small) < LARGE < len(large)
+    jpeg = base64.b64decode(photograph.data["image/jpeg"])
+    assert "image/png" not in photograph.data and len(jpeg) < len(large) / 2
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape == noise.shape
+    assert list(chart.data) == ["image/png"]
 
 
 def test_a_page_is_described_by_its_first_long_paragraph():
