@@ -18,7 +18,7 @@ FILTERS = {"none": "raw scores", "RunningMedian": "scores filtered by a running 
 MAX_CHANGES = 20  # changes of the scene on the page, the newest
 MAX_EVENTS = 5000  # on a folder's own page, those of the highest scores
 _TRACE = (
-    "the score over time (dark; shaded where above the threshold, red), and that of the place of "
+    "the score over time (dark; shaded where it is above the threshold), and that of the place of "
     "the peak alone (blue)"
 )
 _MEDIA = (  # the end of a file's name, its MIME type, its caption
