@@ -24,7 +24,7 @@ from ddllib.experiments.grid import Trial
 from ddllib.figures.chapter import Cited, percent
 from ddllib.records import Record
 from ddllib.score_terms.base import make_terms
-from ddllib.settings import Settings
+from ddllib.settings import Settings, recorded
 
 STEP = 0.1  # between the weights that the oracle tries
 WITHOUT = {"A_s": "A_s without", "A_t": "A_t without"}  # variants that saw normal windows only
@@ -125,12 +125,15 @@ def variant_table(
     return pd.DataFrame(rows)
 
 
-def plain_rows(records: Sequence[Record], size: int, protocols: Sequence[str]) -> pd.DataFrame:
-    """The recorded baselines at a frame size as further rows of ``variant_table``."""
-    rows = []
+def plain_rows(records: Sequence[Record], like: Settings, protocols: Sequence[str]) -> pd.DataFrame:
+    """The recorded baselines as further rows of ``variant_table``.
+
+    They are those whose test clips were scored on the data and at the frame size of ``like``.
+    """
+    rows, alike = [], {"data": like.data, "size": like.size, "seed": 0, "held_out": 0}
     for record in records:
-        name, settings = baseline_name(record), record.facts["settings"]
-        if name and settings["size"] == size and settings["seed"] == 0:
+        name, settings = baseline_name(record), recorded(record.facts["settings"])
+        if name and alike.items() <= settings.items():
             aucs = {"lntra": unified([record]).auc}
             aucs |= {p: record.auc(p) for p in protocols if p in record.metrics}
             cells = {p: Cited(percent(aucs[p]), record) for p in protocols}

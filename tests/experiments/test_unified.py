@@ -111,7 +111,10 @@ def test_what_learns_nothing_has_rows_of_its_own():
     record = seeded("flow", "flow magnitude", 0, 1)
     settings = load_profile("ped2-baselines", method="optical-flow", score="flow magnitude")
     record = replace(record, facts={**record.facts, "settings": settings.asdict()})
-    table = plain_rows([record], settings.size, ("lntra",))
+    table = plain_rows([record], settings, ("lntra",))
     assert list(table["trained"]) == ["nothing: flow magnitude, by flow magnitude"]
     assert table["lntra"][0] == f"{100 * unified([record]).auc:.2f}"
-    assert plain_rows([record], settings.size + 16, ("lntra",)).empty
+    for other in ({"size": settings.size + 16}, {"data": "demo"}):
+        assert plain_rows([record], replace(settings, **other), ("lntra",)).empty
+    facts = {**record.facts, "settings": replace(settings, held_out=4).asdict()}
+    assert plain_rows([replace(record, facts=facts)], settings, ("lntra",)).empty
