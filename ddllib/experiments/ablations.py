@@ -100,14 +100,14 @@ def _named(effect: Effect) -> str:
     return f"{effect.name} ({effect.mean:+.2f}, {seeds})"
 
 
-class _Base(NamedTuple):
+class Base(NamedTuple):
     """The variant that another is compared with, and whether both score with the same weights."""
 
     name: str
     same_weights: bool
 
 
-def bases_of(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
+def bases_of(trials: Sequence[Trial], unchanged: str) -> dict[str, Base]:
     """For each variant the one that lacks its last change; without such a variant the unchanged."""
     unchanged_values = next((t.settings.asdict() for t in trials if t.variant == unchanged), {})
     changes: dict[str, dict] = {}
@@ -123,7 +123,7 @@ def bases_of(trials: Sequence[Trial], unchanged: str) -> dict[str, _Base]:
             candidates, key=lambda n: (len(changes[n]), variant.startswith(n)), default=unchanged
         )
         last_change = changed_values.keys() - changes.get(nearest, {}).keys()
-        bases[variant] = _Base(nearest, last_change == {"patch"})
+        bases[variant] = Base(nearest, last_change == {"patch"})
     return bases
 
 
