@@ -1,8 +1,9 @@
-"""What the site has beside Jupyter Book's own: a description of each page, and σ in the search."""
+"""What the site has beside Jupyter Book's own: descriptions, σ in the search, pages of source."""
 
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 
 import sphinx.search
@@ -43,8 +44,20 @@ def _describe(app, page: str, template: str, context: dict, doctree) -> None:
         context["metatags"] = context.get("metatags", "") + tag
 
 
+def _leave_out_back_links(app, page: str, template: str, context: dict, doctree) -> None:
+    """Take from pages of source what leads nowhere.
+
+    For a name that a module passes on, Sphinx links every function of the other module to a place
+    that the API's pages do not have. It also lists the module ``builtins``, which has no page.
+    """
+    if page.startswith("_modules/"):
+        body = re.sub(r'<a class="viewcode-back".*?</a>', "", context["body"])
+        context["body"] = re.sub(r'<li><a href="builtins.html">.*?</li>', "", body)
+
+
 def setup(app) -> dict:
     """Called by Sphinx."""
     sphinx.search.languages["en"] = Search
     app.connect("html-page-context", _describe)
+    app.connect("html-page-context", _leave_out_back_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
