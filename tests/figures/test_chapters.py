@@ -258,7 +258,7 @@ def bare(tmp_path_factory):
 def test_without_records_pages_say_that_nothing_was_run(stem, bare, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(bare))
     monkeypatch.setenv("DDL_RUNS", str(bare / "runs"))
-    profile = "stpa-tiny" if stem.startswith("13") else "tiny"
+    profile = "stpa-tiny" if stem.startswith("14") else "tiny"
     done = papermill(bare, "-p", "profile", profile, chapter=stem, root=bare)
     assert done.returncode == 0, done.stderr[-2000:]
     told = [

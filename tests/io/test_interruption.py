@@ -187,7 +187,7 @@ def test_a_stopped_preparation_says_so_and_goes_on(footage, tmp_path, number):
 EXPERIMENT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from ddllib.experiments.grid import main
+from ddllib.experiments.command import main
 sys.exit(main(["run", *sys.argv[1:], "--workers", "2"]))
 """
 
