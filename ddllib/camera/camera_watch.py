@@ -87,7 +87,7 @@ class CameraWatch:
 
     @property
     def live(self) -> bool:
-        """Whether the source is live: it has no end, and its frames never come again."""
+        """Whether the source is live, without an end and with frames that never come again."""
         return self.source.identity is None
 
     def share(self, turns: Turns) -> None:

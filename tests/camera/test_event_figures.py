@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from matplotlib.figure import Figure
 from support.alarms import LOUD, PATCH, QUIET, RATE, a_loop, frames_of, hears, scored, watched
 
 from data_prep.footage.frames import read_frames
@@ -318,7 +319,7 @@ def read():
 
 def test_in_print_the_view_is_a_figure(monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert type(widgets.threshold_view(read, LEVEL, RATE)).__name__ == "Figure"
+    assert isinstance(widgets.threshold_view(read, LEVEL, RATE), Figure)
 
 
 def test_in_the_lab_a_slider_moves_the_threshold(monkeypatch):
