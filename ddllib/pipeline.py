@@ -266,13 +266,17 @@ def check_tests(settings: Settings, data: Prepared) -> None:
 
 def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     """Score the altered held-out clips and record the run; test clips are not used."""
-    started, scores, labels, arrays = time.perf_counter(), {}, {}, {}
-    scorer = scorer_of(settings, data, run)
+    started, clips, labels, arrays = time.perf_counter(), {}, {}, {}
+    scorer, window = scorer_of(settings, data, run), method_of(settings).window(settings)
     source = judged_by(settings)
     tracks = (data if source == settings else _prepare_clips(source, progress=False)).tracks
     for name, frames, truth in altered_clips(data, settings.held_out, tracks):
-        scores[name] = scorer.clip(frames).scores
-        labels[name] = truth
+        if len(frames) < window:
+            raise DDLError(
+                f"held-out clip {name!r} of {data.folder} has {len(frames)} frames; expected at "
+                f"least {window}, a window; remove the training clip or lower temporal"
+            )
+        clips[name], labels[name] = scorer.clip(frames), truth
         kind, _, clip = name.partition("/")
         if kind in SHOWN and f"{kind}-index" not in arrays:
             clip = clip.split("/", 1)[1]
@@ -282,8 +286,9 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
     facts = facts_of(settings, data, run, time.perf_counter() - started)
     facts["calibration"] = scorer.calibration
     facts["judge"] = PAIRED
+    scores = {name: clip.scores for name, clip in clips.items()}
     facts["held_out"] = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}
-    write_record(settings.record_folder, facts, scores, labels, arrays)
+    write_record(settings.record_folder, facts, scores, labels, arrays, curves_of(clips))
     return read_record(settings.record_folder)
 
 

@@ -83,8 +83,9 @@ class Record:
 
     @property
     def is_trained(self) -> bool:
-        """Whether anything was learnt; baselines and untrained networks have no epoch."""
-        return recorded(self.facts["settings"])["epochs"] > 0
+        """Whether anything was learnt, here or by the run whose weights it began with."""
+        settings = recorded(self.facts["settings"])
+        return settings["epochs"] > 0 or settings["start_from"] is not None
 
     def made_by(self, settings: Settings) -> bool:
         """Whether it was made by these settings, as far as they shape weights and scores."""

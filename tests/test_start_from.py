@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from ddllib import DDLError, fit, pipeline
+from ddllib.experiments.baselines import baseline_name
 from ddllib.training import begin_with, new_run
 
 
@@ -33,6 +35,17 @@ def test_training_begins_with_the_weights_and_l_of_the_other_run(
     loss = "reconstruction"
     assert again.history[loss][0] < 0.8 * scratch.history[loss][0]
     assert not same(again, first)
+
+
+def test_without_an_epoch_the_other_run_is_scored_as_it_is(trained, small_settings, small_data):
+    settings, first = trained
+    unchanged = small_settings(epochs=0, start_from=str(settings.run_folder))
+    run = pipeline.train(unchanged, small_data, progress=False)
+    assert same(run, first)
+    record = pipeline.score(unchanged, small_data, run, progress=False)
+    assert record.is_trained and baseline_name(record) is None
+    scored = pipeline.score(settings, small_data, first, progress=False).scores
+    assert all(np.array_equal(record.scores[name], scored[name]) for name in scored)
 
 
 def test_a_resumed_run_does_not_begin_anew(trained, small_settings, small_data):

@@ -21,7 +21,7 @@ from ddllib import pipeline
 from ddllib.errors import DDLError
 from ddllib.io.reading import read_yaml
 from ddllib.methods import method_of
-from ddllib.paths import RESULTS, ROOT
+from ddllib.paths import RESULTS, ROOT, runs_root
 from ddllib.records import Record, read_record
 from ddllib.settings import Settings, check_names, load_profile
 
@@ -119,7 +119,7 @@ def run_all(name: str, workers: int, say: Callable[[str], None] = print) -> int:
     running: set[subprocess.Popen] = set()
     by_run: dict[Path, list[int]] = {}  # trials that share weights must not run in parallel
     for index in missing:
-        by_run.setdefault(trials[index].settings.run_folder, []).append(index)
+        by_run.setdefault(first_run(trials, trials[index].settings), []).append(index)
 
     def run_each(indices: Sequence[int]) -> int:
         return sum(_run_apart(name, index, threads, running, say) for index in indices)
@@ -143,6 +143,13 @@ def what_is_prepared(settings: Settings) -> tuple[str, ...]:
     else:
         beside |= {f"testing {n}" for n in method.scoring_companions(settings).values()}
     return str(settings.prepared_folder), *sorted(beside)
+
+
+def first_run(trials: Sequence[Trial], settings: Settings) -> Path:
+    """The folder of the run that trains first: its own, or that of the trial it starts from."""
+    by_folder = {trial.settings.run_folder: trial.settings for trial in trials}
+    start = settings.start_from and by_folder.get(runs_root() / settings.start_from)
+    return first_run(trials, start) if start else settings.run_folder
 
 
 def _terminate(running: set[subprocess.Popen], jobs: Sequence[Future]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from ddllib.experiments.grid import read_experiment, what_is_prepared
+from ddllib.experiments.grid import first_run, read_experiment, what_is_prepared
 from ddllib.paths import ROOT, runs_root
 from ddllib.settings import Settings
 
@@ -21,14 +21,15 @@ def jobs(name: str) -> dict:
     ``prepare`` has one for each prepared folder that is needed, ``run`` one for each run without a
     record. Each has its ``stamp``, the ``index`` of a run for ``experiments prepare`` or
     ``experiments one``, and a run the stamps that it waits for in ``after``: its preparation, and
-    the run before it that trains in the same folder. Stamps of runs whose records are gone are
-    removed, so that these are run again.
+    the run before it that trains in the same folder or that it starts from. Stamps of runs whose
+    records are gone are removed, so that these are run again.
     """
     folder = runs_root() / "jobs"
     stamps = {path.name for path in folder.glob("*.done")}  # before records: a run leaves it last
     preparations: dict[str, dict] = {}
     runs, last = [], {}
-    for index, trial in enumerate(read_experiment(name)):
+    trials = read_experiment(name)
+    for index, trial in enumerate(trials):
         if trial.record() is not None:
             continue
         settings = trial.settings
@@ -37,8 +38,9 @@ def jobs(name: str) -> dict:
         own = stamp("run", (str(settings.record_folder), _text(settings)))
         if own in stamps:
             (folder / own).unlink(missing_ok=True)
-        before = last.get(settings.run_folder)
-        last[settings.run_folder] = own
+        folder_of_weights = first_run(trials, settings)
+        before = last.get(folder_of_weights)
+        last[folder_of_weights] = own
         after = [preparation, *([before] if before else [])]
         runs.append({"stamp": own, "index": index, "after": after})
     places = {"root": str(ROOT), "folder": str(folder)}

@@ -22,6 +22,7 @@ from ddllib.experiments.comparisons import (
 )
 from ddllib.experiments.grid import Trial
 from ddllib.figures.chapter import Cited, percent
+from ddllib.pseudo_anomalies.held_out import EASIER, KINDS, PAIRED
 from ddllib.records import Record
 from ddllib.score_terms.base import make_terms
 from ddllib.settings import Settings, recorded
@@ -76,20 +77,44 @@ def plain_settings(settings: Settings) -> dict[str, Settings]:
 def oracle(records: Sequence[Record]) -> tuple[dict[str, float], Evaluation]:
     """The weights with the highest AUC on the test labels themselves, and that evaluation.
 
-    They sum to 1 and are tried in steps of ``STEP``. It is no result: it bounds what any choice of
-    weights could reach.
+    It is no result: it bounds what any choice of weights could reach.
     """
     terms = term_curves(records)
-    count = round(1 / STEP)
-    splits = itertools.product(range(count + 1), repeat=len(terms))
-    choices = [
-        dict(zip(terms, (part / count for part in split), strict=True))
-        for split in splits
-        if sum(split) == count
-    ]
+    choices = weights_tried(terms)
     results = [evaluate_lntra(terms, weights, records[0].labels) for weights in choices]
     best = max(range(len(choices)), key=lambda k: results[k].auc)
     return choices[best], results[best]
+
+
+def weights_tried(terms: Sequence[str]) -> list[dict[str, float]]:
+    """All weights of some terms that sum to 1, in steps of ``STEP``."""
+    count = round(1 / STEP)
+    splits = itertools.product(range(count + 1), repeat=len(terms))
+    shares = [[part / count for part in split] for split in splits if sum(split) == count]
+    return [dict(zip(terms, parts, strict=True)) for parts in shares]
+
+
+def chosen_weights(record: Record) -> dict[str, float]:
+    """The weights that tell altered from normal frames best, by a run's held-out clips.
+
+    They have the highest AUC under ``lntra``, as a mean over the kinds of pseudo-anomaly. Those
+    that an error can hardly see (``EASIER``) are left out, and no test clip is looked at. Of equal
+    ones the most even is taken. Raises ``DDLError`` for a record of another judge.
+    """
+    if record.judge != PAIRED:
+        raise DDLError(f"{record.name}: has no held-out clips; give a run with held_out above 0")
+    terms = term_curves([record])
+
+    def quality(weights: Mapping[str, float]) -> tuple[float, float]:
+        aucs = [evaluate_lntra(terms, weights, labels).auc for labels in labels_by_kind]
+        return round(float(np.mean(aucs)), 9), -max(weights.values())
+
+    kinds = [kind for kind in KINDS if kind not in EASIER]
+    labels_by_kind = [
+        {name: labels for name, labels in record.labels.items() if name.split("/")[0] == kind}
+        for kind in kinds
+    ]
+    return max(weights_tried(list(terms)), key=quality)
 
 
 def by_variant(records: Sequence[Record], trials: Sequence[Trial]) -> dict[str, list[Record]]:
@@ -125,6 +150,23 @@ def variant_table(
     return pd.DataFrame(rows)
 
 
+def pilot_rows(groups: Mapping[str, Sequence[Record]], protocols: Sequence[str]) -> pd.DataFrame:
+    """Both autoencoders trained together: the AUC of each group by protocol."""
+    return pd.DataFrame(
+        {"trained": name, **{protocol: cited_mean(records, protocol) for protocol in protocols}}
+        for name, records in groups.items()
+    )
+
+
+def transferred(groups: Mapping[str, Sequence[Record]], to: str) -> dict[str, dict[str, Cited]]:
+    """Rows of the table of transfer: variants that score another data set, ``to``, under lntra."""
+    return {
+        f"{name} (stand-in)": {to: cited_mean(records, "lntra")}
+        for name, records in groups.items()
+        if name.endswith(f" to {to}")
+    }
+
+
 def plain_rows(records: Sequence[Record], like: Settings, protocols: Sequence[str]) -> pd.DataFrame:
     """The recorded baselines as further rows of ``variant_table``.
 
@@ -151,15 +193,27 @@ def pairs_by_seed(frames: Sequence[Record], flow: Sequence[Record]) -> list[tupl
     ]
 
 
-def combined(frames: Sequence[Record], flow: Sequence[Record]) -> Cited:
-    """The unified score of two groups of records with equal weights, mean and spread over seeds."""
+def combined(
+    frames: Sequence[Record],
+    flow: Sequence[Record],
+    weights: Mapping[str, float] | None = None,
+) -> Cited:
+    """The unified score of two groups of records, mean and spread over seeds.
+
+    Its weights are equal by default.
+    """
     pairs = pairs_by_seed(frames, flow)
-    aucs = [unified(pair).auc for pair in pairs]
+    aucs = [unified(pair, weights).auc for pair in pairs]
     return Cited(mean_and_spread(aucs), *(record for pair in pairs for record in pair))
 
 
-def combined_table(groups: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
-    """The unified score of every variant of A_s with every one of A_t, and the oracle's."""
+def combined_table(
+    groups: Mapping[str, Sequence[Record]], chosen: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """The unified score of every variant of A_s with every one of A_t, and the oracle's.
+
+    ``chosen`` are the weights of ``chosen_weights``, None where that run is missing.
+    """
     rows = []
     for frames, flow in itertools.product(
         [name for name in groups if name.startswith("A_s")],
@@ -171,6 +225,9 @@ def combined_table(groups: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
                 "frames": frames,
                 "flow": flow,
                 "equal weights": combined(groups[frames], groups[flow]),
+                "chosen weights": combined(groups[frames], groups[flow], chosen)
+                if chosen
+                else "not run",
                 "oracle": mean_and_spread(best),
             }
         )

@@ -6,7 +6,7 @@ import pytest
 
 from ddllib.errors import DDLError
 from ddllib.experiments import command, jobs
-from ddllib.experiments.grid import read_experiment
+from ddllib.experiments.grid import first_run, read_experiment
 
 TEXT = """
 profile: tiny
@@ -33,6 +33,18 @@ def test_runs_wait_for_their_preparation_and_for_a_run_of_the_same_folder(experi
         assert runs["small", seed]["after"] == [small]
         assert runs["patches", seed]["after"] == [small, runs["small", seed]["stamp"]]
         assert runs["wide", seed]["after"] == [wide]
+
+
+def test_a_run_waits_for_the_one_whose_weights_it_begins_with(experiment, tmp_path):
+    (tmp_path / "try.yaml").write_text(
+        "profile: tiny\ngrid: {seed: [0]}\nvariants:\n  on others: {size: 48}\n"
+        "  as it is: {size: 48, epochs: 0, start_from: tiny/c3dsu-ddl-seed0-size-48}\n"
+    )
+    first, second = jobs.jobs(experiment)["run"]
+    assert first["stamp"] in second["after"]
+    trials = read_experiment(experiment)
+    start = trials[0].settings.run_folder
+    assert [first_run(trials, trial.settings) for trial in trials] == [start, start]
 
 
 def test_names_of_jobs_stay_and_follow_the_settings(experiment, tmp_path):

@@ -10,6 +10,7 @@ from ddllib import DDLError
 from ddllib.evaluation import evaluate_lntra
 from ddllib.experiments.comparisons import mean_and_spread, paired_differences
 from ddllib.experiments.unified import (
+    chosen_weights,
     combined,
     combined_table,
     findings,
@@ -18,7 +19,9 @@ from ddllib.experiments.unified import (
     term_curves,
     unified,
     variant_table,
+    weights_tried,
 )
+from ddllib.pseudo_anomalies.held_out import EASIER, KINDS, PAIRED
 from ddllib.records import Record
 from ddllib.settings import load_profile
 
@@ -52,6 +55,48 @@ def test_the_oracle_is_at_least_as_good_as_each_term_and_as_equal_weights():
     assert best.auc == unified(records, weights).auc
     alone = [unified(records, {name: 1.0}).auc for name in term_curves(records)]
     assert best.auc >= max(*alone, unified(records).auc)
+
+
+def a_held_out_record(seen_by):
+    """The psnr rises where the kinds of ``seen_by["psnr"]`` are altered; so does the flow error."""
+    labels = {f"{kind}/0/01": LABELS["01"] for kind in KINDS}
+    curves = {}
+    for term in ("psnr", "flow error"):
+        for name, truth in labels.items():
+            is_seen = name.split("/")[0] in seen_by[term]
+            curves[f"{term}/{name}"] = truth * 2.0 * is_seen + RNG.random(len(truth))
+    facts = {"settings": {"score": "psnr + flow error"}, "judge": PAIRED, "held_out": {}}
+    return Record(Path("a/held-out"), facts, labels, labels, {}, curves)
+
+
+def test_weights_are_chosen_by_what_sees_the_pseudo_anomalies():
+    others = [kind for kind in KINDS if kind not in EASIER]
+    weights = chosen_weights(a_held_out_record({"psnr": others, "flow error": []}))
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["psnr"] > 0.5 > weights["flow error"]
+    weights = chosen_weights(a_held_out_record({"psnr": EASIER, "flow error": others}))
+    assert weights["flow error"] > 0.5
+
+
+def test_of_weights_that_tell_all_the_most_even_are_chosen():
+    everything = {"psnr": KINDS, "flow error": KINDS}
+    assert chosen_weights(a_held_out_record(everything)) == {"psnr": 0.5, "flow error": 0.5}
+    assert len(weights_tried(["a", "b"])) == 11
+
+
+def test_weights_are_not_chosen_by_test_clips():
+    with pytest.raises(DDLError, match="a/one: has no held-out clips"):
+        chosen_weights(a_record("a/one", "psnr", noisy(1)))
+
+
+def test_chosen_weights_have_a_column_beside_equal_ones(groups):
+    assert set(combined_table(groups)["chosen weights"]) == {"not run"}
+    chosen = {"psnr": 0.9, "flow error": 0.1}
+    row = combined_table(groups, chosen).iloc[4]
+    pair = groups[row["frames"]], groups[row["flow"]]
+    assert row["chosen weights"] == combined(*pair, chosen)
+    alone = combined_table(groups, {"psnr": 1.0}).iloc[4]["chosen weights"]
+    assert alone == mean_and_spread([unified([pair[0][seed]]).auc for seed in (1, 2)])
 
 
 def test_records_that_do_not_fit_together_are_named():

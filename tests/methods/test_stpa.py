@@ -190,6 +190,16 @@ def test_a_run_is_scored_and_recorded_with_the_curve_of_each_term(own_folders, d
     assert all(np.array_equal(again.scores[name], record.scores[name]) for name in record.scores)
 
 
+def test_held_out_clips_keep_the_curve_of_each_term(own_folders, data):
+    settings = settings_of(held_out=1, temporal=8)
+    record = pipeline.score(settings, data, fit(settings, data, progress=False), progress=False)
+    names = {f"{term}/{name}" for term in ("psnr", "flow error") for name in record.scores}
+    assert set(record.terms) == names
+    longer = settings_of(held_out=1)
+    with pytest.raises(DDLError, match="held-out clip 'skipped frames.* has 16 frames; expected"):
+        pipeline.score(longer, data, fit(longer, data, progress=False), progress=False)
+
+
 @pytest.mark.parametrize("stride", [1, 3, 4])
 @pytest.mark.parametrize("length", [17, 18, 20])
 def test_a_stream_gives_the_scores_of_the_clip(data, stride, length):
