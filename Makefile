@@ -57,6 +57,7 @@ setup: $(READY) $(KERNEL)
 lint: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 # The pinned versions against known vulnerabilities. pip-audit gets an environment of its own.
 audit:

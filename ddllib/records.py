@@ -130,10 +130,11 @@ def read_record(folder: Path) -> Record:
     if fault:
         raise DDLError(f"{folder / 'run.json'}: damaged record, {fault}; {_REMEDY}")
     arrays = [read_arrays(folder / f"{name}.npz", _EXPECTED, _REMEDY) for name in _ARRAYS]
-    _check_scores(folder / "scores.npz", arrays[0], arrays[1])
+    scores, labels, shown = arrays
+    _check_scores(folder / "scores.npz", scores, labels)
     has_terms = (folder / f"{TERMS}.npz").is_file()
     terms = read_arrays(folder / f"{TERMS}.npz", _EXPECTED, _REMEDY) if has_terms else {}
-    return Record(folder, facts, *arrays, terms)
+    return Record(folder, facts, scores, labels, shown, terms)
 
 
 def _fault(facts: Mapping) -> str | None:

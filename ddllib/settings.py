@@ -46,6 +46,13 @@ def _value(default, touches: Touches, *, choices=None, least=None, most=None, na
 class _Folders:
     """The folders of the prepared data, the run and the record of some settings."""
 
+    profile: str
+    method: str
+    model: str
+    mode: str
+    seed: int
+    start_from: str | None
+
     @property
     def profile_folder(self) -> Path:
         """Where this profile's prepared data and runs live."""

@@ -86,15 +86,16 @@ def encoded(
     Encoded once, as encoding takes as long as a step of the U-Net. The latents' standard deviation
     becomes 1.
     """
-    z, around, draws = [], [], Draws.of(seed, 2)
+    z, around = [], []
+    draws = Draws.of(seed, 2)
     for _ in range(count // ENCODED):
         x = pictures.crops(ENCODED, draws.rng)
         z.append(model.encode(x))
         around.append(condition(model, x, holes(ENCODED, draws.rng)))
-    z, around = torch.cat(z), torch.cat(around)
-    model.deviation.copy_(z.std())
-    around[:, :3] /= model.deviation
-    return z / model.deviation, around
+    latents, conditions = torch.cat(z), torch.cat(around)
+    model.deviation.copy_(latents.std())
+    conditions[:, :3] /= model.deviation
+    return latents / model.deviation, conditions
 
 
 class Stage:

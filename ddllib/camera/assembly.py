@@ -81,7 +81,8 @@ def normal_scores(settings: Settings, data: Prepared | Known, run: Run) -> dict[
     if settings.data in pipeline.SCENES and not settings.threshold_share:
         return generated_scores(settings, data, run, MINUTES)
     if isinstance(data, Known):
-        data, mask = _prepared_data(data, run), data.ignored
+        mask = data.ignored
+        data = _prepared_data(data, run)
     else:
         mask = ignored(settings, data)
     if run.folder is None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ddllib.camera import assembly
+from ddllib.camera.alarms import Alarms
 from ddllib.camera.annotated import AnnotatedVideo
 from ddllib.camera.event_page import write_page
 from ddllib.camera.listener import Listener
@@ -70,7 +71,8 @@ class CameraWatch:
         if self.scorer.ignore is not None:
             share = self.scorer.ignore.mean()
             tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
-        self.watched, self.alarms = Watched(), None
+        self.watched = Watched()
+        self.alarms: Alarms | None = None
         self._held = ExitStack()
 
     def __enter__(self) -> CameraWatch:

@@ -205,12 +205,11 @@ def _parsed(rows: Iterable[Mapping[str, str]]) -> Iterator[Event]:
     for row in rows:
         box = tuple(_number(row[side]) for side in ("x0", "y0", "x1", "y1")) if row["x0"] else None
         yield Event(
-            *(_number(row[name]) for name in ("start_s", "end_s", "peak_s")),
-            *(int(row[name]) for name in ("start", "end", "peak")),
-            _number(row["score"]),
-            box,
-            bool(int(row["open"])),
-            row["drift"],
-            row.get("clip") or "",  # absent from tables written before there was one
-            _number(row.get("clip_s") or "0"),
+            **{name: _number(row[name]) for name in ("start_s", "end_s", "peak_s", "score")},
+            **{name: int(row[name]) for name in ("start", "end", "peak")},
+            box=box,
+            open=bool(int(row["open"])),
+            drift=row["drift"],
+            clip=row.get("clip") or "",  # absent from tables written before there was one
+            clip_s=_number(row.get("clip_s") or "0"),
         )

@@ -139,7 +139,12 @@ def _called_after(minutes: float | None, end: Callable[[], object]) -> Iterator[
     if minutes is None:
         yield over
         return
-    timer = threading.Timer(60 * minutes, lambda: (over.set(), end()))
+
+    def stop() -> None:
+        over.set()
+        end()
+
+    timer = threading.Timer(60 * minutes, stop)
     timer.daemon = True  # it must not keep the process alive
     timer.start()
     try:

@@ -44,7 +44,8 @@ def panels(data: Prepared, limit: int = 48, companion: str = "") -> list[Panel]:
     clips = [("training", n) for n in data.training]
     clips += [("testing", n) for n in data.testing if not companion]
     indices = np.linspace(0, len(clips) - 1, min(limit, len(clips))).round().astype(int)
-    return [_panel(data, *clips[k], entries.get(clips[k][1])) for k in indices]
+    chosen = [clips[k] for k in indices]
+    return [_panel(data, split, name, entries.get(name)) for split, name in chosen]
 
 
 def _panel(data: Prepared, split: str, name: str, entries: np.ndarray | None) -> Panel:

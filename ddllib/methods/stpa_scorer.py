@@ -140,8 +140,10 @@ class UnifiedScorer(StreamScorer):
 
     def reset(self) -> None:
         super().reset()
-        for queue in (self._recent, self._ready, *self.pairs.beside.values()):
-            queue.clear()
+        self._recent.clear()
+        self._ready.clear()
+        for beside in self.pairs.beside.values():
+            beside.clear()
         self._first, self._scored = self.pushed, 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ class FasterRCNNDetector:
             "classes": list(MOVING),
         }
         self.batch = batch
-        self.model = None
+        self.model: Any = None  # until the first clip
 
     def detect(self, clip: Clip) -> Iterator[np.ndarray]:
         """n x 6 boxes of each frame, see `Detector`."""

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ class YoloDetector:
             "save": False,
         }
         self.batch = batch
-        self.model = None
+        self.model: Any = None  # until the first clip
 
     def detect(self, clip: Clip) -> Iterator[np.ndarray]:
         """n x 6 boxes of each frame, see `Detector`."""
