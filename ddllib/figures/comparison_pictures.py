@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ddllib.figures.picture_rows import residual_norm, row_names
-from ddllib.figures.plots import ACCENT, ERROR_MAP, panels, to_image
+from ddllib.figures.plots import ACCENT, ERROR_MAP, error_scale, panels, to_image
 from ddllib.patches import best_patch, corner
 
 ZOOM = 3  # the enlarged part is this many times larger
@@ -58,5 +58,5 @@ def enlarged(frames, rebuilt, maps, titles: Sequence[str]) -> Figure:
         axes[0, 2 * k].set_title(title)
         axes[0, 2 * k + 1].set_title(f"the same, {ZOOM} times")
     row_names(axes)
-    figure.colorbar(last, ax=list(axes.flat), shrink=0.3, anchor=(0, 0))
+    error_scale(figure, axes, last)
     return figure

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FuncFormatter, ScalarFormatter
 
 from ddllib.errors import DDLError
 from ddllib.evaluation import MEDIAN_LENGTH, apply_protocol
@@ -21,6 +21,7 @@ from ddllib.figures.contact_sheets import Panel
 from ddllib.figures.picture_rows import residual_norm, row_names
 
 ERROR_MAP = "magma"
+SCALE_TICKS = 4  # on the colour bar of error maps
 
 
 def set_style() -> None:
@@ -69,9 +70,14 @@ def panels(rows: int, columns: int, width: float = 2.2, aspect: float = 1.0):
     return figure, axes
 
 
-def _error_scale(figure: Figure, axes: np.ndarray, image) -> None:
-    """A colour bar as tall as the last row, which holds the error maps."""
-    figure.colorbar(image, ax=list(axes.flat), shrink=0.9 / len(axes), anchor=(0, 0))
+def error_scale(figure: Figure, axes: np.ndarray, image) -> None:
+    """A colour bar as tall as the last row, which holds the error maps.
+
+    Its ticks are evenly spaced, so that none overlap where the scale is not linear.
+    """
+    values = image.norm.inverse(np.linspace(0, 1, SCALE_TICKS))
+    ticks = {"ticks": values, "format": FuncFormatter(lambda value, _: f"{value:.3f}")}
+    figure.colorbar(image, ax=list(axes.flat), shrink=0.9 / len(axes), anchor=(0, 0), **ticks)
 
 
 def frame_strip(frames: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
@@ -202,7 +208,7 @@ def reconstructions(images: Mapping[str, np.ndarray], errors: Mapping[str, np.nd
     for axis, (name, error) in zip(axes[1], errors.items(), strict=False):
         error_image = axis.imshow(error, cmap=ERROR_MAP, vmin=0, vmax=top)
         axis.set_title(name)
-    _error_scale(figure, axes, error_image)
+    error_scale(figure, axes, error_image)
     return figure
 
 
@@ -298,7 +304,7 @@ def error_maps(frames, rebuilt, maps, titles: Sequence[str]) -> Figure:
         error_image = axes[2, column].imshow(error, cmap=ERROR_MAP, norm=norm)
         axes[0, column].set_title(title)
     row_names(axes)
-    _error_scale(figure, axes, error_image)
+    error_scale(figure, axes, error_image)
     return figure
 
 

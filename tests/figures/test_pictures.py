@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import Normalize, PowerNorm
 
-from ddllib.figures import comparison_pictures, picture_rows, whole_method
+from ddllib.figures import comparison_pictures, picture_rows, plots, whole_method
 from ddllib.figures.comparison_pictures import ZOOM, strangest_part
 
 
@@ -50,3 +51,13 @@ def test_the_whole_method_and_both_ends_of_sigma_are_drawn():
     assert [a.get_title() for a in figure.axes[:2]] == [r"$\sigma=0.00$", r"$\sigma=1.00$"]
     p, q = figure.axes[4].images[0], figure.axes[6].images[0]
     assert p.norm is q.norm and q.get_array().max() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("norm", [PowerNorm(0.5, vmin=0.01, vmax=0.11), Normalize(0, 0.2)])
+def test_ticks_of_the_error_scale_are_evenly_spaced_and_name_both_ends(norm):
+    figure, axes = plots.panels(1, 1)
+    plots.error_scale(figure, axes, axes[0, 0].imshow(np.zeros((4, 4)), norm=norm))
+    bar = next(axis for axis in figure.axes if axis.get_label() == "<colorbar>")
+    places = [norm(tick) for tick in bar.get_yticks()]
+    assert np.allclose(np.diff(places), np.diff(places)[0])
+    assert np.allclose([places[0], places[-1]], [0, 1])
