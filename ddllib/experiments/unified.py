@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -126,18 +126,20 @@ def by_variant(records: Sequence[Record], trials: Sequence[Trial]) -> dict[str, 
 
 
 def variant_table(
-    groups: Mapping[str, Sequence[Record]], protocols: Sequence[str], paper: Mapping[str, float]
+    groups: Mapping[str, Sequence[Record]],
+    protocols: Sequence[str],
+    paper: Mapping[str, float],
+    base_of: Callable[[str], str] = lambda name: WITHOUT[name[:3]],
 ) -> pd.DataFrame:
     """Each autoencoder alone: its AUC by protocol, and what its pseudo-anomalies add.
 
     ``groups`` are records by variant, ``paper`` the paper's AUC of some of them. Differences are
-    paired by seed, under the first protocol.
+    paired by seed, under the first protocol, to the variant without that ``base_of`` names.
     """
     rows = []
     for name, records in groups.items():
-        base = groups[WITHOUT[name[:3]]]
+        base, is_base = groups[base_of(name)], name == base_of(name)
         added = difference_row(paired_differences(records, base, protocols[0]))
-        is_base = name in WITHOUT.values()
         rows.append(
             {
                 "trained": name,
