@@ -15,7 +15,7 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from ddllib.camera.watch_setup import SetUp, run_folder, set_up
 from ddllib.data import load_prepared
 from ddllib.errors import DDLError
 from ddllib.export.facts import facts_of
-from ddllib.export.formats import FORMATS, Ask, Format
+from ddllib.export.formats import FORMATS, Ask
 from ddllib.export.window import ScoredWindow, as_onnx, check_exportable
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.files import disk_faults
@@ -71,9 +71,10 @@ def _export(options: argparse.Namespace) -> None:
     ready, scorer = scorer_to_export(options)
     window = ScoredWindow(ready.run.model, scorer)
     graph = as_onnx(window, ready.known.channels, ready.known.size)
+    facts = facts_of(ready, scorer)
     with _whole(path) as unchecked:
-        kind.write(graph, facts_of(ready, scorer), unchecked)
-        difference = _checked(kind, unchecked, scorer, ready.known)
+        ask = _written(options.to, graph, facts, unchecked)
+        difference = _checked(path, ask, scorer, ready.known)
     print(
         f"{path}: a window of {scorer.model.temporal} frames to a score and a map; they differ "
         f"from the project's own by {difference:.1e} at most"
@@ -117,16 +118,28 @@ def _whole(path: Path) -> Iterator[Path]:
                 os.replace(file, path.with_name(file.name))
 
 
-def _checked(kind: Format, path: Path, scorer: Scorer, known: Known) -> float:
-    """The largest difference of what the file answers from the project's own scores and maps.
+def _written(name: str, graph: bytes, facts: Mapping[str, str], path: Path) -> Ask:
+    """Write a graph and its facts in the format of that name; returns the file, opened."""
+    kind = FORMATS[name]
+    try:
+        kind.write(graph, facts, path)
+        return kind.opened(path)
+    except OSError:
+        raise
+    except Exception as error:  # a runtime that lacks an operation raises a type of its own
+        reason = str(error).strip().partition("\n")[0]
+        raise DDLError(f"{name} cannot take this model ({reason}); try another format") from error
 
-    Raises ``DDLError`` where it is above ``TOLERANCE``.
+
+def _checked(path: Path, ask: Ask, scorer: Scorer, known: Known) -> float:
+    """The largest difference of what a file answers from the project's own scores and maps.
+
+    Raises ``DDLError`` where it is above ``TOLERANCE``; ``path`` is where the file was to be.
     """
-    ask = kind.opened(path)
     difference = max(largest_difference(ask, scorer, frames) for frames in _windows(scorer, known))
     if not difference <= TOLERANCE:  # also for NaN
         raise DDLError(
-            f"{path.name}: its scores would differ from the project's own by {difference:.1e}, "
+            f"{path}: its scores would differ from the project's own by {difference:.1e}, "
             f"more than {TOLERANCE:g}; it was not written; try another format"
         )
     return difference
