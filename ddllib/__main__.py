@@ -10,6 +10,7 @@ from importlib import import_module
 VERBS = {
     "watch": ("ddllib.camera.watch_command", "watch a video, a folder, a webcam or an address"),
     "mark": ("ddllib.camera.marking", "an event was normal: train on it from now on"),
+    "export": ("ddllib.export.command", "a run as one file for other programs: ONNX, OpenVINO"),
     "advise": ("data_prep.__main__", "propose settings for footage of your own"),
     "show": ("ddllib.figures.show", "draw prepared data: frames, tracks, masks"),
     "experiments": ("ddllib.experiments.command", "many runs of a profile: list them, run them"),

@@ -31,7 +31,7 @@ FLOORS = [
         *("ddllib.record_parts", "ddllib.runs", "ddllib.methods", "ddllib.calibration"),
     },
     {"ddllib.pipeline"},
-    {"ddllib.camera", "ddllib.figures", "ddllib.experiments"},
+    {"ddllib.camera", "ddllib.figures", "ddllib.experiments", "ddllib.export"},
     {"studies"},
     {"ddllib.__main__", "ddllib"},
 ]

@@ -159,7 +159,7 @@ class UNet(nn.Module):
         """
         skips = [self.join(level, f) for level, f in enumerate(features)]
         y = self.decoder([skip.flatten(0, 1) for skip in skips])
-        return y.unflatten(0, (len(features[0]), -1))
+        return y.unflatten(0, (-1, skips[0].shape[1]))
 
     def join(self, level: int, features: Tensor) -> Tensor:
         """The skip connection of a level, on features B x N x C x H x W; identity in a UNet."""

@@ -1,0 +1,1 @@
+"""Export: a trained run as one file for other programs, the score included."""
