@@ -52,8 +52,8 @@ class StillScorer:
 
     It answers as ``StreamScorer`` does, as late as that; an answer with ``reused`` has the score,
     the map and the reconstruction of the frame scored last, and its own ``frame``. All is scored
-    while ``is_busy``, as during an event, and until all scores of ``SETTLED_S`` are below
-    ``release`` (None: no level). Everything else is the scorer's own.
+    while ``is_busy``, as during an event, and until for ``SETTLED_S`` nothing has moved and all
+    scores were below ``release`` (None: no level). Everything else is the scorer's own.
     """
 
     def __init__(
@@ -142,9 +142,10 @@ class StillScorer:
         if answer is None:
             return None
         now = self._frames[-1][1]
-        if self.is_busy() or not answer.score < self.release:
+        is_quiet = answer.score < self.release and not self.is_busy()
+        if not (is_quiet and self._is_still(answer.frame)):
             self._awake_since = now
-        elif now - self._awake_since >= SETTLED_S and self._is_still(answer.frame):
+        elif now - self._awake_since >= SETTLED_S:
             self._reference = answer, self._frames[-1 - self.scorer.delay][1]
         return replace(answer, index=self._index)
 

@@ -6,7 +6,7 @@ Both paths have the same weights and images and alternate in one process; times 
 the rounds. The table shows each speed-up with the largest difference of the results, the memory,
 and the share of the speed that this machine reaches in a matrix product. ``--judge`` scores
 a trained profile's test clips both ways and compares the AUC. ``benchmark cameras`` is another one
-(``benchmark_cameras``).
+(``benchmark_cameras``), ``benchmark still`` a third (``benchmark_still``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ddllib.devices import (
     resolve_device,
 )
 from ddllib.evaluation import evaluate
-from ddllib.experiments import benchmark_cameras, speedups, textbook
+from ddllib.experiments import benchmark_cameras, benchmark_still, speedups, textbook
 from ddllib.experiments.benchmark_tables import judged_table, means_table, sizes_told, speed_table
 from ddllib.experiments.benchmark_work import (
     CASES,
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["cameras"]:
         return benchmark_cameras.main(arguments[1:])
+    if arguments[:1] == ["still"]:
+        return benchmark_still.main(arguments[1:])
     parser = Parser(prog="python -m ddllib benchmark", description=__doc__)
     parser.add_argument("--rounds", type=whole("rounds"), default=3)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
