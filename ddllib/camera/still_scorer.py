@@ -3,7 +3,8 @@
 What is promised: a frame that is scored has the score that it has without the option, as its window
 holds its true neighbours. The last frames are kept, and given to the scorer when it goes on. A
 frame takes the score of the last scored one only if neither window shows more than the noise
-beside that frame's picture (``stillness``), and for ``LONGEST_S`` at most.
+beside that frame's picture (``stillness``), and for ``LONGEST_S`` at most. What is not promised:
+an alarm that noise or flickering light alone would raise, without any object, may be missed.
 
 What it costs: the first answer after still frames waits until the model has got a whole window
 anew, T frames instead of one.
