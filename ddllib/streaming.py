@@ -27,6 +27,8 @@ class Scored:
     output, uint8 C x H x W (C of the model). ``repeats`` frames just before this one have no
     window of their own and take its score: T // 2 of them where a stream begins, else none.
     ``view``, where the source has one, is the frame as a person looks at it, uint8 h x w x 3 BGR.
+    ``reused`` says that nothing moved and the frame took the score, the map and the reconstruction
+    of an earlier one (``ddllib.camera.still_scorer``).
     """
 
     index: int
@@ -36,6 +38,7 @@ class Scored:
     reconstruction: np.ndarray
     repeats: int = 0
     view: np.ndarray | None = None
+    reused: bool = False
 
     def each(self) -> list[Scored]:
         """One answer for every frame that takes this score, in order; only ``index`` differs.

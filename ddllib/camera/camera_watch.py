@@ -18,6 +18,7 @@ from ddllib.camera.event_page import write_page
 from ddllib.camera.listener import Listener
 from ddllib.camera.on_event import OnEvent
 from ddllib.camera.page_renewal import PageRenewal
+from ddllib.camera.still_scorer import LONGEST_S, StillScorer, check_skips, saves
 from ddllib.camera.turns import InTurn, Turns
 from ddllib.camera.watch import check_folder, claimed, watch_claimed
 from ddllib.camera.watch_setup import set_up
@@ -71,6 +72,7 @@ class CameraWatch:
         if self.scorer.ignore is not None:
             share = self.scorer.ignore.mean()
             tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
+        self.skips = self._skips()
         self.watched = Watched()
         self.alarms: Alarms | None = None
         self._held = ExitStack()
@@ -126,6 +128,27 @@ class CameraWatch:
         if self.on_event:
             self.on_event(number)
 
+    def _skips(self) -> bool:
+        """Whether frames in which nothing moves take the last score (``--still``)."""
+        if self.options.still != "skip":
+            return False
+        check_skips(self.scorer, self.settings.method)
+        if saves(self.scorer, self.rate):
+            return True
+        self.tell(
+            f"note: at {self.rate:g} frames per second --still skip saves nothing, as each score "
+            f"is reused for {LONGEST_S:g} s at most; every frame is scored"
+        )
+        return False
+
+    def _still_scorer(self) -> StillScorer:
+        """The scorer that reuses scores below the release, but not during an event."""
+        alarms = self.alarms
+        if alarms is None:
+            return StillScorer(self.scorer)
+        release, detector = self.chosen.release, alarms.detector
+        return StillScorer(self.scorer, release, lambda: detector.started is not None)
+
     def renew(self) -> None:
         """Open the source again, before another ``run``."""
         self.source = self._open()
@@ -151,7 +174,7 @@ class CameraWatch:
     def _watch(self, listeners: tuple[Listener, ...]) -> Watched:
         return watch_claimed(
             self.source,
-            self.scorer,
+            self._still_scorer() if self.skips else self.scorer,
             self.folder,
             listeners,
             every=self.options.every,

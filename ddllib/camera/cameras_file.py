@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,10 +156,15 @@ def _text(value, path: Path) -> str:
     return value
 
 
-def _precision(value, path: Path) -> str:
-    if value not in PRECISIONS:
-        raise ValueError(f"{value!r}; expected one of {', '.join(PRECISIONS)}")
-    return value
+def _one_of(choices: Sequence[str]) -> Callable:
+    """A reader of a word that is one of these."""
+
+    def read(value, path: Path) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r}; expected one of {', '.join(choices)}")
+        return value
+
+    return read
 
 
 def _page(value, path: Path) -> tuple[str, int]:
@@ -222,7 +227,8 @@ CAMERA = {
     "ignore": _ignore,
     "rate": _of(commands.frames_per_second),
     "patch": _of(commands.whole("pixels")),
-    "precision": _precision,
+    "precision": _one_of(PRECISIONS),
+    "still": _one_of(commands.STILL),
     "patience": _of(commands.seconds),
     "give_up": _of(commands.seconds),
     "on_event": _text,
@@ -233,4 +239,4 @@ PROCESS = {  # names of the file that are not of a camera: the field of ``Camera
     "retention": ("keep", _keep),
     "mqtt": ("broker", _broker),
 }
-DEFAULTS = {"patience": 10.0, "give_up": NEVER_S}
+DEFAULTS = {"patience": 10.0, "give_up": NEVER_S, "still": commands.STILL[0]}

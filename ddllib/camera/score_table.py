@@ -17,6 +17,8 @@ from ddllib.io.files import disk_faults, write_whole
 NAME = "scores.csv"
 SOURCE = "source.txt"  # beside it: what was watched last, so that it can be resumed
 HEADER = "segment,frame,time_s,score"
+MARKED = f"{HEADER},reused"  # the header of a table of a watch that reuses scores
+HEADERS = (HEADER, MARKED)
 TAIL_BYTES = 1 << 16  # at a table's end, in which its last whole row is looked for
 
 
@@ -26,32 +28,39 @@ class Table:
     One system call writes one row. So a process that is killed loses no row and leaves at most its
     last one incomplete; ``Table`` cuts that one off and continues with a new segment. Columns: the
     segment (no window spans two), the frame's number and time from the source, and the raw score.
+    With ``marks`` there is one more, ``reused``: 1 where the score is that of an earlier frame, as
+    nothing moved, else 0; a table from before that lacks it is written anew with it.
     With ``by_day`` the table of a day that is over is renamed to ``scores-<date>.csv``; it is for
     live sources, whose times are dates. Raises ``DDLError`` for a file that is no such table.
     """
 
-    def __init__(self, path: Path, by_day: bool = False):
-        self._by_day = by_day
+    def __init__(self, path: Path, by_day: bool = False, marks: bool = False):
+        self._by_day, self._header = by_day, MARKED if marks else HEADER
         self._day = _day(path.stat().st_mtime) if by_day and path.is_file() else None
         self.path, self.segment = path, mend(path) + 1  # mending changes the file's time
+        if marks:
+            _add_marks(path)
         self._open()
 
-    def add(self, index: int, time_s: float, score: float) -> None:
+    def add(self, index: int, time_s: float, score: float, reused: bool = False) -> None:
         """Append one row; nine digits represent a float32 score exactly."""
         if self._by_day and self._day != (today := _day(time_s)):
             self._put_away()
             self._day = today
-        self._append(f"{self.segment},{index},{time_s:.3f},{score:.9g}\n".encode())
+        mark = f",{reused:d}" if self._header == MARKED else ""
+        self._append(f"{self.segment},{index},{time_s:.3f},{score:.9g}{mark}\n".encode())
 
     def _open(self) -> None:
         with disk_faults(self.path):
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         if os.fstat(self._file).st_size == 0:
-            self._append(f"{HEADER}\n".encode())
+            self._append(f"{self._header}\n".encode())
+        else:  # one that has marks already goes on with them
+            self._header = _header_of(self.path)
 
     def _put_away(self) -> None:
         """Give the table the name of its day, if it has rows, and begin a new one."""
-        if self._day is None or os.fstat(self._file).st_size <= len(HEADER) + 1:
+        if self._day is None or os.fstat(self._file).st_size <= len(self._header) + 1:
             return
         self.close()
         place = self.path.with_name(f"scores-{self._day}.csv")
@@ -84,10 +93,10 @@ def mend(path: Path) -> int:
     if not path.is_file() or path.stat().st_size == 0:
         return -1
     with path.open("r+b") as file:
-        head = file.read(len(HEADER) + 1)
-        if head != f"{HEADER}\n".encode():
-            if f"{HEADER}\n".encode().startswith(head):  # an incomplete header
-                file.truncate(0)
+        head = file.readline(len(MARKED) + 1)
+        if head.decode("latin-1").removesuffix("\n") not in HEADERS or not head.endswith(b"\n"):
+            if any(f"{header}\n".encode().startswith(head) for header in HEADERS):
+                file.truncate(0)  # an incomplete header
                 return -1
             raise DDLError(f"{path}: no table of scores; expected {HEADER}; give another folder")
         start = max(file.seek(0, os.SEEK_END) - TAIL_BYTES, len(head))
@@ -97,36 +106,60 @@ def mend(path: Path) -> int:
             first_row = tail.find(b"\n") + 1  # the bytes before it are the end of another row
             start, tail = start + first_row, tail[first_row:]
         rows = tail.split(b"\n")[:-1]  # bytes after the last line break are an incomplete row
-        while rows and not _is_row(rows[-1]):
+        columns = head.count(b",") + 1
+        while rows and not _is_row(rows[-1], columns):
             rows.pop()
         file.truncate(start + sum(len(row) + 1 for row in rows))
         return int(rows[-1].split(b",")[0]) if rows else -1
 
 
-def _is_row(line: bytes) -> bool:
+def _is_row(line: bytes, columns: int) -> bool:
+    parts = line.split(b",")
     try:
-        segment, frame, time_s, score = line.split(b",")
-        integers = int(segment), int(frame)
+        segment, frame, time_s, score, *marks = parts
+        integers = [int(number) for number in (segment, frame, *marks)]
         float(time_s), float(score)
     except ValueError:
         return False
-    return all(0 <= integer < 1 << 63 for integer in integers)
+    return len(parts) == columns and all(0 <= integer < 1 << 63 for integer in integers)
+
+
+def _header_of(path: Path) -> str:
+    """The first line of a table; raises ``DDLError`` for a file that is none."""
+    with path.open("rb") as file:
+        header = file.readline(len(MARKED) + 1).decode("latin-1").removesuffix("\n")
+    if header not in HEADERS:
+        raise DDLError(f"{path}: no table of scores; expected {HEADER}; give another folder")
+    return header
+
+
+def _add_marks(path: Path) -> None:
+    """Write a table without the column ``reused`` anew with it, 0 in every row."""
+    if not path.is_file() or path.stat().st_size == 0 or _header_of(path) == MARKED:
+        return
+    _, *rows = path.read_bytes().splitlines()
+    lines = [MARKED.encode(), *(row + b",0" for row in rows), b""]
+    write_whole(path, lambda file: file.write(b"\n".join(lines)))
 
 
 def read_scores(folder: Path | str) -> pd.DataFrame:
-    """The table in a watched folder: segment, frame, time_s in seconds, score.
+    """The table in a watched folder: segment, frame, time_s in seconds, score, reused.
 
-    It can be read during the watch; an incomplete last row is left out.
+    ``reused`` is True where the score is that of an earlier frame, as nothing moved; all False in a
+    table without this column. It can be read during the watch; an incomplete last row is left out.
     """
     path = Path(folder) / NAME
     if not path.is_file():
         raise DDLError(f"{path}: not there; expected the scores of a watched source; watch one")
     lines = path.read_bytes().split(b"\n")[:-1]
-    if not lines or lines[0] != HEADER.encode():
+    columns = _header_of(path).split(",")
+    if not lines:
         raise DDLError(f"{path}: no table of scores; expected {HEADER}; give another folder")
-    rows = [line.split(b",") for line in lines[1:] if _is_row(line)]
+    rows = [line.split(b",") for line in lines[1:] if _is_row(line, len(columns))]
     kinds = {"segment": int, "frame": int, "time_s": float, "score": np.float32}
-    return pd.DataFrame(rows, columns=HEADER.split(",")).astype(kinds)
+    table = pd.DataFrame(rows, columns=columns).astype(kinds)
+    table["reused"] = table["reused"].astype(int).astype(bool) if "reused" in table else False
+    return table
 
 
 def scored_before(

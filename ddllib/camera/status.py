@@ -29,9 +29,10 @@ class Status:
     ``time_s`` is the time of the status and ``last_frame_s`` that of the newest frame, in seconds
     since 1970 (of a recording: from its beginning); ``delay_s`` and ``delay_95_s`` are the median
     and the 95 % quantile of the seconds from reading a frame to its score, of the newest
-    ``RECENT``; None before there is one. ``frames``, ``scored``, ``dropped`` and ``reconnections``
-    count since the watch began, ``events`` those of the folder. ``message`` is the fault or the
-    change of the scene in one line.
+    ``RECENT``; None before there is one. ``frames``, ``scored``, ``reused``, ``dropped`` and
+    ``reconnections`` count since the watch began, ``events`` those of the folder; ``reused`` of
+    those scored took the score of an earlier frame (``still_scorer``). ``message`` is the fault or
+    the change of the scene in one line.
     """
 
     camera: str
@@ -41,6 +42,7 @@ class Status:
     frames_per_second: float
     frames: int
     scored: int
+    reused: int
     dropped: int
     reconnections: int
     delay_s: float | None
@@ -85,6 +87,7 @@ class StatusFile:
             frames_per_second=self._pace(watched.scored),
             frames=watched.frames,
             scored=watched.scored,
+            reused=watched.reused or 0,
             dropped=source.dropped,
             reconnections=source.reconnections,
             delay_s=median,

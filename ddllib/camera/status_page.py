@@ -119,11 +119,13 @@ class StatusPage:
 def _shown(status: Status) -> dict:
     """What the template shows of one camera."""
     last, delay = status.last_frame_s, status.delay_95_s
+    reused = status.reused / max(status.scored, 1)
     return {
         "name": status.camera,
         "state": status.state,
         "last": "none yet" if last is None else clock(last),
         "rate": f"{status.frames_per_second:.1f}",
+        "reused": f"{reused:.0%}" if reused else "",
         "dropped": status.dropped,
         "delay": "" if delay is None else f"{delay:.2f} s",
         "events": status.events,

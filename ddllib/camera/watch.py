@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from ddllib.camera.listener import Listener, filter_name
 from ddllib.camera.running_median import RunningMedian
 from ddllib.camera.score_table import NAME, SOURCE, Table, scored_before
+from ddllib.camera.still_scorer import StillScorer
 from ddllib.camera.watch_loop import AnySource, WatchLoop
 from ddllib.camera.watched import Watched
 from ddllib.errors import DDLError
@@ -23,7 +24,7 @@ from ddllib.streaming import StreamScorer
 
 def watch(
     source: Iterable,
-    scorer: StreamScorer,
+    scorer: StreamScorer | StillScorer,
     folder: Path | str,
     listeners: Iterable[Listener] = (),
     every: float = 30.0,
@@ -42,7 +43,8 @@ def watch(
     be scored are written and passed on. A recording that was watched into the folder before, by the
     same model with the same kinds of listeners, is resumed after its last scored frame
     (``score_table.scored_before``), unless a listener has ``resumes`` False, as it has no results
-    of the frames before. Raises ``DDLError`` if a listener expects another filter.
+    of the frames before. A ``StillScorer`` reuses scores where nothing moves. Raises ``DDLError``
+    if a listener expects another filter.
     """
     with claimed(Path(folder)):
         return watch_claimed(
@@ -52,7 +54,7 @@ def watch(
 
 def watch_claimed(
     source: Iterable,
-    scorer: StreamScorer,
+    scorer: StreamScorer | StillScorer,
     folder: Path,
     listeners: tuple[Listener, ...],
     every: float,
@@ -71,13 +73,15 @@ def watch_claimed(
     source = AnySource(source)
     live = source.identity is None
     # Where many cameras are watched, one thread scores for all and sets this itself (``turns``).
-    threads = _one_core_free() if live and isinstance(scorer, StreamScorer) else nullcontext()
+    skips = isinstance(scorer, StillScorer)
+    own = isinstance(scorer.scorer if skips else scorer, StreamScorer)
+    threads = _one_core_free() if live and own else nullcontext()
     with (
         threads,
         stop_between_steps(source.stop) as stop,
         _called_after(minutes, source.stop) as over,
     ):
-        table = Table(folder / NAME, by_day and live)
+        table = Table(folder / NAME, by_day and live, marks=skips)
         goes_on = all(listener.resumes is not False for listener in listeners)
         identity = _identity(source, scorer, listeners)
         last_scored = scored_before(folder, identity, table.segment, goes_on)
@@ -154,7 +158,7 @@ def _called_after(minutes: float | None, end: Callable[[], object]) -> Iterator[
 
 
 def _identity(
-    source: AnySource, scorer: StreamScorer, listeners: tuple[Listener, ...]
+    source: AnySource, scorer: StreamScorer | StillScorer, listeners: tuple[Listener, ...]
 ) -> list[str] | None:
     """What must be the same to resume a watch: the model, kinds of listeners, the footage so far.
 

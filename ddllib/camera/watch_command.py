@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ddllib.camera.watched import Watched
 from ddllib.io.commands import (
+    STILL,
     Parser,
     alarms_per_hour,
     frames_per_second,
@@ -61,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
     rate = "frames per second (default: the run's)"
     parser.add_argument("--rate", type=frames_per_second, help=rate)
+    still = "skip: a frame in which nothing moves takes the score of the one before"
+    parser.add_argument("--still", choices=STILL, default=STILL[0], help=still)
     parser.add_argument("--patience", type=seconds, default=10.0, help="seconds without a frame")
     silent = f"after so many seconds without a frame, with status {GAVE_UP}"
     parser.add_argument("--give-up", type=seconds, default=600.0, help=silent)

@@ -15,6 +15,7 @@ from data_prep.footage.gaps import is_gap
 from ddllib.camera.listener import Listener
 from ddllib.camera.running_median import HeldBack, RunningMedian
 from ddllib.camera.score_table import SOURCE, Table
+from ddllib.camera.still_scorer import StillScorer
 from ddllib.camera.watched import Watched
 from ddllib.streaming import Scored, StreamScorer
 
@@ -57,7 +58,7 @@ class WatchLoop:
     def __init__(
         self,
         source: AnySource,
-        scorer: StreamScorer,
+        scorer: StreamScorer | StillScorer,
         table: Table,
         listeners: tuple[Listener, ...],
         last_scored: int,
@@ -77,6 +78,9 @@ class WatchLoop:
         self.unanswered: deque = deque()  # pushed frames without score, without the model's image
         self.last_moment: tuple[int, float] | None = None  # number and time of the last frame heard
         self.watched = watched
+        self.skips = isinstance(scorer, StillScorer)
+        if self.skips:
+            watched.reused = 0
 
     def run(self, every: float, tell: Callable, ends: Callable[[], bool]) -> None:
         """Watch to the source's end, or until ``ends`` is true after a frame."""
@@ -111,7 +115,8 @@ class WatchLoop:
         self.watched.newest_s, self.watched.newest_read_s = frame.time_s, frame.read_s
         view = getattr(frame, "view", None) if self.listeners else None
         self.unanswered.append((frame.index, frame.time_s, frame.read_s, view))
-        scored = self.scorer.push(frame.image)
+        more = (frame.time_s,) if self.skips else ()
+        scored = self.scorer.push(frame.image, *more)
         if scored:
             self.answer(scored)
 
@@ -127,8 +132,10 @@ class WatchLoop:
         for frame in scored.each():
             index, time_s, read_s, view = self.unanswered.popleft()
             if index > self.last_scored:
-                self.table.add(index, time_s, frame.score)
+                self.table.add(index, time_s, frame.score, frame.reused)
                 self.watched.scored += 1
+                if frame.reused:
+                    self.watched.reused += 1
             self.watched.delays.append(time.monotonic() - read_s)
             if self.listeners and index >= self.first_heard:
                 self.hear(replace(frame, index=index, view=view), time_s)

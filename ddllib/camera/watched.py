@@ -20,7 +20,9 @@ class Watched:
     """The result of a watch so far.
 
     ``frames`` were read and ``scored`` of them have a score; the others were in segments shorter
-    than a window, or still wait for their score. ``segments`` counts the pieces between gaps.
+    than a window, or still wait for their score. ``reused`` of those scored took the score of an
+    earlier frame, as nothing moved (``still_scorer``); None where all are scored themselves.
+    ``segments`` counts the pieces between gaps.
     ``dropped`` and ``reconnections`` are the source's. ``delays`` holds the seconds from reading a
     frame to its score, T // 2 frames of waiting included, for the newest ``REMEMBERED`` frames.
     ``stopped`` is the signal that ended the watch, if any; ``gave_up`` says that the source ended
@@ -31,6 +33,7 @@ class Watched:
 
     frames: int = 0
     scored: int = 0
+    reused: int | None = None
     segments: int = 0
     dropped: int = 0
     reconnections: int = 0
@@ -51,8 +54,10 @@ class Watched:
         pace = self.scored / self.seconds if self.seconds else 0.0
         unscored = self.segments > MAX_SEGMENTS_UNSCORED and not self.scored
         delay = f"delay {self.delay():.3f} s, 95 % within {self.delay(0.95):.3f} s; "
+        reused = f"{self.reused or 0} of them reused, as nothing moved; "
         return (
             f"{self.scored} of {self.frames} frames scored, {pace:.1f} per second; "
+            + reused * (self.reused is not None)
             + delay * bool(self.delays)
             + f"{self.dropped} dropped, {self.reconnections} reconnections"
             + f"; {len(self.faults)} broken off" * bool(self.faults)

@@ -5,8 +5,8 @@
 Both paths have the same weights and images and alternate in one process; times are medians over
 the rounds. The table shows each speed-up with the largest difference of the results, the memory,
 and the share of the speed that this machine reaches in a matrix product. ``--judge`` scores
-a trained profile's test clips both ways and compares the AUC. ``benchmark cameras`` and ``benchmark
-export`` are others (``benchmark_cameras``, ``benchmark_export``).
+a trained profile's test clips both ways and compares the AUC. ``benchmark cameras``, ``benchmark
+export`` and ``benchmark still`` measure something else, each in a module of its name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ from ddllib.devices import (
     resolve_device,
 )
 from ddllib.evaluation import evaluate
-from ddllib.experiments import benchmark_cameras, benchmark_export, speedups, textbook
+from ddllib.experiments import (
+    benchmark_cameras,
+    benchmark_export,
+    benchmark_still,
+    speedups,
+    textbook,
+)
 from ddllib.experiments.benchmark_tables import judged_table, means_table, sizes_told, speed_table
 from ddllib.experiments.benchmark_work import (
     CASES,
@@ -63,10 +69,13 @@ TIMED_REPEATS = 3  # timed, at least: single calls of some seconds vary by a qua
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments[:1] == ["cameras"]:
-        return benchmark_cameras.main(arguments[1:])
-    if arguments[:1] == ["export"]:
-        return benchmark_export.main(arguments[1:])
+    others = {
+        "cameras": benchmark_cameras,
+        "export": benchmark_export,
+        "still": benchmark_still,
+    }
+    if arguments and arguments[0] in others:
+        return others[arguments[0]].main(arguments[1:])
     parser = Parser(prog="python -m ddllib benchmark", description=__doc__)
     parser.add_argument("--rounds", type=whole("rounds"), default=3)
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")

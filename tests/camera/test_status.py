@@ -17,7 +17,9 @@ from ddllib.camera.watched import Watched
 
 def a_post(folder, **changes):
     """A camera that lives: its newest frame was read now."""
-    watched = Watched(frames=12, scored=10, newest_s=1.8e9, newest_read_s=time.monotonic())
+    watched = Watched(
+        frames=12, scored=10, reused=4, newest_s=1.8e9, newest_read_s=time.monotonic()
+    )
     watched.delays.extend([0.1] * 9 + [0.5])
     journal = SimpleNamespace(events=SimpleNamespace(count=3))
     alarms = SimpleNamespace(scene=SimpleNamespace(drift=None), journal=journal)
@@ -43,6 +45,7 @@ def test_a_status_says_how_the_watch_goes(tmp_path):
     status = StatusFile(a_post(tmp_path)).find()
     assert (status.camera, status.state, status.last_frame_s) == ("yard", "live", 1.8e9)
     assert (status.frames, status.scored, status.dropped, status.reconnections) == (12, 10, 2, 1)
+    assert status.reused == 4
     assert status.delay_s == pytest.approx(0.1) and 0.1 < status.delay_95_s <= 0.5
     assert status.events == 3 and status.free_bytes > 0
 
@@ -116,6 +119,7 @@ def got(page, path, host=None):
 def test_the_page_shows_every_camera_and_reloads_by_itself(page):
     status, text = got(page, "/")
     assert status == 200 and 'http-equiv="refresh"' in text and "yard" in text
+    assert "40%" in text  # of the scores were reused
     assert "&lt;b&gt;broken" in text and "<b>broken" not in text
     assert got(page, "/yard/index.html") == (200, "its events")
     assert json.loads(got(page, f"/yard/{NAME}")[1])["camera"] == "yard"

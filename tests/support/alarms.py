@@ -27,6 +27,7 @@ class Scored:
     frame: np.ndarray
     reconstruction: np.ndarray
     view: np.ndarray | None = None
+    reused: bool = False
 
     def each(self):
         return [self]
