@@ -15,7 +15,7 @@ from ddllib.pseudo_anomalies.noise import PseudoAnomalyCreator
 from ddllib.runs import Run
 from ddllib.scoring import score_clip
 from ddllib.settings import Mode, Settings, load_profile
-from ddllib.streaming import Scored, StreamScorer
+from ddllib.streaming import FrameScore, StreamScorer
 from ddllib.training import fit
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "PseudoAnomalyCreator",
     "Run",
     "RunningMedian",
-    "Scored",
+    "FrameScore",
     "Settings",
     "StreamScorer",
     "UNet",

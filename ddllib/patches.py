@@ -46,12 +46,12 @@ def patch_deviations(
     if frames.stride(1) == 0:  # grey footage, repeated over the channels
         frames = frames[:, :1]
     x = frames.float().flatten(0, 1)
-    counted = without(torch.ones_like(x[:1]), ignore)
+    pixels = without(torch.ones_like(x[:1]), ignore)
     grids = []
     for share, mean, square in zip(
-        patch_means(counted, patch),
-        patch_means(x * counted, patch),
-        patch_means(x.square() * counted, patch),
+        patch_means(pixels, patch),
+        patch_means(x * pixels, patch),
+        patch_means(x.square() * pixels, patch),
         strict=True,
     ):
         known = share.clamp(min=1e-9)

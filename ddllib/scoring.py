@@ -31,7 +31,7 @@ class ClipScores(NamedTuple):
     terms: dict[str, np.ndarray]
 
 
-class Judged(NamedTuple):
+class ScoreBatch(NamedTuple):
     """Scores n and maps n x H x W of frames, and the scores of each term."""
 
     scores: Tensor
@@ -116,7 +116,7 @@ class Scorer:
                 constants[name] = term.measure(inputs, self.patch, self.ignore)
         return constants
 
-    def judge(self, **pairs: tuple[Tensor, Tensor]) -> Judged:
+    def judge(self, **pairs: tuple[Tensor, Tensor]) -> ScoreBatch:
         """The scores of n frames by pairs of what is there and its reconstruction.
 
         ``frames`` are n x C x H x W in [0, 1] both, other pairs are named by ``ScoreTerm.of``.
@@ -128,7 +128,7 @@ class Scorer:
             curves[name], term_maps = term.judge(*pairs[term.of], self.patch, self.ignore)
             scores = scores + weight * (curves[name] - mean) / deviation
             maps = maps + weight * term_maps / deviation
-        return Judged(scores, maps, curves)
+        return ScoreBatch(scores, maps, curves)
 
     def rebuild(
         self, frames: np.ndarray, chunk: int | None = None
@@ -163,9 +163,9 @@ class Scorer:
         """Frames in the precision of the model's first layer, if it has any weights."""
         return x.to(next(self.model.parameters(), x).dtype)
 
-    def judged(
+    def score_batches(
         self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
-    ) -> Iterator[Judged]:
+    ) -> Iterator[ScoreBatch]:
         """The frames of a clip that have a window, judged in chunks (``clip``)."""
         before = None
         for pair in self.rebuild(frames):
@@ -194,7 +194,7 @@ class Scorer:
         are arrays beside the clip by role; one that is not given is computed.
         """
         curves, frame = {"": [], **{name: [] for name in self.terms}}, self.before
-        for scores, maps, terms in self.judged(frames, companions):
+        for scores, maps, terms in self.score_batches(frames, companions):
             for name, values in {"": scores, **terms}.items():
                 curves[name].append(values.cpu())
             if on_maps:

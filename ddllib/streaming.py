@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from ddllib.errors import DDLError
-from ddllib.scoring import Judged, Pair, Scorer, as_input
+from ddllib.scoring import Pair, ScoreBatch, Scorer, as_input
 
 
 @dataclass(frozen=True)
-class Scored:
+class FrameScore:
     """One frame of a stream with its score.
 
     ``index`` counts the pushed frames from 0; ``score`` is raw, larger for stranger. ``map`` is the
@@ -40,7 +40,7 @@ class Scored:
     view: np.ndarray | None = None
     reused: bool = False
 
-    def each(self) -> list[Scored]:
+    def each(self) -> list[FrameScore]:
         """One answer for every frame that takes this score, in order; only ``index`` differs.
 
         Offline scoring gives the frames at either end the nearest frame's value in the same way
@@ -70,10 +70,10 @@ class StreamScorer(Scorer):
         self._window: deque[tuple[np.ndarray, Tensor, list[Tensor]]] = deque(
             maxlen=self.model.temporal
         )
-        self._last: Scored | None = None
+        self._last: FrameScore | None = None
         self._before: Pair | None = None  # the frame scored last, and its reconstruction
 
-    def push(self, frame: np.ndarray) -> Scored | None:
+    def push(self, frame: np.ndarray) -> FrameScore | None:
         """Take the next frame, uint8 C0 x H x W (C0 is 1 or the model's channels).
 
         Returns the score of frame T // 2 of the newest window, None until there is a window. Raises
@@ -97,11 +97,11 @@ class StreamScorer(Scorer):
             return [torch.cat(level)[None] for level in zip(*encodings, strict=True)]
         return [torch.stack([inputs for (inputs,) in encodings], dim=2)]
 
-    def _answer(self, y: Tensor) -> Scored:
+    def _answer(self, y: Tensor) -> FrameScore:
         """The score of the full window's frame, whose reconstruction is 1 x C x H x W."""
         frame, x, _ = self._window[self.before]
         result = self._judge_window(x, y)
-        self._last = Scored(
+        self._last = FrameScore(
             index=self.pushed - 1 - self.delay,
             score=float(result.scores),
             map=result.maps[0].cpu().numpy(),
@@ -111,13 +111,13 @@ class StreamScorer(Scorer):
         )
         return self._last
 
-    def _judge_window(self, x: Tensor, y: Tensor) -> Judged:
+    def _judge_window(self, x: Tensor, y: Tensor) -> ScoreBatch:
         """The newest window's scored frame and its reconstruction, 1 x C x H x W, judged."""
         pairs = self._pairs((x, y), self._before)
         self._before = x, y
         return self.judge(**pairs)
 
-    def finish(self) -> list[Scored]:
+    def finish(self) -> list[FrameScore]:
         """Scores of the last frames, which repeat the last one; the next frame starts a new clip.
 
         Empty where no window was ever full: such frames have no score offline either.
@@ -157,7 +157,7 @@ class StreamScorer(Scorer):
 @torch.inference_mode()
 def push_together(
     scorers: Sequence[StreamScorer], frames: Sequence[np.ndarray]
-) -> list[Scored | None]:
+) -> list[FrameScore | None]:
     """Push a frame into each scorer; returns their answers, as ``StreamScorer.push`` gives them.
 
     The scorers have one model in common and are ``batched``; the frames have one height and width

@@ -25,7 +25,7 @@ from ddllib.camera.event_file import read_events
 from ddllib.camera.events import against_labels
 from ddllib.camera.score_table import read_scores
 from ddllib.camera.watch import watch
-from ddllib.camera.watched import REMEMBERED, Watched
+from ddllib.camera.watch_result import REMEMBERED, WatchResult
 from ddllib.data import Prepared
 from ddllib.devices import describe_device
 from ddllib.errors import DDLError
@@ -102,7 +102,7 @@ def at_rest(pieces: Sequence[np.ndarray], run: Run, patch: int) -> np.ndarray:
     )
 
 
-def delays(watched: Watched, rate: float) -> dict:
+def delays(watched: WatchResult, rate: float) -> dict:
     """Seconds from reading a frame to its score, and their median for each part of the watch."""
     part = max(round(PART_S * rate), 1)
     values = np.array(watched.delays)

@@ -91,9 +91,9 @@ class Segmenter:
         if not len(boxes):
             return None
         height, width = frame.shape[:2]
-        wanted = (box * [width, height, width, height] - [left, top, left, top]) * SIDE
-        wanted /= [right - left, bottom - top] * 2
-        overlaps = iou(wanted[None], boxes)[0]
+        target = (box * [width, height, width, height] - [left, top, left, top]) * SIDE
+        target /= [right - left, bottom - top] * 2
+        overlaps = iou(target[None], boxes)[0]
         best = int(np.argmax(overlaps))
         return masks[best] if overlaps[best] >= LEAST_OVERLAP else None
 

@@ -112,9 +112,9 @@ def find_fault(path: Path, archive: Archive) -> str | None:
             return f"{size} bytes, expected {archive.bytes or 'an archive'}"
         file.seek(0)
         if archive.sha256:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != archive.sha256.lower():
-                return f"SHA-256 {found}, expected {archive.sha256}"
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            if checksum != archive.sha256.lower():
+                return f"SHA-256 {checksum}, expected {archive.sha256}"
     return None
 
 

@@ -159,8 +159,8 @@ def alike(lengths: Mapping[str, Mapping[str, int | None]], dataset: DataSet) -> 
         for name, count in clips.items()
         if dataset.frames[split]  # else the names of its clips are not known
     ]
-    comparable = [(count, stated) for count, stated in pairs if stated is not None]
-    same = sum(count == stated for count, stated in comparable)
+    comparable = [(count, official) for count, official in pairs if official is not None]
+    same = sum(count == official for count, official in comparable)
     return same >= 2 and same >= SAME_LENGTHS * len(comparable)
 
 
@@ -168,9 +168,9 @@ def absent(dataset: DataSet, lengths: Mapping[str, Mapping[str, int | None]]) ->
     """The missing clips of a data set, in words, by split."""
     missing = {}
     for split in SPLITS:
-        stated, present = dataset.frames[split], lengths[split]
+        official, present = dataset.frames[split], lengths[split]
         total = dataset.total(split)[0]
-        names = [name for name in stated if name not in present]
+        names = [name for name in official if name not in present]
         if total and not present:
             missing[split] = f"all {total} clips"
         elif names:
@@ -188,10 +188,10 @@ def differences(
     for split in SPLITS:
         facts = dataset.frames[split]
         for name, count in lengths[split].items():
-            stated = facts.get(name, None if facts else count)
-            unknown_length = name in facts and stated is None
-            if not unknown_length and count not in (None, stated):
-                differing.append((split, name, count, stated))
+            official = facts.get(name, None if facts else count)
+            unknown_length = name in facts and official is None
+            if not unknown_length and count not in (None, official):
+                differing.append((split, name, count, official))
     return differing
 
 

@@ -110,10 +110,10 @@ def read_mat(path: Path, clips: Mapping[str, int | None]) -> dict[str, Marks]:
     }
 
 
-def check_count(path: Path, found: int, clips: Mapping[str, int | None]) -> None:
-    if found != len(clips):
+def check_count(path: Path, count: int, clips: Mapping[str, int | None]) -> None:
+    if count != len(clips):
         raise DDLError(
-            f"{path}: labels for {found} clips, but there are {len(clips)} test "
+            f"{path}: labels for {count} clips, but there are {len(clips)} test "
             "clips; expected one entry per test clip"
         )
 

@@ -124,10 +124,10 @@ def find_footage(root: str | Path) -> Footage:
     is no layout or more than one, a clip is empty or has a gap in its frame numbers, or masks do
     not match the frames.
     """
-    given = Path(root)
-    if is_one_clip(given):
-        return one_clip(given)
-    root, layout = find_layout(given)
+    place = Path(root)
+    if is_one_clip(place):
+        return one_clip(place)
+    root, layout = find_layout(place)
     if product := product_at(root, sure=True):
         raise DDLError(f"{root}: {product}, no footage; expected footage; give the folder of that")
     base = {split: root / folder for split, folder in FOLDERS.get(layout, {}).items()}
@@ -139,13 +139,13 @@ def find_footage(root: str | Path) -> Footage:
     else:
         clips, notes = split_clips(base)
         notes += beside(root, [path.name for path in base.values()])
-    if root != given:
-        notes += beside(given, root.relative_to(given).parts[:1])
+    if root != place:
+        notes += beside(place, root.relative_to(place).parts[:1])
     testing = base.get("testing", root)
     if layout == "common" and any(testing.glob("test_*_mask")):
         layout = "ShanghaiTech"
     masks = find_masks(root, layout, testing, clips["testing"])
-    return Footage(root, layout, clips, masks, find_labels(given, root, testing), tuple(notes))
+    return Footage(root, layout, clips, masks, find_labels(place, root, testing), tuple(notes))
 
 
 def split_folder(root: str | Path, split: str) -> Path:

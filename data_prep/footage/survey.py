@@ -118,10 +118,10 @@ def faults(contents: Survey, whole: bool = True) -> list[str]:
     if contents.dataset is None:
         return []
     lines = [
-        f"{split} {name} has {count} frames, expected {stated}"
-        if stated is not None
+        f"{split} {name} has {count} frames, expected {official}"
+        if official is not None
         else f"{split} {name} is no clip of {contents.name}"
-        for split, name, count, stated in datasets.differences(contents.dataset, contents.lengths)
+        for split, name, count, official in datasets.differences(contents.dataset, contents.lengths)
     ]
     missing = datasets.absent(contents.dataset, contents.lengths) if whole else {}
     return lines + [f"{split} absent: {clips}" for split, clips in missing.items()]
@@ -285,8 +285,8 @@ def split_line(contents: Survey, split: str) -> str:
         unknown = sum(n is None for n in lengths)
         more = f"; of {unknown} the number of frames is not stated" * bool(unknown)
         return f"{split}: {clips} clips, {frames} frames{more}"
-    stated = contents.dataset.total(split)
-    return f"{split}: {clips} of {stated[0]} clips, {frames} of {stated[1]} frames"
+    official = contents.dataset.total(split)
+    return f"{split}: {clips} of {official[0]} clips, {frames} of {official[1]} frames"
 
 
 def abnormal_counts(contents: Survey) -> dict[str, dict[str, tuple[int, int]]]:
@@ -314,11 +314,13 @@ def label_faults(
     contents: Survey, counts: Mapping[str, Mapping[str, tuple[int, int]]]
 ) -> list[str]:
     """Test clips with another number of abnormal frames than in the data set's facts."""
-    stated = contents.dataset.abnormal if contents.dataset else {}
+    official = contents.dataset.abnormal if contents.dataset else {}
     lines = []
     for labelling, clips in counts.items():
         # A single labelling in the facts is for files of any name; several are found by name.
-        facts = stated.get(labelling, {}) if len(stated) > 1 else next(iter(stated.values()), {})
+        facts = (
+            official.get(labelling, {}) if len(official) > 1 else next(iter(official.values()), {})
+        )
         lines += [
             f"testing {name} has {count} abnormal frames by {labelling}, expected {facts[name]}"
             for name, (count, _) in clips.items()

@@ -130,17 +130,21 @@ def _describes(record: Mapping, array: Path) -> bool:
         frames = len(read_array(array, "frames", "", mapped=True))
     except (DDLError, TypeError):  # TypeError: a single value has no length
         return False
-    read, kept = record.get("read", frames), record.get("kept")
+    read, numbers = record.get("read", frames), record.get("kept")
     if record["frames"] != frames or not isinstance(read, int) or read < frames:
         return False
-    return kept is None or _are_numbers(kept, frames, read)
+    return numbers is None or _are_numbers(numbers, frames, read)
 
 
-def _are_numbers(kept, count: int, end: int) -> bool:
+def _are_numbers(numbers, count: int, end: int) -> bool:
     """Whether these are `count` frame numbers below `end`, each larger than the one before."""
-    if not isinstance(kept, list) or len(kept) != count or any(type(k) is not int for k in kept):
+    if (
+        not isinstance(numbers, list)
+        or len(numbers) != count
+        or any(type(k) is not int for k in numbers)
+    ):
         return False
-    return all(a < b for a, b in zip([-1, *kept], [*kept, end], strict=True))
+    return all(a < b for a, b in zip([-1, *numbers], [*numbers, end], strict=True))
 
 
 def link(array: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from ddllib.errors import DDLError
 from ddllib.io.files import writing
 from ddllib.io.reading import read_arrays
 
-Watched = Callable[[Iterable], Iterable]
+Progress = Callable[[Iterable], Iterable]
 BoxesAndSize = tuple[list[np.ndarray], tuple[int, int]]  # boxes by frame; height and width
 
 
@@ -34,19 +34,17 @@ class Boxes:
         key = hashlib.sha256(facts.encode()).hexdigest()[:16]
         self.folder = folder / f"{detector.settings['name']}-{key}"
 
-    def rows(
-        self, clip: Clip, checksum: str, watched: Callable[[Iterable], Iterable]
-    ) -> np.ndarray:
+    def rows(self, clip: Clip, checksum: str, progress: Progress) -> np.ndarray:
         """The rows of the clip's tracks, n x 8 float, as `ClipTracker` returns them."""
         path = self.folder / f"{clip.split}-{clip.name}-{checksum[:16]}.npz"
-        boxes_by_frame, size = self.read(path) or self.detect(path, clip, watched)
+        boxes_by_frame, size = self.read(path) or self.detect(path, clip, progress)
         tracker = ClipTracker()
         rows = [row for boxes in boxes_by_frame for row in tracker.push(boxes, *size)]
         return np.array(rows, float).reshape(-1, 8)
 
-    def detect(self, path: Path, clip: Clip, watched: Watched) -> BoxesAndSize:
+    def detect(self, path: Path, clip: Clip, progress: Progress) -> BoxesAndSize:
         size = frame_size(clip)
-        boxes_by_frame = list(watched(self.detector.detect(clip)))
+        boxes_by_frame = list(progress(self.detector.detect(clip)))
         ends = np.cumsum([len(boxes) for boxes in boxes_by_frame])
         joined = np.concatenate([np.zeros((0, 6)), *boxes_by_frame])
         with writing(path) as file:

@@ -121,7 +121,7 @@ class Alarms(Listener):
         self.teller.owed()
 
     def on_frame(self, scored, time_s: float, value: float) -> None:
-        """Take the next scored frame (``streaming.Scored``), its time and its filtered score."""
+        """Take the next scored frame (``streaming.FrameScore``), its time, its filtered score."""
         mark = self.scene.mark(scored, time_s)
         self.evidence.push(scored, time_s, value, running=bool(self.detector.started))
         self.clips.keep(scored)

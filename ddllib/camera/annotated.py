@@ -37,7 +37,7 @@ class AnnotatedVideo(Listener):
         self._scores: deque[float] = deque(maxlen=max(round(CHART_S * frame_rate), 1))
 
     def on_frame(self, scored, time_s: float, value: float) -> None:
-        """Write the next frame (``streaming.Scored``) with its filtered score."""
+        """Write the next frame (``streaming.FrameScore``) with its filtered score."""
         self._scores.append(value)
         strange_box = region(scored.map, self.patch) if value > self.threshold else None
         image = seen(scored)

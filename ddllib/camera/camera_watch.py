@@ -21,8 +21,8 @@ from ddllib.camera.page_renewal import PageRenewal
 from ddllib.camera.still_scorer import LONGEST_S, StillScorer, check_skips, saves
 from ddllib.camera.turns import InTurn, Turns
 from ddllib.camera.watch import check_folder, claimed, watch_claimed
+from ddllib.camera.watch_result import WatchResult
 from ddllib.camera.watch_setup import set_up
-from ddllib.camera.watched import Watched
 from ddllib.errors import DDLError
 from ddllib.runs import Run
 from ddllib.streaming import StreamScorer
@@ -73,7 +73,7 @@ class CameraWatch:
             share = self.scorer.ignore.mean()
             tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
         self.skips = self._skips()
-        self.watched = Watched()
+        self.watched = WatchResult()
         self.alarms: Alarms | None = None
         self._held = ExitStack()
 
@@ -103,12 +103,12 @@ class CameraWatch:
         """End the watch soon."""
         self.source.stop()
 
-    def run(self) -> Watched:
+    def run(self) -> WatchResult:
         """Watch until the source ends, or the process or ``stop`` asks for it.
 
         It can be called again, for a live source, which is opened anew then.
         """
-        self.watched, self.alarms = Watched(), None
+        self.watched, self.alarms = WatchResult(), None
         if self.options.no_alarms:
             return self._watch(())
         with ExitStack() as after:
@@ -171,7 +171,7 @@ class CameraWatch:
         for line in lines:
             self.tell(line)
 
-    def _watch(self, listeners: tuple[Listener, ...]) -> Watched:
+    def _watch(self, listeners: tuple[Listener, ...]) -> WatchResult:
         return watch_claimed(
             self.source,
             self._still_scorer() if self.skips else self.scorer,

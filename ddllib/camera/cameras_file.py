@@ -200,13 +200,13 @@ def _fields(value, readers: Mapping[str, Callable], path: Path) -> dict:
     """The values of a mapping, each by its reader."""
     if not isinstance(value, dict) or not value.keys() <= readers.keys():
         raise ValueError(f"{value!r}; expected `name: value` lines of {', '.join(readers)}")
-    found = {}
+    values = {}
     for name, one in value.items():
         try:
-            found[name] = readers[name](one, path)
+            values[name] = readers[name](one, path)
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from None
-    return found
+    return values
 
 
 def _of(kind: Callable[[str], float]) -> Callable:

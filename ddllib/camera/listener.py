@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddllib.camera.running_median import RunningMedian
-from ddllib.streaming import Scored
+from ddllib.streaming import FrameScore
 
 
 class Listener:
@@ -27,7 +27,7 @@ class Listener:
     resumes: bool | None = None
     filter: str | None = None
 
-    def on_frame(self, scored: Scored, time_s: float, value: float) -> None:
+    def on_frame(self, scored: FrameScore, time_s: float, value: float) -> None:
         """Take the next frame: ``scored`` with its raw score, and the filtered score ``value``.
 
         ``scored.index`` is the source's number of the frame, ``time_s`` its time in seconds. Its

@@ -22,7 +22,7 @@ from ddllib.camera.cameras_file import Cameras
 from ddllib.camera.overseer import Overseer
 from ddllib.camera.post import Post
 from ddllib.camera.turns import Turns
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 from ddllib.errors import DDLError
 from ddllib.io.interrupts import stop_between_steps
 from ddllib.training import load_run
@@ -83,7 +83,7 @@ class ManyCameras:
         for post in self.posts:
             post.stop()
 
-    def run(self, minutes: float | None = None) -> list[Watched]:
+    def run(self, minutes: float | None = None) -> list[WatchResult]:
         """Watch until all sources end, ``minutes`` are over or the process is asked to stop.
 
         Returns the results of the cameras that ended without a fault.

@@ -10,7 +10,7 @@ from ddllib.camera.events import Box, Event, region
 from ddllib.camera.evidence import Evidence, Trace
 from ddllib.camera.pictures import seen
 from ddllib.patches import best_patch, grids_of
-from ddllib.streaming import Scored
+from ddllib.streaming import FrameScore
 
 TRACE_S = 30.0  # seconds before an event of which patch means are kept
 
@@ -23,11 +23,11 @@ class PeakEvidence:
 
     def __init__(self, folder: Path, patch: int, frame_rate: float, threshold: float):
         self.folder, self.patch, self.threshold = folder, patch, threshold
-        self.peak: Scored | None = None
+        self.peak: FrameScore | None = None
         self._trace = Trace(max(int(TRACE_S * frame_rate), 1))
         self._written_peak: int | None = None  # frame number of the peak that is in the files
 
-    def push(self, scored: Scored, time_s: float, value: float, running: bool) -> None:
+    def push(self, scored: FrameScore, time_s: float, value: float, running: bool) -> None:
         """Take the next frame and its filtered score; ``running`` during an event."""
         grids = [grid.astype(np.float16) for grid in grids_of(scored.map, self.patch)]
         self._trace.push((time_s, value, scored.score, grids), running=running)

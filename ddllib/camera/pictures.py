@@ -19,7 +19,7 @@ def enlarged(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def seen(scored) -> np.ndarray:
-    """The picture of a scored frame (``streaming.Scored``) for a person, h x w x 3 BGR.
+    """The picture of a scored frame (``streaming.FrameScore``) for a person, h x w x 3 BGR.
 
     It is the frame's view, or if the source has none, the model's small frame.
     """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ddllib.camera.camera_watch import CameraWatch
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 from ddllib.errors import DDLError
 
 FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0  # seconds before a live camera that failed begins again
@@ -24,7 +24,7 @@ class Post:
     def __init__(self, name: str, camera: CameraWatch, tell: Callable[[str], None]):
         self.name, self.camera, self.tell = name, camera, tell
         self.fault: str | None = None
-        self.result: Watched | None = None
+        self.result: WatchResult | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name=f"watches {name}")
 

@@ -80,10 +80,10 @@ class Retention:
 
 def _items_of(folder: Path) -> Iterator[_Item]:
     """The events and tables of days in one folder, without marked events."""
-    kept, files = marked_events(folder), {}
+    marked, files = marked_events(folder), {}
     for path in folder.iterdir() if folder.is_dir() else ():
         event = OF_EVENT.match(path.name)
-        if event and int(event[1]) not in kept:
+        if event and int(event[1]) not in marked:
             files.setdefault(int(event[1]), []).append(path)
         elif OF_DAY.fullmatch(path.name):
             files[path.name] = [path]

@@ -91,7 +91,9 @@ def read_changes(folder: Path | str) -> list[SceneChange]:
     try:
         if rows and tuple(rows[0]) != COLUMNS:
             raise ValueError
-        return [SceneChange(float(s), int(frame), kind, told) for s, frame, kind, told in rows[1:]]
+        return [
+            SceneChange(float(s), int(frame), kind, message) for s, frame, kind, message in rows[1:]
+        ]
     except ValueError:
         raise _no_table(path) from None
 

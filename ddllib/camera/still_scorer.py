@@ -21,7 +21,7 @@ import numpy as np
 from ddllib.camera.stillness import Stillness
 from ddllib.camera.turns import InTurn
 from ddllib.errors import DDLError
-from ddllib.streaming import Scored, StreamScorer
+from ddllib.streaming import FrameScore, StreamScorer
 
 LONGEST_S = 2.0  # seconds from a scored frame to the last one that takes its score
 SETTLED_S = 1.0  # seconds in which all is scored after something moved or a score was high
@@ -72,14 +72,16 @@ class StillScorer:
         more = any(term.of == "changes" for _, term in scorer.terms.values())
         self._window = window
         self._frames: deque[tuple[np.ndarray, float]] = deque(maxlen=window + more)
-        self._last: Scored | None = None  # the last answer
-        self._reference: tuple[Scored, float] | None = None  # what still frames take, and its time
+        self._last: FrameScore | None = None  # the last answer
+        self._reference: tuple[FrameScore, float] | None = (
+            None  # what still frames take, and its time
+        )
         self._awake_since = 0.0
 
     def __getattr__(self, name: str):
         return getattr(self.scorer, name)
 
-    def push(self, frame: np.ndarray, time_s: float) -> Scored | None:
+    def push(self, frame: np.ndarray, time_s: float) -> FrameScore | None:
         """Take the next frame, uint8 C0 x H x W, and its time in seconds.
 
         Returns and raises what ``StreamScorer.push`` does.
@@ -101,7 +103,7 @@ class StillScorer:
         self._last = answer or self._last
         return answer
 
-    def finish(self) -> list[Scored]:
+    def finish(self) -> list[FrameScore]:
         """Answers for the last frames, which repeat the last one; the next one begins a clip."""
         last, indices = self._last, range(self.pushed - self.scorer.delay, self.pushed)
         self.reset()
@@ -118,7 +120,7 @@ class StillScorer:
     def _compared(self) -> np.ndarray:
         return self._reference[0].frame
 
-    def _reused(self) -> Scored | None:
+    def _reused(self) -> FrameScore | None:
         """The answer of a still frame; None where the last score is too old."""
         answer, scored_s = self._reference
         frame, time_s = self._frames[-1 - self.scorer.delay]
@@ -131,14 +133,14 @@ class StillScorer:
         """The number of the frame that is answered now."""
         return self.pushed - 1 - self.scorer.delay
 
-    def _again(self) -> Scored | None:
+    def _again(self) -> FrameScore | None:
         """The answer of the scorer, which gets the kept frames anew."""
         self._reference = None
         self.scorer.reset()
         answers = [self.scorer.push(frame) for frame, _ in self._frames]
         return answers[-1] and replace(answers[-1], repeats=0)
 
-    def _scored(self, answer: Scored | None) -> Scored | None:
+    def _scored(self, answer: FrameScore | None) -> FrameScore | None:
         """A true answer; from now on still frames take its score, if they may."""
         if answer is None:
             return None

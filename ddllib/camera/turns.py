@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ddllib.streaming import Scored, StreamScorer, push_together
+from ddllib.streaming import FrameScore, StreamScorer, push_together
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class InTurn:
     def __getattr__(self, name: str):
         return getattr(self.scorer, name)
 
-    def push(self, frame: np.ndarray) -> Scored | None:
+    def push(self, frame: np.ndarray) -> FrameScore | None:
         """As ``StreamScorer.push``."""
         self.scorer.check(frame)
         request = _Request(self.scorer, frame)

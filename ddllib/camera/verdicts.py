@@ -39,11 +39,12 @@ def _verdict(event: Event, labels: np.ndarray, masks: Sequence[np.ndarray] | Non
     return HIT if mask[rows, columns].any() else BESIDE
 
 
-def counts(told: Sequence[str]) -> str:
+def counts(kinds: Sequence[str]) -> str:
     """How many events are what, in words: ``6 events: 4 hits, 1 beside, 1 false alarm``."""
-    hits, beside, false = (told.count(kind) for kind in (HIT, BESIDE, FALSE))
+    hits, beside, false = (kinds.count(kind) for kind in (HIT, BESIDE, FALSE))
+    events = f"{len(kinds)} event{'' if len(kinds) == 1 else 's'}"
     return (
-        f"{len(told)} event{'' if len(told) == 1 else 's'}: {hits} hit{'' if hits == 1 else 's'}, "
+        f"{events}: {hits} hit{'' if hits == 1 else 's'}, "
         f"{beside} beside, {false} false alarm{'' if false == 1 else 's'}"
     )
 

@@ -15,7 +15,7 @@ from ddllib.camera.running_median import RunningMedian
 from ddllib.camera.score_table import NAME, SOURCE, Table, scored_before
 from ddllib.camera.still_scorer import StillScorer
 from ddllib.camera.watch_loop import AnySource, WatchLoop
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 from ddllib.errors import DDLError
 from ddllib.io.files import disk_faults
 from ddllib.io.interrupts import stop_between_steps
@@ -31,7 +31,7 @@ def watch(
     tell: Callable[[str], None] = print,
     minutes: float | None = None,
     smooth: RunningMedian | None = None,
-) -> Watched:
+) -> WatchResult:
     """Score a source's frames until it ends, ``minutes`` are over or the process is asked to stop.
 
     ``source`` yields frames as ``data_prep.live.sources`` does: ``index``, ``time_s``, ``image``
@@ -61,9 +61,9 @@ def watch_claimed(
     tell: Callable[[str], None],
     minutes: float | None = None,
     smooth: RunningMedian | None = None,
-    watched: Watched | None = None,
+    watched: WatchResult | None = None,
     by_day: bool = False,
-) -> Watched:
+) -> WatchResult:
     """The same as ``watch``, for a folder that is ``claimed`` already.
 
     ``watched`` is filled while the watch runs, so that another thread can see how it goes. With
@@ -87,7 +87,7 @@ def watch_claimed(
         last_scored = scored_before(folder, identity, table.segment, goes_on)
         _tell_beginning(source.name, live, listeners, last_scored, tell)
         try:
-            watched = watched or Watched()
+            watched = watched or WatchResult()
             loop = WatchLoop(source, scorer, table, listeners, last_scored, smooth, watched)
             loop.run(every, tell, lambda: bool(stop) or over.is_set())
         finally:

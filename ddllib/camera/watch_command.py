@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 from ddllib.io.commands import (
     STILL,
     Parser,
@@ -98,7 +98,7 @@ def _watch_many(options: argparse.Namespace) -> int:
     return watch.stopped + 128 if watch.stopped else max(statuses, default=0) or int(watch.failed)
 
 
-def status_of(watched: Watched) -> int:
+def status_of(watched: WatchResult) -> int:
     """The exit status of a watch that has ended."""
     if watched.stopped:
         return 128 + watched.stopped

@@ -16,8 +16,8 @@ from ddllib.camera.listener import Listener
 from ddllib.camera.running_median import HeldBack, RunningMedian
 from ddllib.camera.score_table import SOURCE, Table
 from ddllib.camera.still_scorer import StillScorer
-from ddllib.camera.watched import Watched
-from ddllib.streaming import Scored, StreamScorer
+from ddllib.camera.watch_result import WatchResult
+from ddllib.streaming import FrameScore, StreamScorer
 
 # What a source may offer beside its frames (``data_prep.live.sources``), with the values for one
 # that does not, such as a list of frames.
@@ -63,7 +63,7 @@ class WatchLoop:
         listeners: tuple[Listener, ...],
         last_scored: int,
         smooth: RunningMedian | None,
-        watched: Watched,
+        watched: WatchResult,
     ):
         self.source, self.scorer, self.table, self.listeners = source, scorer, table, listeners
         self.last_scored = last_scored
@@ -128,7 +128,7 @@ class WatchLoop:
         self.table.segment += 1
         self.watched.segments += 1
 
-    def answer(self, scored: Scored) -> None:
+    def answer(self, scored: FrameScore) -> None:
         for frame in scored.each():
             index, time_s, read_s, view = self.unanswered.popleft()
             if index > self.last_scored:
@@ -140,7 +140,7 @@ class WatchLoop:
             if self.listeners and index >= self.first_heard:
                 self.hear(replace(frame, index=index, view=view), time_s)
 
-    def hear(self, scored: Scored, time_s: float) -> None:
+    def hear(self, scored: FrameScore, time_s: float) -> None:
         """Filter the score of the next frame; pass on the frames whose filtered score is ready."""
         now = scored.index, time_s
         if is_gap(self.last_moment, now, self.source.longest_step):

@@ -47,9 +47,9 @@ class SetUp:
 
     def notes(self) -> Iterator[str]:
         """Lines on what has changed since the run was trained."""
-        kept, known, run = self.kept, self.known, self.run
-        has_scores = bool(kept) and kept.has_scores_for(run.settings, known, run)
-        changed = kept.changed(self.own) if kept else []
+        files, known, run = self.kept, self.known, self.run
+        has_scores = bool(files) and files.has_scores_for(run.settings, known, run)
+        changed = files.changed(self.own) if files else []
         if changed:
             yield (
                 f"note: changed in the profile {self.own.profile} since this run was trained: "
@@ -62,30 +62,30 @@ class SetUp:
                 f"is by {'what it was trained on' if has_scores else 'what is there now'}; train "
                 "on it (start_from)"
             )
-        if has_scores and kept.precision != run.precision:
+        if has_scores and files.precision != run.precision:
             yield (
-                f"note: the threshold is by scores in {kept.precision}, frames are scored in "
+                f"note: the threshold is by scores in {files.precision}, frames are scored in "
                 f"{run.precision}"
             )
 
 
-def set_up(given: argparse.Namespace, load: Callable[[Path], Run] = load_run) -> SetUp:
+def set_up(options: argparse.Namespace, load: Callable[[Path], Run] = load_run) -> SetUp:
     """Load what the command's options ask for; ``load`` gives the trained run of a folder.
 
     The files in the run's folder (``handover``) take precedence over prepared data and profile. An
     older run has no such files and needs both.
     """
-    run = load(run_folder(given.run))
-    kept = handover.read(run.folder)
-    if kept:
-        own, known, data = replace(run.settings, **_watchable(kept)), kept.known, None
+    run = load(run_folder(options.run))
+    files = handover.read(run.folder)
+    if files:
+        own, known, data = replace(run.settings, **_watchable(files)), files.known, None
     else:
         own, data = _as_its_profile(run.settings), _prepared_of(run)
         known = handover.known_of(own, data)
-    settings = with_options(own, given)
-    if given.ignore is not None:
+    settings = with_options(own, options)
+    if options.ignore is not None:
         known = replace(known, ignored=load_ignore(settings.ignore, known.size))
-    return SetUp(with_settings(run, settings), own, known, kept, data)
+    return SetUp(with_settings(run, settings), own, known, files, data)
 
 
 def run_folder(place: Path) -> Path:
@@ -115,13 +115,17 @@ def _suggestions(place: Path) -> str:
     return f", such as {names}" if names else ""
 
 
-def with_options(settings: Settings, given: argparse.Namespace) -> Settings:
+def with_options(settings: Settings, options: argparse.Namespace) -> Settings:
     """The settings, changed by the command's options."""
-    values = {"patch": given.patch, "alarms_per_hour": given.alarms, "precision": given.precision}
+    values = {
+        "patch": options.patch,
+        "alarms_per_hour": options.alarms,
+        "precision": options.precision,
+    }
     values = {name: value for name, value in values.items() if value is not None}
-    if given.ignore is not None:
-        values["ignore"] = None if given.ignore == "none" else path_or_boxes(given.ignore)
-    return replace(settings, watch=given.source, watch_minutes=given.minutes, **values)
+    if options.ignore is not None:
+        values["ignore"] = None if options.ignore == "none" else path_or_boxes(options.ignore)
+    return replace(settings, watch=options.source, watch_minutes=options.minutes, **values)
 
 
 def _digest_of(known: Known) -> str | None:
@@ -132,10 +136,10 @@ def _digest_of(known: Known) -> str | None:
     return None
 
 
-def _watchable(kept: Handover) -> dict:
+def _watchable(files: Handover) -> dict:
     """The kept settings; a protocol that needs whole clips is replaced by the default one."""
-    live = kept.values["protocol"] in assembly.PROTOCOLS
-    return {**kept.values, "protocol": kept.values["protocol"] if live else Settings().protocol}
+    live = files.values["protocol"] in assembly.PROTOCOLS
+    return {**files.values, "protocol": files.values["protocol"] if live else Settings().protocol}
 
 
 def _as_its_profile(settings: Settings) -> Settings:

@@ -52,14 +52,14 @@ def beside(run: Record, records: Iterable[Record]) -> dict[str, list[Record]]:
     They have the same score, but for the flow's magnitude, which has its own.
     """
     wanted = recorded(run.facts["settings"])
-    found: dict[str, list[Record]] = {name: [] for name in CHANGES}
+    groups: dict[str, list[Record]] = {name: [] for name in CHANGES}
     for record in records:
         name, values = baseline_name(record), recorded(record.facts["settings"])
         score = CHANGES[name].get("score", wanted["score"]) if name else None
         is_same = all(values[key] == wanted[key] for key in _SAME) and values["score"] == score
         if name and is_same and record.labels.keys() == run.labels.keys():
-            found[name].append(record)
-    return found
+            groups[name].append(record)
+    return groups
 
 
 def exceeds(
@@ -76,8 +76,8 @@ def over_neighbours(
     runs: Sequence[Record], records: Sequence[Record], protocol: str
 ) -> Difference | None:
     """``exceeds`` for the neighbour mean among ``records``."""
-    found = beside(runs[0], records)[NEIGHBOURS] if runs else []
-    return exceeds(runs, found, protocol)
+    neighbours = beside(runs[0], records)[NEIGHBOURS] if runs else []
+    return exceeds(runs, neighbours, protocol)
 
 
 def points(difference: Difference | None) -> str:
@@ -131,12 +131,12 @@ def baseline_table(records: Sequence[Record], protocols: Sequence[str]) -> pd.Da
     for record in records:
         if name := baseline_name(record):
             cells[name].setdefault(record.facts["settings"]["size"], []).append(record)
-    sizes = sorted({size for found in cells.values() for size in found})
+    sizes = sorted({size for by_size in cells.values() for size in by_size})
     rows = [
         {"nothing learnt": name}
-        | {f"{s} px; {p}": mean_of(found.get(s, []), p) for p in protocols for s in sizes}
-        for name, found in cells.items()
-        if found
+        | {f"{s} px; {p}": mean_of(by_size.get(s, []), p) for p in protocols for s in sizes}
+        for name, by_size in cells.items()
+        if by_size
     ]
     return pd.DataFrame(rows)
 
@@ -181,11 +181,13 @@ def difference_table(
     rows = []
     for name, runs in groups.items():
         for protocol in protocols:
-            found = {n: exceeds(runs, b, protocol) for n, b in beside(runs[0], records).items()}
-            cells = {f"above {n}": points(difference) for n, difference in found.items()}
-            told = {f"beyond the {NEIGHBOURS}": verdict(found[NEIGHBOURS])}
+            differences = {
+                n: exceeds(runs, b, protocol) for n, b in beside(runs[0], records).items()
+            }
+            cells = {f"above {n}": points(difference) for n, difference in differences.items()}
+            beyond = {f"beyond the {NEIGHBOURS}": verdict(differences[NEIGHBOURS])}
             row = {"runs": name, "protocol": protocol, "AUC": mean_of(runs, protocol)}
-            rows.append(row | cells | told)
+            rows.append(row | cells | beyond)
     return pd.DataFrame(rows)
 
 
@@ -220,9 +222,9 @@ def _counted(differences: Collection[Difference]) -> str:
     above = sum(difference.mean > 0 for difference in differences)
     beyond = sum(difference.is_beyond for difference in differences)
     others = len(differences) - beyond
-    told = f"of {len(differences)} trained settings {above} are above it, {beyond} beyond it"
-    shown = f"{told}; of the other {others} these clips do not show that they know more"
-    return shown if others else told
+    sentence = f"of {len(differences)} trained settings {above} are above it, {beyond} beyond it"
+    shown = f"{sentence}; of the other {others} these clips do not show that they know more"
+    return shown if others else sentence
 
 
 def _likenesses(runs: Sequence[Record], records: Sequence[Record], protocol: str) -> list[str]:
@@ -231,9 +233,9 @@ def _likenesses(runs: Sequence[Record], records: Sequence[Record], protocol: str
     (neighbours, *_) = baselines[NEIGHBOURS]
     others = {FLOW: baselines[FLOW], "the highest of these runs": runs}
     return [
-        f"{name} {likeness(neighbours, found[0], protocol):.2f}"
-        for name, found in others.items()
-        if found
+        f"{name} {likeness(neighbours, group[0], protocol):.2f}"
+        for name, group in others.items()
+        if group
     ]
 
 
@@ -254,7 +256,9 @@ def regions_verdict(runs: Sequence[Record], records: Sequence[Record]) -> str:
     parts = []
     for name in (NEIGHBOURS, FLOW):
         pairs = [
-            (_rbdc(run), _rbdc(found[0])) for run in runs if (found := beside(run, records)[name])
+            (_rbdc(run), _rbdc(baselines[0]))
+            for run in runs
+            if (baselines := beside(run, records)[name])
         ]
         pairs = [pair for pair in pairs if None not in pair]
         more = sum(own > other for own, other in pairs)

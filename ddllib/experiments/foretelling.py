@@ -62,16 +62,18 @@ def rank_bounds(pairs: pd.DataFrame, draws: int = 1000) -> tuple[float, float]:
     return float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
 
 
-def of_judge(trials: Sequence[Trial], judge: str) -> list[Judged]:
+def of_judge(trials: Sequence[Trial], judge: str) -> list[JudgedTrial]:
     """The trials, of which only records by this judge of held-out clips count as run."""
-    found = ((trial, trial.record()) for trial in trials)
+    pairs = ((trial, trial.record()) for trial in trials)
     return [
-        Judged(trial.variant, trial.settings, record if record and record.judge == judge else None)
-        for trial, record in found
+        JudgedTrial(
+            trial.variant, trial.settings, record if record and record.judge == judge else None
+        )
+        for trial, record in pairs
     ]
 
 
-class Judged(NamedTuple):
+class JudgedTrial(NamedTuple):
     """A trial whose record was looked up."""
 
     variant: str
@@ -89,14 +91,14 @@ def recorded_by_one_judge(trials: Sequence[Trial]) -> list[tuple[Trial, Record]]
     Raises ``DDLError`` where some are of another judge of held-out clips than others: their
     figures mean something else.
     """
-    found = [(trial, record) for trial in trials if (record := trial.record()) is not None]
-    judges = sorted({record.judge for _, record in found if record.judge})
+    pairs = [(trial, record) for trial in trials if (record := trial.record()) is not None]
+    judges = sorted({record.judge for _, record in pairs if record.judge})
     if len(judges) > 1:
         raise DDLError(
             f"held-out clips: records of several judges ({', '.join(judges)}); expected one; "
             "compare those of one only (of_judge), or remove the older records and run them again"
         )
-    return found
+    return pairs
 
 
 def by_kind(record: Record, protocol: str) -> dict[str, float]:

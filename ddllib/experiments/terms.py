@@ -17,10 +17,10 @@ _KEY = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch")
 
 def of_plain_score(records: Iterable[Record]) -> list[Record]:
     """What learns nothing by the paper's score, or by one that its baseline has of its own."""
-    found = ((record, baseline_name(record)) for record in records)
+    pairs = ((record, baseline_name(record)) for record in records)
     return [
         record
-        for record, name in found
+        for record, name in pairs
         if name and _score(record) == CHANGES[name].get("score", PLAIN)
     ]
 
@@ -73,14 +73,14 @@ def terms_table(records: Iterable[Record], protocol: str) -> pd.DataFrame:
 
 def where_it_helps(records: Iterable[Record], term: str, protocol: str) -> str:
     """Where a term helps beyond its bounds over clips, and where it harms, a sentence or two."""
-    told: dict[str, list[str]] = {"helps": [], "harms": [], "undecided": []}
+    verdicts: dict[str, list[str]] = {"helps": [], "harms": [], "undecided": []}
     for name, terms in by_terms(records).items():
         difference = change(terms, term, protocol)
         if difference is not None:
             outcome = "harms" if difference.high < 0 else "undecided"
             outcome = "helps" if difference.is_beyond else outcome
-            told[outcome].append(f"{name} ({100 * difference.mean:+.2f})")
-    if not any(told.values()):
+            verdicts[outcome].append(f"{name} ({100 * difference.mean:+.2f})")
+    if not any(verdicts.values()):
         return f"{term}: not run"
-    helps, harms, undecided = ("; ".join(names) or "nowhere" for names in told.values())
+    helps, harms, undecided = ("; ".join(names) or "nowhere" for names in verdicts.values())
     return f"{term} helps beyond the bounds: {helps}. It harms: {harms}. Neither: {undecided}"

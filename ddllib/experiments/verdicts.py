@@ -49,7 +49,7 @@ class Finding:
     parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def judged(differences: Sequence[float], promised: float = 0) -> str:
+def verdict_of(differences: Sequence[float], promised: float = 0) -> str:
     """Whether a gain holds: ``holds``, ``no`` or ``open``.
 
     It holds where the interval lies above 0. It does not where the interval lies below
@@ -122,7 +122,7 @@ def gain(claim: str, find: Find, better: str, worse: str, paper: Mapping, protoc
         runs, others = find(model, better), find(model, worse)
         differences = paired_differences(runs, others, protocol)
         promised = (modes[better] - modes[worse]) / 100
-        parts[MODELS[model]] = judged(differences, promised), points(differences)
+        parts[MODELS[model]] = verdict_of(differences, promised), points(differences)
         promises.append(f"{MODELS[model]} {100 * promised:+.2f}")
         records += [*runs, *others]
     text = "; ".join(f"{model} {figure}" for model, (_, figure) in parts.items())
@@ -155,7 +155,7 @@ def other_anomalies(trials: Sequence[Trial], protocol: str, without: str, varian
     """Whether training against noise helps against held-out anomalies that are no noise (7.2)."""
     by_kind = kind_differences(trials, protocol, without, variant)
     parts = {
-        kind: (judged(differences), points(differences))
+        kind: (verdict_of(differences), points(differences))
         for kind, differences in by_kind.items()
         if not kind.startswith(_NOISE)
     }
@@ -176,14 +176,15 @@ def more_than_nothing_learnt(
 
     Chance is that of drawing whole clips. A setting that is not beyond it is open, not refuted.
     """
-    found = [baselines.over_neighbours(runs, unlearnt, protocol) for runs in groups.values()]
-    found = [difference for difference in found if difference is not None]
-    beyond = sum(difference.is_beyond for difference in found)
-    above = sum(difference.mean > 0 for difference in found)
-    verdict = counted(beyond, len(found)) if beyond else OPEN
-    text = f"{above} of {len(found)} settings are above it, {beyond or 'none'} by more than chance"
+    differences = [baselines.over_neighbours(runs, unlearnt, protocol) for runs in groups.values()]
+    differences = [difference for difference in differences if difference is not None]
+    beyond = sum(difference.is_beyond for difference in differences)
+    above = sum(difference.mean > 0 for difference in differences)
+    verdict = counted(beyond, len(differences)) if beyond else OPEN
+    count = len(differences)
+    text = f"{above} of {count} settings are above it, {beyond or 'none'} by more than chance"
     claim = "a trained model is better than the mean of two neighbour frames, which learns nothing"
-    return Finding(claim, "not compared", text if found else NOT_RUN, verdict)
+    return Finding(claim, "not compared", text if differences else NOT_RUN, verdict)
 
 
 def of_stpa(records: Sequence[Record], protocol: str = "lntra") -> list[Finding]:
@@ -195,7 +196,7 @@ def of_stpa(records: Sequence[Record], protocol: str = "lntra") -> list[Finding]
         cited = [*groups[first], *groups[second]] if differences else []
         outcome = Cited(points(differences), *cited)
         claim = f"STPA: {first} better than {second}"
-        findings.append(Finding(claim, "in its tables", outcome, judged(differences)))
+        findings.append(Finding(claim, "in its tables", outcome, verdict_of(differences)))
     return findings
 
 

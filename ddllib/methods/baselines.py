@@ -17,7 +17,7 @@ from ddllib.errors import DDLError
 from ddllib.flow import optical_flow
 from ddllib.methods.base import Method, method
 from ddllib.runs import Run
-from ddllib.scoring import CHUNK, Judged
+from ddllib.scoring import CHUNK, ScoreBatch
 from ddllib.settings import Settings
 from ddllib.streaming import StreamScorer
 
@@ -106,18 +106,18 @@ class FlowScorer(StreamScorer):
     def identity(self) -> str:
         return f"{super().identity}-{self.algorithm}"
 
-    def judged(
+    def score_batches(
         self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
-    ) -> Iterator[Judged]:
+    ) -> Iterator[ScoreBatch]:
         self._check_length(frames)
         for start in range(0, len(frames) - 1, CHUNK):
             yield self._judge_pairs(frames[start : start + CHUNK + 1])
 
-    def _judge_window(self, x: Tensor, y: Tensor) -> Judged:
+    def _judge_window(self, x: Tensor, y: Tensor) -> ScoreBatch:
         return self._judge_pairs([frame for frame, *_ in self._window])
 
     @torch.inference_mode()
-    def _judge_pairs(self, frames) -> Judged:
+    def _judge_pairs(self, frames) -> ScoreBatch:
         """Frames but the first, by their flow from the one before: uint8 n x C0 x H x W."""
         fields = [optical_flow(one, two, self.algorithm) for one, two in pairwise(frames)]
         flow = torch.from_numpy(np.stack(fields)).to(self.device)

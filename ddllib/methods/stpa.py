@@ -70,8 +70,10 @@ class STPA(Method):
 
     def without_pseudo_anomalies(self, settings: Settings) -> Settings:
         """Without them there is nothing to tell from normal windows, and so no discriminator."""
-        kept = {name: without_semantic(getattr(settings, name)) for name in ("indicators", "score")}
-        return replace(settings, p_s=0.0, p_t=0.0, **kept)
+        remaining = {
+            name: without_semantic(getattr(settings, name)) for name in ("indicators", "score")
+        }
+        return replace(settings, p_s=0.0, p_t=0.0, **remaining)
 
     def window(self, settings: Settings) -> int:
         return settings.temporal + 1  # the flow of the last frame needs the next
@@ -84,14 +86,14 @@ class STPA(Method):
         return resolve_precision(settings.precision, device)
 
     def companions(self, settings: Settings) -> dict[str, str]:
-        needed, trained = {}, indicators(settings)
+        names, trained = {}, indicators(settings)
         if "semantic" in trained or "appearance" in trained and settings.p_s:
-            needed |= companions_of(settings.pseudo_anomaly, settings)
+            names |= companions_of(settings.pseudo_anomaly, settings)
         if "motion" in trained:
-            needed["flow"] = f"flow-{settings.flow}"
+            names["flow"] = f"flow-{settings.flow}"
             if settings.p_t:
-                needed |= companions_of(settings.flow_pseudo_anomaly, settings)
-        return needed
+                names |= companions_of(settings.flow_pseudo_anomaly, settings)
+        return names
 
     def scoring_companions(self, settings: Settings) -> dict[str, str]:
         has_flow = any(term.of == "flow" for _, term in make_terms(settings.score).values())
@@ -193,7 +195,7 @@ def normal_scores(run: Run, windows: Windows, numbers: Tensor) -> dict[str, list
         clip, first = windows.places[number]
         stop = first + windows.temporal
         beside = {role: arrays[clip][first:stop] for role, arrays in windows.companions.items()}
-        for judged in scorer.judged(windows.clips[clip][first:stop], beside):
+        for judged in scorer.score_batches(windows.clips[clip][first:stop], beside):
             for name in names:
                 scores[name].append(float(judged.terms[name]))
     return scores

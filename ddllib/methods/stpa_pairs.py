@@ -40,13 +40,13 @@ class Pairs:
 
     @torch.inference_mode()
     def of(
-        self, frames: np.ndarray, blocks: Blocks, given: Mapping[str, np.ndarray]
+        self, frames: np.ndarray, blocks: Blocks, companions: Mapping[str, np.ndarray]
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """The pairs by name, n x C x H x W each, from a clip's frames.
 
-        ``given`` are arrays beside the frames by role; those that are not are computed.
+        ``companions`` are arrays beside the frames by role; those that are not are computed.
         """
-        beside = {role: self._windows(frames, blocks, role, given) for role in self.beside}
+        beside = {role: self._windows(frames, blocks, role, companions) for role in self.beside}
         pairs = {"frames": self.frames(frames, blocks)} if "frames" in self.compared else {}
         if "flow" in beside:
             pairs["flow"] = self._motion(beside["flow"], blocks)
@@ -78,11 +78,13 @@ class Pairs:
         maps = answers[:, None, None, None].expand(-1, 1, *size)
         return maps, torch.zeros_like(maps)
 
-    def _windows(self, frames: np.ndarray, blocks: Blocks, role: str, given: Mapping) -> Tensor:
+    def _windows(
+        self, frames: np.ndarray, blocks: Blocks, role: str, companions: Mapping
+    ) -> Tensor:
         """What stands beside the frames of windows, n x T x ..."""
         starts, length = [start for start, _ in blocks], self.model.frames
-        if role in given:
-            windows = np.stack([given[role][s : s + length] for s in starts])
+        if role in companions:
+            windows = np.stack([companions[role][s : s + length] for s in starts])
         else:
             windows = self.beside[role].windows(frames, starts, length)
         return torch.from_numpy(windows).to(self.device)

@@ -16,8 +16,8 @@ from torch import Tensor
 from ddllib.methods.stpa_pairs import Blocks, Pairs
 from ddllib.models.spatio_temporal import SCALED
 from ddllib.runs import Run
-from ddllib.scoring import Judged
-from ddllib.streaming import Scored, StreamScorer
+from ddllib.scoring import ScoreBatch
+from ddllib.streaming import FrameScore, StreamScorer
 
 PASS = {"cpu": 1, "cuda": 16}  # windows that are reconstructed at once
 
@@ -41,7 +41,7 @@ class UnifiedScorer(StreamScorer):
             pairs = zip(self.model.means.tolist(), self.model.deviations.tolist(), strict=True)
             self.scales = dict(zip(SCALED, pairs, strict=True))
         self._recent: deque[np.ndarray] = deque(maxlen=self.model.temporal)
-        self._ready: deque[Scored] = deque()
+        self._ready: deque[FrameScore] = deque()
         self._first, self._scored = 0, 0  # where the stream began; how many frames have a score
 
     @property
@@ -62,9 +62,9 @@ class UnifiedScorer(StreamScorer):
         first = i + self.before - start
         return start, range(first, first + length)
 
-    def judged(
+    def score_batches(
         self, frames: np.ndarray, companions: Mapping[str, np.ndarray] | None = None
-    ) -> Iterator[Judged]:
+    ) -> Iterator[ScoreBatch]:
         for blocks in self._passes(len(frames)):
             with torch.inference_mode():
                 chunk = self.judge(**self.pairs.of(frames, blocks, companions or {}))
@@ -83,7 +83,7 @@ class UnifiedScorer(StreamScorer):
             yield blocks[k : k + size]
 
     @torch.inference_mode()
-    def push(self, frame: np.ndarray) -> Scored | None:
+    def push(self, frame: np.ndarray) -> FrameScore | None:
         """As ``StreamScorer.push``; the answer comes ``delay`` + stride // 2 frames later."""
         self.check(frame)
         frame = np.array(frame)
@@ -116,7 +116,7 @@ class UnifiedScorer(StreamScorer):
         result, rebuilt = self.judge(**pairs), pairs.get("frames", (None, None))[1]
         for k, number in enumerate(blocks[0][1]):
             shown = frames[number] if rebuilt is None else as_uint8(rebuilt[k])
-            answer = Scored(
+            answer = FrameScore(
                 index=self._first + self.before + self._scored,
                 score=float(result.scores[k]),
                 map=result.maps[k].cpu().numpy(),
@@ -128,7 +128,7 @@ class UnifiedScorer(StreamScorer):
             self._scored += 1
 
     @torch.inference_mode()
-    def finish(self) -> list[Scored]:
+    def finish(self) -> list[FrameScore]:
         last = self._first + self.before + self._windows  # later frames have no window
         waiting = [answer for answer in self._ready if answer.index < last]
         if self._windows > self._scored:

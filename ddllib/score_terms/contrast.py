@@ -39,8 +39,8 @@ class Contrast(Distance):
         total, count = 0.0, 0
         for part in frames:
             for deviations, share in patch_deviations(part, patch, ignore):
-                counted = deviations[:, share > 0]
-                total, count = total + float(counted.double().sum()), count + counted.numel()
+                values = deviations[:, share > 0]
+                total, count = total + float(values.double().sum()), count + values.numel()
         return max(total / max(count, 1), LEAST)
 
     def judge(

@@ -15,7 +15,7 @@ from support.alarms import (
     QUIET,
     RATE,
     SIDE,
-    Scored,
+    FrameScore,
     a_loop,
     alarms_in,
     frames_of,
@@ -388,7 +388,7 @@ def drifts(tmp_path, gains, where=None):
     marks = []
     for k, gain in enumerate(gains):
         frame = (gain * still).astype(np.uint8)[None]
-        now = Scored(k, 0.1, np.zeros((SIDE, SIDE), np.float32), frame, frame)
+        now = FrameScore(k, 0.1, np.zeros((SIDE, SIDE), np.float32), frame, frame)
         if k % 10 == 0:
             listener.on_gap()
         listener.on_frame(now, k + 100.0 * (k // 10), now.score)

@@ -12,12 +12,12 @@ from ddllib.camera import status as module
 from ddllib.camera.drift import Drift
 from ddllib.camera.status import NAME, StatusFile
 from ddllib.camera.status_page import StatusPage
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 
 
 def a_post(folder, **changes):
     """A camera that lives: its newest frame was read now."""
-    watched = Watched(
+    watched = WatchResult(
         frames=12, scored=10, reused=4, newest_s=1.8e9, newest_read_s=time.monotonic()
     )
     watched.delays.extend([0.1] * 9 + [0.5])
@@ -66,12 +66,12 @@ def test_the_worst_state_is_told(tmp_path, monkeypatch):
 
 def test_a_camera_without_a_frame_starts_and_is_lost_after_its_patience(tmp_path):
     post = a_post(tmp_path)
-    post.camera.watched = Watched()
+    post.camera.watched = WatchResult()
     file = StatusFile(post)
     assert file.find().state == "starting" and file.find().delay_s is None
     post.camera.options.patience = 0.0
     assert file.find().state == "lost"
-    post.result = Watched()
+    post.result = WatchResult()
     assert file.find().state == "ended"
 
 

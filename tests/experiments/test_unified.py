@@ -16,6 +16,7 @@ from ddllib.experiments.unified import (
     findings,
     oracle,
     plain_rows,
+    reach,
     term_curves,
     unified,
     variant_table,
@@ -144,6 +145,16 @@ def test_models_of_equal_seeds_are_combined(groups):
     assert len(combined(frames, flow).records) == 4
     assert combined(frames, []) == "not run"
     assert len(combined_table(groups)) == 9
+
+
+def test_the_reach_of_any_weights_is_that_of_the_best_pair_and_names_its_main_term(groups):
+    frames, flow = groups["A_s with silhouettes"], groups["A_t with rectangles"]
+    results = [oracle([frames[seed], flow[seed - 1]]) for seed in (1, 2)]
+    main = max(("psnr", "flow error"), key=lambda term: sum(w[term] for w, _ in results))
+    sentence = reach(groups, 93.52)
+    assert f"{100 * np.mean([best.auc for _, best in results]):.2f}" in sentence
+    assert "A_s with silhouettes" in sentence and main in sentence and "93.52" in sentence
+    assert "not known" in reach({name: [] for name in groups}, 93.52)
 
 
 def test_a_claim_is_judged_by_paired_seeds(groups):

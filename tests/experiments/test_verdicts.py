@@ -39,7 +39,7 @@ def with_curves(record, **curves):
     ],
 )
 def test_a_gain_is_judged_by_its_interval(differences, promised, verdict):
-    assert verdicts.judged(differences, promised) == verdict
+    assert verdicts.verdict_of(differences, promised) == verdict
 
 
 def test_the_interval_is_that_of_students_t():

@@ -11,7 +11,7 @@ from data_prep.footage.layouts import Clip, find_footage
 from data_prep.live.broadcast import broadcast
 from data_prep.live.sources import open_source
 from ddllib import DDLError
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 from ddllib.settings import load_profile
 
 RATE = 25.0
@@ -63,7 +63,7 @@ def test_the_study_watches_all_that_was_sent(footage, monkeypatch, tmp_path, cap
 
 def test_a_study_that_was_stopped_records_nothing(footage, monkeypatch, tmp_path):
     def stopped(source, scorer, folder, listeners, smooth):
-        return Watched(stopped=2)
+        return WatchResult(stopped=2)
 
     def small(name, **values):
         return load_profile("tiny", size=32, latent_dim=8, epochs=1, threshold_share=0.4, **values)

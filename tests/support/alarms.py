@@ -11,7 +11,7 @@ from ddllib.camera.alarms import AlarmOptions, Alarms
 from ddllib.camera.listener import filter_name
 from ddllib.camera.thresholds import Threshold
 from ddllib.camera.watch_loop import AnySource, WatchLoop
-from ddllib.camera.watched import Watched
+from ddllib.camera.watch_result import WatchResult
 
 RATE, SIDE, PATCH = 10.0, 32, 8
 
@@ -20,7 +20,7 @@ LEVEL = Threshold(0.5, 0.3, 1.0, "alarms per hour", 0, 2, "counted", None, 0.1, 
 
 
 @dataclass(frozen=True)
-class Scored:
+class FrameScore:
     index: int
     score: float
     map: np.ndarray
@@ -33,12 +33,12 @@ class Scored:
         return [self]
 
 
-def scored(index: int, score: float) -> Scored:
+def scored(index: int, score: float) -> FrameScore:
     """A frame whose patch at rows 8 to 16 and columns 16 to 24 has the score as its error."""
     frame = np.full((1, SIDE, SIDE), index % 200, np.uint8)
     error = np.full((SIDE, SIDE), 0.01, np.float32)
     error[8:16, 16:24] = score
-    return Scored(index, score, error, frame, frame)
+    return FrameScore(index, score, error, frame, frame)
 
 
 def alarms_in(folder, tell=lambda line: None, **options):
@@ -78,7 +78,9 @@ class Moments:
 def a_loop(listeners, last_scored=-1, smooth=None):
     """The loop of a watch of frames that ``scored`` gives, to be heard by ``hears``."""
     source, scorer = AnySource(Moments()), Given()
-    return WatchLoop(source, scorer, NoTable(), tuple(listeners), last_scored, smooth, Watched())
+    return WatchLoop(
+        source, scorer, NoTable(), tuple(listeners), last_scored, smooth, WatchResult()
+    )
 
 
 def hears(loop, moment, time_s):

@@ -60,11 +60,11 @@ class MotionDetector:
             background.apply(cv2.GaussianBlur(frame, (3, 3), 0), learningRate=1 / (number + 1))
         return background
 
-    def regions(self, found: np.ndarray) -> np.ndarray:
+    def regions(self, foreground: np.ndarray) -> np.ndarray:
         """Foreground mask, H x W uint8 -> n x 6 boxes of its connected regions."""
-        moving = cv2.medianBlur((found == 255).astype(np.uint8), 3)  # 127 marks a shadow
+        moving = cv2.medianBlur((foreground == 255).astype(np.uint8), 3)  # 127 marks a shadow
         # Close gaps between head, body and legs; sizes are relative to the frame's height.
-        tall, wide = (max(3, int(found.shape[0] * share) | 1) for share in (0.028, 0.01))
+        tall, wide = (max(3, int(foreground.shape[0] * share) | 1) for share in (0.028, 0.01))
         moving = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, np.ones((tall, wide), np.uint8))
         _, _, regions, _ = cv2.connectedComponentsWithStats(moving, connectivity=8)
         x, y, width, height, area = regions[1:].astype(float).T  # region 0 is the background

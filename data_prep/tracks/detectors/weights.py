@@ -43,19 +43,19 @@ OFFICIAL = {
 }
 
 
-def find_weights(given: str | Path | None, detector: str) -> Path:
+def find_weights(path: str | Path | None, detector: str) -> Path:
     """The given weights, else the detector's defaults: found here or fetched into `<runs>/weights`.
 
     Raises DDLError if the given ones do not exist, or if there are none here and the download
     fails; the message names the detectors that work on this machine.
     """
-    if given is not None:
-        if not Path(given).exists():
+    if path is not None:
+        if not Path(path).exists():
             raise DDLError(
-                f"{given}: no such weights; give a path that exists, leave weights out for the "
+                f"{path}: no such weights; give a path that exists, leave weights out for the "
                 f"detector's own, or use detector: {working_detectors()}"
             )
-        return Path(given)
+        return Path(path)
     if not installed(PACKAGES[detector][0]):
         raise DDLError(not_installed(detector))
     return find_local(detector) or fetch_official(detector)

@@ -16,7 +16,7 @@ REMEMBERED = 10_000  # delays from which the report is computed, the newest ones
 
 
 @dataclass
-class Watched:
+class WatchResult:
     """The result of a watch so far.
 
     ``frames`` were read and ``scored`` of them have a score; the others were in segments shorter
