@@ -13,7 +13,7 @@ from ddllib.camera.events import Event
 from ddllib.camera.mqtt import Broker, Mqtt
 from ddllib.camera.status import Status
 
-STATUS = Status("yard", "live", 1.8e9, 1.8e9, 9.5, 12, 10, 2, 1, 0.1, 0.2, 3, 10**9, "")
+STATUS = Status("yard", "live", 1.8e9, 1.8e9, 9.5, 12, 10, 4, 2, 1, 0.1, 0.2, 3, 10**9, "")
 EVENT = Event(1.0, 2.0, 1.5, 10, 20, 15, 0.7, box=(0.0, 0.0, 0.5, 0.5))
 
 
