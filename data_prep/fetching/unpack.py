@@ -25,6 +25,8 @@ LONGEST_HEADER = 1 << 20  # bytes; tarfile reads a header of any length into mem
 BOMB_BYTES = 1 << 30  # an archive that unpacks to more bytes than this,
 BOMB_RATIO = 100  # and to more than this times its own size, is refused
 BYTES_PER_MEMBER = 1 << 12  # that a member takes on a disk at least
+# The filter for archives of unknown origin; Python before 3.11.4 has none.
+FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 OFFICIAL = "nothing was unpacked, get the archive from its official address"
 
 
@@ -128,7 +130,11 @@ def tar_members(path: Path) -> Iterator[tuple[str, int, str, Callable]]:
             fault = "is a device" if info.isdev() else ""
             if (info.issym() or info.islnk()) and leaves(info.linkname):
                 fault = f"is a link that leaves the folder ({info.linkname!r})"
-            yield info.name, info.size, fault, partial(archive.extract, info, filter="data")
+            elif (info.issym() or info.islnk()) and not FILTER:
+                fault = "is a link, which only Python 3.11.4 and later unpack safely"
+            if not FILTER:  # as the filter does: no file that runs as its owner
+                info.mode = info.mode & 0o755 | (0o700 if info.isdir() else 0o600)
+            yield info.name, info.size, fault, partial(archive.extract, info, **FILTER)
         # tarfile takes a bad header for the end and does not check the compressor's checksum, so
         # the end is checked here and the rest is read.
         archive.fileobj.seek(archive.offset)

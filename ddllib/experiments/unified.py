@@ -94,27 +94,33 @@ def weights_tried(terms: Sequence[str]) -> list[dict[str, float]]:
     return [dict(zip(terms, parts, strict=True)) for parts in shares]
 
 
-def chosen_weights(record: Record) -> dict[str, float]:
-    """The weights that tell altered from normal frames best, by a run's held-out clips.
+def chosen_weights(records: Sequence[Record]) -> dict[str, float]:
+    """The weights that tell altered from normal frames best, by the held-out clips of some runs.
 
-    They have the highest AUC under ``lntra``, as a mean over the kinds of pseudo-anomaly. Those
-    that an error can hardly see (``EASIER``) are left out, and no test clip is looked at. Of equal
-    ones the most even is taken. Raises ``DDLError`` for a record of another judge.
+    They have the highest AUC under ``lntra``, as a mean over runs and kinds of pseudo-anomaly.
+    Kinds that an error can hardly see (``EASIER``) are left out, and no test clip is looked at. Of
+    equal ones the most even is taken. Raises ``DDLError`` for a record of another judge.
     """
-    if record.judge != PAIRED:
-        raise DDLError(f"{record.name}: has no held-out clips; give a run with held_out above 0")
-    terms = term_curves([record])
+    for record in records:
+        if record.judge != PAIRED:
+            raise DDLError(f"{record.name}: has no held-out clips; give a run with held_out set")
+    curves = [term_curves([record]) for record in records]
 
     def quality(weights: Mapping[str, float]) -> tuple[float, float]:
-        aucs = [evaluate_lntra(terms, weights, labels).auc for labels in labels_by_kind]
+        aucs = [
+            evaluate_lntra(terms, weights, _labels_of(record, kind)).auc
+            for terms, record in zip(curves, records, strict=True)
+            for kind in KINDS
+            if kind not in EASIER
+        ]
         return round(float(np.mean(aucs)), 9), -max(weights.values())
 
-    kinds = [kind for kind in KINDS if kind not in EASIER]
-    labels_by_kind = [
-        {name: labels for name, labels in record.labels.items() if name.split("/")[0] == kind}
-        for kind in kinds
-    ]
-    return max(weights_tried(list(terms)), key=quality)
+    return max(weights_tried(list(curves[0])), key=quality)
+
+
+def _labels_of(record: Record, kind: str) -> dict[str, np.ndarray]:
+    """The labels of the held-out clips with alterations of this kind."""
+    return {name: labels for name, labels in record.labels.items() if name.split("/")[0] == kind}
 
 
 def by_variant(records: Sequence[Record], trials: Sequence[Trial]) -> dict[str, list[Record]]:

@@ -72,22 +72,22 @@ def a_held_out_record(seen_by):
 
 def test_weights_are_chosen_by_what_sees_the_pseudo_anomalies():
     others = [kind for kind in KINDS if kind not in EASIER]
-    weights = chosen_weights(a_held_out_record({"psnr": others, "flow error": []}))
+    weights = chosen_weights([a_held_out_record({"psnr": others, "flow error": []})])
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["psnr"] > 0.5 > weights["flow error"]
-    weights = chosen_weights(a_held_out_record({"psnr": EASIER, "flow error": others}))
+    weights = chosen_weights([a_held_out_record({"psnr": EASIER, "flow error": others})])
     assert weights["flow error"] > 0.5
 
 
 def test_of_weights_that_tell_all_the_most_even_are_chosen():
     everything = {"psnr": KINDS, "flow error": KINDS}
-    assert chosen_weights(a_held_out_record(everything)) == {"psnr": 0.5, "flow error": 0.5}
+    assert chosen_weights([a_held_out_record(everything)] * 2) == {"psnr": 0.5, "flow error": 0.5}
     assert len(weights_tried(["a", "b"])) == 11
 
 
 def test_weights_are_not_chosen_by_test_clips():
     with pytest.raises(DDLError, match="a/one: has no held-out clips"):
-        chosen_weights(a_record("a/one", "psnr", noisy(1)))
+        chosen_weights([a_record("a/one", "psnr", noisy(1))])
 
 
 def test_chosen_weights_have_a_column_beside_equal_ones(groups):

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from data_prep.fetching import download as module
+from data_prep.fetching import unpack as unpacking
 from data_prep.fetching.download import Archive, download, fetch, unpack
 from ddllib.errors import DDLError
 
@@ -478,13 +479,26 @@ def set_zip_flags(data: bytes, flags: int) -> bytes:
     return data[:6] + field + data[8:central] + field + data[central + 2 :]
 
 
-def test_links_that_stay_below_are_kept(tmp_path):
+def test_links_that_stay_below_are_kept_or_refused_by_an_early_python(tmp_path, monkeypatch):
     links = [
         entry("a/soft", type=tarfile.SYMTYPE, linkname="1.txt"),
         entry("a/hard", type=tarfile.LNKTYPE, linkname="a/1.txt"),
     ]
-    unpack(write_tar(tmp_path / "a.tgz", [entry("a/1.txt", b"1"), *links]), tmp_path / "out", False)
-    assert contents(tmp_path / "out") == {"a/1.txt": b"1", "a/soft": b"1", "a/hard": b"1"}
+    path = write_tar(tmp_path / "a.tgz", [entry("a/1.txt", b"1"), *links])
+    if unpacking.FILTER:
+        unpack(path, tmp_path / "out", False)
+        assert contents(tmp_path / "out") == {"a/1.txt": b"1", "a/soft": b"1", "a/hard": b"1"}
+    monkeypatch.setattr(unpacking, "FILTER", {})  # as in Python before 3.11.4
+    with refused(path, "'a/soft' is a link", "nothing was unpacked"):
+        unpack(path, tmp_path / "early", False)
+
+
+def test_an_early_python_unpacks_files_that_do_not_run_as_their_owner(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "FILTER", {})
+    path = write_tar(tmp_path / "a.tgz", [entry("a/1.txt", b"1", mode=0o6777)])
+    unpack(path, tmp_path / "out", False)
+    assert contents(tmp_path / "out") == {"a/1.txt": b"1"}
+    assert (tmp_path / "out" / "a" / "1.txt").stat().st_mode & 0o7777 == 0o755
 
 
 LINK = zipfile.ZipInfo("link")
