@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -223,10 +223,7 @@ def combined_table(
     ``chosen`` are the weights of ``chosen_weights``, None where that run is missing.
     """
     rows = []
-    for frames, flow in itertools.product(
-        [name for name in groups if name.startswith("A_s")],
-        [name for name in groups if name.startswith("A_t")],
-    ):
+    for frames, flow in pairs_of_variants(groups):
         best = [oracle(pair)[1].auc for pair in pairs_by_seed(groups[frames], groups[flow])]
         rows.append(
             {
@@ -242,18 +239,23 @@ def combined_table(
     return pd.DataFrame(rows)
 
 
-def reach(groups: Mapping[str, Sequence[Record]], promised: float) -> str:
-    """How far any weights could bring the recorded models, beside the paper's AUC in percent.
+def pairs_of_variants(groups: Iterable[str]) -> list[tuple[str, str]]:
+    """Every variant of A_s with every one of A_t, by their names."""
+    frames, flow = ([n for n in groups if n.startswith(kind)] for kind in WITHOUT)
+    return list(itertools.product(frames, flow))
 
-    A sentence: the highest of the oracle's means over seeds, and the model that weighs most in it.
+
+def reach(groups: Mapping[str, Sequence[Record]], promised: float) -> str:
+    """How far any weights could bring the recorded models, beside ``promised``, an AUC in percent.
+
+    A sentence: the highest of the oracle's means over seeds, and the term that weighs most in it.
     """
     bests = {}
-    for frames, flow in itertools.product(groups, groups):
-        if frames.startswith("A_s") and flow.startswith("A_t"):
-            results = [oracle(pair) for pair in pairs_by_seed(groups[frames], groups[flow])]
-            if results:
-                weights = pd.DataFrame([chosen for chosen, _ in results]).mean()
-                bests[frames, flow] = float(np.mean([e.auc for _, e in results])), weights
+    for frames, flow in pairs_of_variants(groups):
+        results = [oracle(pair) for pair in pairs_by_seed(groups[frames], groups[flow])]
+        if results:
+            weights = pd.DataFrame([chosen for chosen, _ in results]).mean()
+            bests[frames, flow] = float(np.mean([best.auc for _, best in results])), weights
     if not bests:
         return "how far any weights could bring the unified score is not known, as no pair was run"
     (frames, flow), (auc, weights) = max(bests.items(), key=lambda item: item[1][0])
