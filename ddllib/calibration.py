@@ -1,7 +1,8 @@
-"""What training footage decides about a score: constants of terms, kept in the run's folder.
+"""What training footage decides about a score: constants and scales of terms.
 
-They depend on the footage that the run was trained on, the patch and the ignored pixels, and on no
-test clip. A copied folder has them, so that it scores elsewhere without the footage.
+They depend on the footage that the run was trained on, the patch, the terms and the ignored pixels,
+and on no test clip. They are kept in the run's folder. A copied folder has them, so that it scores
+elsewhere without the footage.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ NAME = "calibration.json"
 
 
 def calibrate(scorer: Scorer, settings: Settings, data, run: Run) -> None:
-    """Give a scorer the constants of its terms: those that the run keeps, or measured now.
+    """Give a scorer what footage decides about its terms: what the run keeps, or measured now.
 
     ``data`` is prepared data, or what a watch knows of it (``camera.handover.Known``), which has no
-    footage. Raises ``DDLError`` where constants are needed and neither kept nor measurable.
+    footage. Raises ``DDLError`` where they are needed and neither kept nor measurable.
     """
     if not scorer.needs_calibration:
         return
@@ -41,14 +42,15 @@ def calibrate(scorer: Scorer, settings: Settings, data, run: Run) -> None:
                 "the folder again"
             )
         clips, _ = training_clips(settings, data)
-        known[key] = scorer.measure({n: clip for n, clip in clips.items() if len(clip)})
+        scorer.measure({n: clip for n, clip in clips.items() if len(clip)})
+        known[key] = scorer.calibration
         if run.folder:
             with contextlib.suppress(DDLError, OSError):  # a folder that cannot be written to
                 write_json(run.folder / NAME, known)
     scorer.calibrate(known[key])
 
 
-def _kept(run: Run) -> dict[str, dict[str, float]]:
+def _kept(run: Run) -> dict[str, dict[str, dict]]:
     """What the run's folder keeps, by key; nothing where the file is missing or damaged."""
     if not run.folder or not (run.folder / NAME).is_file():
         return {}
@@ -57,18 +59,36 @@ def _kept(run: Run) -> dict[str, dict[str, float]]:
     except DDLError as error:
         print(f"{error}: measured anew")
         return {}
-    return {key: value for key, value in content.items() if _are_constants(value)}
+    known = {key: _in_this_form(value) for key, value in content.items()}
+    return {key: value for key, value in known.items() if _is_calibration(value)}
 
 
-def _are_constants(value) -> bool:
-    return isinstance(value, dict) and all(
-        type(number) is float and math.isfinite(number) and number > 0 for number in value.values()
-    )
+def _in_this_form(value):
+    """A calibration as it is kept now; once there were constants alone, a number each."""
+    if not isinstance(value, dict):
+        return value
+    return {n: {"constant": part} if type(part) is float else part for n, part in value.items()}
+
+
+def _is_calibration(value) -> bool:
+    """Whether this is what ``Scorer.calibration`` gives; files of earlier versions are not."""
+    return isinstance(value, dict) and all(map(_is_of_a_term, value.values()))
+
+
+def _is_of_a_term(parts) -> bool:
+    if not isinstance(parts, dict) or parts.keys() - {"constant", "scale"}:
+        return False
+    scale = parts.get("scale", [0.0, 1.0])
+    if not isinstance(scale, list) or len(scale) != 2:
+        return False
+    level, *positive = [*scale, parts.get("constant", 1.0)]
+    are_numbers = all(type(n) is float and math.isfinite(n) for n in (level, *positive))
+    return are_numbers and min(positive) > 0
 
 
 def _key(scorer: Scorer, settings: Settings, data) -> str:
     """A checksum of all that the constants depend on."""
-    names = sorted(name for name, (_, term) in scorer.terms.items() if term.needs_footage)
+    names = sorted(scorer.terms)
     share = settings.threshold_share
     text = f"{names} {scorer.patch} {data.training_digest} {settings.held_out} {share}"
     digest = hashlib.sha256(text.encode())

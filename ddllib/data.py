@@ -121,6 +121,20 @@ def spread_frames(clips: Mapping[str, np.ndarray], count: int) -> list[np.ndarra
     return frames
 
 
+def spread_pieces(clips: Mapping[str, np.ndarray], length: int, count: int) -> list[np.ndarray]:
+    """At most ``count`` pieces of ``length`` frames, evenly spread, that do not overlap.
+
+    A clip shorter than that, N x C x H x W, is a piece of its own.
+    """
+    pieces = [
+        clip[start : start + length]
+        for clip in clips.values()
+        for start in range(0, max(len(clip) - length, 0) + 1, length)
+    ]
+    chosen = np.linspace(0, len(pieces) - 1, min(count, len(pieces)), dtype=int)
+    return [pieces[k] for k in chosen]
+
+
 def companion_file(folder: Path, name: str, split: str, clip: str) -> Path:
     """Where the array of this name beside a clip of prepared data lies."""
     return folder / "companions" / name / split / f"{clip}.npy"

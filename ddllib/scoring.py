@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddllib.data import spread_frames
+from ddllib.data import spread_frames, spread_pieces
 from ddllib.devices import device_of
 from ddllib.errors import DDLError
 from ddllib.fast.accelerate import for_scoring
-from ddllib.score_terms.base import make_terms
-from ddllib.score_terms.motion import changes
+from ddllib.score_terms.base import RECENT, make_terms, recent
 
 CHUNK, GPU_CHUNK = 16, 64  # frames at a time; GPU_CHUNK is for bfloat16 on a GPU
-MEASURED = 1000  # training frames at most, evenly spread, that decide a term's constant
+MEASURED = 1000  # training frames at most, evenly spread, that decide about terms
+QUARTILES = 1.349  # from the first to the third, in standard deviations of a normal distribution
 
 Pair = tuple[Tensor, Tensor]  # what is there and its reconstruction, n x C x H x W each
 
@@ -45,7 +45,8 @@ class Scorer:
     ``model`` takes windows as DDL's do: B x C x N x H x W in [0, 1] to B x C x (N - T + 1) x H x W,
     the reconstruction of frame T // 2 of each window; its T is ``model.temporal``, its C
     ``model.channels``. A score is the weighted sum of the terms named by ``score``
-    (``ddllib.score_terms``), over patches of side ``patch`` in pixels. Pixels marked in ``ignore``,
+    (``ddllib.score_terms``), over patches of side ``patch`` in pixels; with ``scaled`` terms are
+    first brought to one scale by their scores of normal footage. Pixels marked in ``ignore``,
     H x W, count 0 in maps and scores. ``precision`` is float32 or bfloat16. The scorer
     works on a copy of the model, on the same device.
     """
@@ -57,11 +58,13 @@ class Scorer:
         precision: str = "float32",
         ignore: np.ndarray | None = None,
         score: str = "distance",
+        scaled: bool = False,
     ):
         self.model = for_scoring(model, precision)
         self.patch, self.precision, self.ignore, self.score = patch, precision, ignore, score
+        self.scaled = scaled
         self.terms = make_terms(score)
-        self.scales: dict[str, tuple[float, float]] = {}  # mean and deviation to scale terms by
+        self.scales: dict[str, tuple[float, float]] = {}  # level and spread of terms, to scale by
 
     @property
     def before(self) -> int:
@@ -93,28 +96,56 @@ class Scorer:
     @property
     def needs_calibration(self) -> bool:
         """Whether training footage decides about a term (``ddllib.calibration``)."""
-        return any(term.needs_footage for _, term in self.terms.values())
+        needs_constant = any(term.needs_footage for _, term in self.terms.values())
+        return needs_constant or self.scaled
 
     @property
-    def calibration(self) -> dict[str, float]:
-        """The constants of terms that training footage decided, by term."""
-        constants = {name: term.constant for name, (_, term) in self.terms.items()}
-        return {name: value for name, value in constants.items() if value is not None}
-
-    def calibrate(self, constants: Mapping[str, float]) -> None:
-        """Give terms their constants (``measure``), before the first frame is scored."""
-        for name, value in constants.items():
-            self.terms[name][1].constant = value
-
-    def measure(self, clips: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """The constants of terms by normal footage: clips, uint8 N x C0 x H x W, by name."""
-        frames, constants = spread_frames(clips, MEASURED), {}
+    def calibration(self) -> dict[str, dict]:
+        """What training footage decided, by term: its ``constant``, its ``scale``, or both."""
+        decided: dict[str, dict] = {}
         for name, (_, term) in self.terms.items():
+            if term.constant is not None:
+                decided.setdefault(name, {})["constant"] = term.constant
+            if name in self.scales:
+                decided.setdefault(name, {})["scale"] = list(self.scales[name])
+        return decided
+
+    def calibrate(self, decided: Mapping[str, Mapping]) -> None:
+        """Take what ``measure`` found, before the first frame is scored."""
+        for name, parts in decided.items():
+            self.terms[name][1].constant = parts.get("constant")
+            if "scale" in parts:
+                self.scales[name] = tuple(parts["scale"])
+
+    def measure(self, clips: Mapping[str, np.ndarray]) -> None:
+        """Let normal footage decide about terms: clips, uint8 N x C0 x H x W, by name.
+
+        A term's own constant comes first (``ScoreTerm.measure``). Then, if terms are ``scaled``,
+        that is by the median of their scores and the distance between the quartiles, which a few
+        strange training frames do not move.
+        """
+        frames = spread_frames(clips, MEASURED)
+        for _, term in self.terms.values():
             if term.needs_footage:
                 parts = (frames[k : k + CHUNK] for k in range(0, len(frames), CHUNK))
                 inputs = (as_input(np.stack(p), self.model.channels, self.device) for p in parts)
-                constants[name] = term.measure(inputs, self.patch, self.ignore)
-        return constants
+                term.constant = term.measure(inputs, self.patch, self.ignore)
+        if self.scaled:
+            curves = self._normal_curves(clips)
+            self.scales = {name: level_and_spread(values) for name, values in curves.items()}
+
+    def _normal_curves(self, clips: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Each term's scores of pieces of clips, evenly spread, about MEASURED frames in all."""
+        skipped = RECENT - 1  # of a piece, whose first frames lack those before them
+        length = self.model.temporal - 1 + skipped + CHUNK
+        curves: dict[str, list[np.ndarray]] = {name: [] for name in self.terms}
+        for piece in spread_pieces(clips, length, MEASURED // CHUNK):
+            if len(piece) < self.model.temporal:
+                continue
+            parts = [batch.terms for batch in self.score_batches(piece)]
+            for name, values in curves.items():
+                values.append(torch.cat([terms[name] for terms in parts])[skipped:].cpu().numpy())
+        return {name: np.concatenate([[], *values]) for name, values in curves.items()}
 
     def judge(self, **pairs: tuple[Tensor, Tensor]) -> ScoreBatch:
         """The scores of n frames by pairs of what is there and its reconstruction.
@@ -124,10 +155,10 @@ class Scorer:
         """
         scores, maps, curves = 0, 0, {}
         for name, (weight, term) in self.terms.items():
-            mean, deviation = self.scales.get(name, (0.0, 1.0))
+            level, spread = self.scales.get(name, (0.0, 1.0))
             curves[name], term_maps = term.judge(*pairs[term.of], self.patch, self.ignore)
-            scores = scores + weight * (curves[name] - mean) / deviation
-            maps = maps + weight * term_maps / deviation
+            scores = scores + weight * (curves[name] - level) / spread
+            maps = maps + weight * term_maps / spread
         return ScoreBatch(scores, maps, curves)
 
     def rebuild(
@@ -172,13 +203,13 @@ class Scorer:
             with torch.inference_mode():
                 chunk = self.judge(**self._pairs(pair, before))
             yield chunk
-            before = tuple(values[-1:] for values in pair)
+            before = following(pair, before)
 
     def _pairs(self, pair: Pair, before: Pair | None) -> dict[str, Pair]:
-        """What terms compare, of frames and their reconstructions; ``before`` is the last pair."""
+        """What terms compare, of frames and their reconstructions; ``before`` is what was last."""
         pairs = {"frames": pair}
-        if any(term.of == "changes" for _, term in self.terms.values()):
-            pairs["changes"] = tuple(map(changes, pair, before or (None, None)))
+        if any(term.of == "recent" for _, term in self.terms.values()):
+            pairs["recent"] = tuple(map(recent, pair, before or (None, None)))
         return pairs
 
     def clip(
@@ -211,6 +242,26 @@ class Scorer:
 
     def _with_edges(self, values: np.ndarray) -> np.ndarray:
         return np.pad(values, (self.before, self.delay), mode="edge")
+
+
+def following(pair: Pair, before: Pair | None) -> Pair:
+    """What to keep of frames and reconstructions for the next: the last RECENT - 1 of each."""
+    parts = zip(before, pair, strict=True) if before else ((values,) for values in pair)
+    return tuple(torch.cat(part)[1 - RECENT :] for part in parts)
+
+
+def level_and_spread(values: np.ndarray) -> tuple[float, float]:
+    """The median of scores, and a standard deviation made of their quartiles; 1 if they are equal.
+
+    Raises ``DDLError`` where there is no score.
+    """
+    if not len(values):
+        raise DDLError(
+            "scaled_terms: no training clip is as long as a window, and terms have no scale; set "
+            "it to false"
+        )
+    low, median, high = np.quantile(values.astype(np.float64), (0.25, 0.5, 0.75))
+    return float(median), float((high - low) / QUARTILES or values.std() or 1)
 
 
 def as_input(frames: np.ndarray, channels: int, device: torch.device | str = "cpu") -> Tensor:

@@ -200,6 +200,8 @@ class Settings(_Folders):
     # scoring and evaluation
     # terms of ddllib.score_terms and their weights: distance, or 0.5 distance + 0.5 another
     score: str = _value("distance", SCORES)
+    # bring several terms to one scale first, by their scores of training footage
+    scaled_terms: bool = _value(False, SCORES)
     # frames from one scored window to the next; all frames between take theirs from it
     window_stride: int = _value(1, SCORES, least=1, most=8)
     patch: int | None = _value(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ddllib.errors import DDLError
-from ddllib.scoring import Pair, ScoreBatch, Scorer, as_input
+from ddllib.scoring import Pair, ScoreBatch, Scorer, as_input, following
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class StreamScorer(Scorer):
             maxlen=self.model.temporal
         )
         self._last: FrameScore | None = None
-        self._before: Pair | None = None  # the frame scored last, and its reconstruction
+        self._before: Pair | None = None  # the frames scored last, and their reconstructions
 
     def push(self, frame: np.ndarray) -> FrameScore | None:
         """Take the next frame, uint8 C0 x H x W (C0 is 1 or the model's channels).
@@ -114,7 +114,7 @@ class StreamScorer(Scorer):
     def _judge_window(self, x: Tensor, y: Tensor) -> ScoreBatch:
         """The newest window's scored frame and its reconstruction, 1 x C x H x W, judged."""
         pairs = self._pairs((x, y), self._before)
-        self._before = x, y
+        self._before = following((x, y), self._before)
         return self.judge(**pairs)
 
     def finish(self) -> list[FrameScore]:

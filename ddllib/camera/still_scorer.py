@@ -21,11 +21,12 @@ import numpy as np
 from ddllib.camera.stillness import Stillness
 from ddllib.camera.turns import InTurn
 from ddllib.errors import DDLError
+from ddllib.score_terms.base import RECENT
 from ddllib.streaming import FrameScore, StreamScorer
 
 LONGEST_S = 2.0  # seconds from a scored frame to the last one that takes its score
 SETTLED_S = 1.0  # seconds in which all is scored after something moved or a score was high
-OF_PICTURES = ("frames", "changes")  # what terms may compare: pictures of the window alone
+OF_PICTURES = ("frames", "recent")  # what terms may compare: pictures of the window alone
 
 
 def check_skips(scorer: StreamScorer | InTurn, method: str) -> None:
@@ -68,8 +69,8 @@ class StillScorer:
         self.stillness = Stillness(scorer.ignore)
         self.pushed = 0
         window = scorer.model.temporal
-        # Terms of changes need the frame before the scored one, and its reconstruction.
-        more = any(term.of == "changes" for _, term in scorer.terms.values())
+        # Terms of recent frames need those before the scored one, and their reconstructions.
+        more = (RECENT - 1) * any(term.of == "recent" for _, term in scorer.terms.values())
         self._window = window
         self._frames: deque[tuple[np.ndarray, float]] = deque(maxlen=window + more)
         self._last: FrameScore | None = None  # the last answer

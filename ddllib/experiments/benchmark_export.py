@@ -78,7 +78,7 @@ def ways_of(
     """Every way to score a stream of frames of ``shape``, C0 x H x W; files go to ``folder``."""
     ways = {OURS: _own(scorer)}
     if bfloat16_unit():
-        arguments = scorer.patch, "bfloat16", scorer.ignore, scorer.score
+        arguments = scorer.patch, "bfloat16", scorer.ignore, scorer.score, scorer.scaled
         rounded = StreamScorer(model, *arguments)
         rounded.calibrate(scorer.calibration)
         ways[f"{OURS}, in bfloat16"] = _own(rounded)

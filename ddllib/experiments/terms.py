@@ -26,7 +26,9 @@ def of_plain_score(records: Iterable[Record]) -> list[Record]:
 
 
 def _score(record: Record) -> str:
-    return recorded(record.facts["settings"])["score"]
+    """The terms that scored a record, and whether they were scaled."""
+    values = recorded(record.facts["settings"])
+    return values["score"] + ", scaled" * values["scaled_terms"]
 
 
 def by_terms(records: Iterable[Record]) -> dict[str, dict[str, list[Record]]]:
@@ -39,7 +41,7 @@ def by_terms(records: Iterable[Record]) -> dict[str, dict[str, list[Record]]]:
         name, values = baseline_name(record), recorded(record.facts["settings"])
         if name and record.metrics and "score" not in CHANGES[name]:
             key = (name, *(str(values[k]) for k in _KEY))
-            rows.setdefault(key, {}).setdefault(values["score"], []).append(record)
+            rows.setdefault(key, {}).setdefault(_score(record), []).append(record)
     named = {
         f"{data}, {size} px; {name}": terms for (name, data, *_, size, _), terms in rows.items()
     }

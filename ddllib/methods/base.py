@@ -60,7 +60,7 @@ class Method:
 
     curves: tuple[str, ...] = ()  # logged at each step beside the total loss; NaN where unused
 
-    streams: tuple[str, ...] = ("frames", "changes")  # what terms of its score may compare
+    streams: tuple[str, ...] = ("frames", "recent")  # what terms of its score may compare
 
     def check(self, settings: Settings) -> None:
         """Raise ``DDLError`` for settings that the method cannot be trained with."""
@@ -133,4 +133,5 @@ class Method:
     def scorer(self, run: Run, ignore: np.ndarray | None = None) -> StreamScorer:
         """A scorer with the trained run; pixels marked in ``ignore``, H x W, count 0."""
         settings = run.settings
-        return StreamScorer(run.model, settings.patch_size, run.precision, ignore, settings.score)
+        arguments = settings.patch_size, run.precision, ignore, settings.score
+        return StreamScorer(run.model, *arguments, settings.scaled_terms)

@@ -99,7 +99,8 @@ class FlowScorer(StreamScorer):
 
     def __init__(self, run: Run, ignore: np.ndarray | None = None):
         settings = run.settings
-        super().__init__(run.model, settings.patch_size, run.precision, ignore, settings.score)
+        arguments = settings.patch_size, run.precision, ignore, settings.score
+        super().__init__(run.model, *arguments, settings.scaled_terms)
         self.algorithm = settings.flow
 
     @property

@@ -56,6 +56,11 @@ class STPA(Method):
                 f"indicators is {settings.indicators!r}; expected {' or '.join(AUTOENCODERS)} in "
                 "it, which the training loop trains"
             )
+        if settings.scaled_terms:
+            raise DDLError(
+                "scaled_terms is true; method stpa always scales its terms, by windows that it "
+                "chose when it was trained; leave it out"
+            )
         if "semantic" in trained and settings.channels not in (1, 3):
             raise DDLError(
                 f"channels is {settings.channels}; expected 1 or 3, grey or colour, for the "

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, cat
 
 from ddllib import registry
 from ddllib.patches import patch_scores, without
 from ddllib.weighted import weighted
 
 TERMS: dict[str, type[ScoreTerm]] = {}
+
+RECENT = 3  # frames that a term may look at: the one that is scored and those before it
 
 
 def term(name: str):
@@ -22,10 +24,10 @@ def term(name: str):
 class ScoreTerm:
     """One term of a score, larger for stranger.
 
-    ``of`` is what it compares with its reconstruction: ``frames``; or their ``changes`` since the
-    frame before, N x C x H x W in [-1, 1]; or, for methods that have them, the ``flow`` as the
-    model takes it, N x 3 x H x W in [-1, 1] (u, v, magnitude), or the ``probability`` of a
-    pseudo-anomaly, N x 1 x H x W, the same at each pixel, and 0.
+    ``of`` is what it compares with its reconstruction: ``frames``, N x C x H x W in [0, 1]; or
+    ``recent`` frames, N x RECENT x C x H x W, of which the last is scored; or, for methods that
+    have them, the ``flow`` as the model takes it, N x 3 x H x W in [-1, 1] (u, v, magnitude), or
+    the ``probability`` of a pseudo-anomaly, N x 1 x H x W, the same at each pixel, and 0.
     """
 
     of = "frames"
@@ -44,7 +46,7 @@ class ScoreTerm:
         return self.scores(maps, patch), maps
 
     def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:
-        """Error of each pixel: N x C x H x W twice, in [0, 1], to N x H x W float32."""
+        """Error of each pixel, N x H x W float32, of two tensors as ``of`` describes them."""
         raise NotImplementedError
 
     def scores(self, maps: Tensor, patch: int) -> Tensor:
@@ -56,3 +58,15 @@ def make_terms(score: str) -> dict[str, tuple[float, ScoreTerm]]:
     """The terms that ``score`` names, each with its weight."""
     weights = weighted("score", score, TERMS, "terms of ddllib.score_terms")
     return {name: (weight, TERMS[name]()) for name, weight in weights.items()}
+
+
+def recent(values: Tensor, before: Tensor | None) -> Tensor:
+    """Each frame with those before it: n x C x H x W to n x RECENT x C x H x W, the frame last.
+
+    ``before`` holds the frames just before the first, up to RECENT - 1 of them; where there are
+    fewer, as at the start of a clip, the earliest stands for the missing ones.
+    """
+    known = values if before is None else cat([before, values])
+    missing = len(values) + RECENT - 1 - len(known)
+    first = known[:1].expand(missing, *known.shape[1:])
+    return cat([first, known]).unfold(0, RECENT, 1).movedim(-1, 1)

@@ -22,14 +22,14 @@ from torch import Tensor
 
 from ddllib.errors import DDLError
 from ddllib.patches import highest, over_pixels, patch_deviations, patch_means, without
-from ddllib.score_terms.base import term
-from ddllib.score_terms.distance import Distance
+from ddllib.score_terms.base import ScoreTerm, term
+from ddllib.score_terms.distance import distance_map
 
 LEAST = 1 / 255  # of c, one grey level: training frames may be empty
 
 
 @term("contrast")
-class Contrast(Distance):
+class Contrast(ScoreTerm):
     """The highest of: a patch's mean distance / (the frame's deviation in that patch + c)."""
 
     needs_footage = True
@@ -46,17 +46,26 @@ class Contrast(Distance):
     def judge(
         self, frames: Tensor, reconstructions: Tensor, patch: int, ignore: np.ndarray | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The maps are divided by the deviation of the first grid's patches, plus c."""
+        ratios, maps = self.ratios(frames, reconstructions, patch, ignore)
+        return highest(ratios), maps
+
+    def ratios(
+        self, frames: Tensor, reconstructions: Tensor, patch: int, ignore: np.ndarray | None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Each patch's ratio, N x rows x columns for each grid, and maps N x H x W.
+
+        The maps are divided by the deviation of the first grid's patches, plus c.
+        """
         if self.constant is None:
             raise DDLError(
                 "score: contrast has no constant yet, which training footage decides; score by "
                 "ddllib.pipeline, or give it to Scorer.calibrate"
             )
-        maps = without(self.maps(frames, reconstructions), ignore)
+        maps = without(distance_map(frames, reconstructions), ignore)
         deviations = [deviation for deviation, _ in patch_deviations(frames, patch, ignore)]
         ratios = [
             mean / (deviation + self.constant)
             for mean, deviation in zip(patch_means(maps, patch), deviations, strict=True)
         ]
         at_pixels = over_pixels(deviations[0], patch, *maps.shape[1:])
-        return highest(ratios), maps / (at_pixels + self.constant)
+        return ratios, maps / (at_pixels + self.constant)

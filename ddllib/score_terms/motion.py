@@ -7,7 +7,7 @@ reconstruction does not follow. Its weakness is the same: what is strange and st
 
 from __future__ import annotations
 
-from torch import Tensor, cat
+from torch import Tensor
 
 from ddllib.score_terms.base import term
 from ddllib.score_terms.distance import Distance
@@ -17,14 +17,12 @@ from ddllib.score_terms.distance import Distance
 class Motion(Distance):
     """The distance of x_t - x_(t-1) from f_t - f_(t-1); 0 for the first frame after a gap."""
 
-    of = "changes"
+    of = "recent"
+
+    def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:
+        return super().maps(_last_change(frames), _last_change(reconstructions))
 
 
-def changes(values: Tensor, before: Tensor | None) -> Tensor:
-    """How each frame differs from the one before it: n x C x H x W, float32 in [-1, 1].
-
-    ``before`` is the frame before the first, 1 x C x H x W; without one its change is 0.
-    """
-    values = values.float()
-    before = values[:1] if before is None else before.float()
-    return values - cat([before, values[:-1]])
+def _last_change(values: Tensor) -> Tensor:
+    """How each frame differs from the one before it: N x C x H x W in [-1, 1]."""
+    return values[:, -1].float() - values[:, -2].float()

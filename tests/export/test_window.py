@@ -25,7 +25,7 @@ def ignored(size):
 def a_scorer(model, score="distance", ignore=None):
     scorer = Scorer(model, PATCH, ignore=ignore, score=score)
     if scorer.needs_calibration:
-        scorer.calibrate({"contrast": 0.1})
+        scorer.calibrate({"contrast": {"constant": 0.1}})
     return scorer
 
 

@@ -7,7 +7,8 @@ from support.scoring import a_clip, a_model, literal_patch_score
 
 from ddllib import DDLError
 from ddllib.methods import method_of
-from ddllib.score_terms.motion import Motion, changes
+from ddllib.score_terms.base import recent
+from ddllib.score_terms.motion import Motion
 from ddllib.scoring import Scorer
 from ddllib.streaming import StreamScorer
 
@@ -32,9 +33,9 @@ def test_it_is_the_distance_of_two_changes():
 def test_an_error_that_does_not_change_counts_nothing():
     random = torch.Generator().manual_seed(0)
     x, error = torch.rand((6, 3, 32, 32), generator=random), torch.rand((1, 3, 32, 32)) / 2
-    pair = changes(x, None), changes(x - error, None)
+    pair = recent(x, None), recent(x - error, None)
     assert torch.allclose(Motion().maps(*pair), torch.zeros(6, 32, 32), atol=1e-6)
-    assert Motion().maps(changes(x, None), changes(0 * x, None))[1:].mean() > 0.1
+    assert Motion().maps(recent(x, None), recent(0 * x, None))[1:].mean() > 0.1
 
 
 @pytest.mark.parametrize("score", ["motion", "distance + 0.5 motion"])
@@ -67,5 +68,5 @@ def test_a_clip_scored_within_a_stream_does_not_disturb_it():
 
 def test_flow_and_windows_of_many_frames_have_no_such_change(small_settings):
     for changed in ({"method": "optical-flow", "epochs": 0}, {"method": "stpa", "temporal": 16}):
-        with pytest.raises(DDLError, match="'motion' needs changes"):
+        with pytest.raises(DDLError, match="'motion' needs recent"):
             method_of(small_settings(score="motion", **changed))

@@ -1,0 +1,116 @@
+"""Terms of a score can be brought to one scale by their scores of normal footage."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.scoring import a_clip, a_model
+
+from ddllib import DDLError, pipeline
+from ddllib.calibration import NAME
+from ddllib.camera import assembly, handover
+from ddllib.methods import method_of
+from ddllib.scoring import CHUNK, MEASURED, QUARTILES, Scorer, level_and_spread
+
+PATCH = 8
+SUM = {"score": "distance + 0.5 motion", "patch": PATCH}
+SCALED = {**SUM, "scaled_terms": True}
+
+
+def test_a_term_is_scaled_by_median_and_quartiles():
+    values = np.array([1, 2, 3, 4, 1000], np.float32)
+    assert level_and_spread(values) == (3, pytest.approx(2 / QUARTILES))
+    normal = np.random.default_rng(0).normal(5, 2, 100_000)
+    assert level_and_spread(normal) == pytest.approx((5, 2), rel=0.02)
+
+
+def test_equal_scores_are_scaled_by_one():
+    assert level_and_spread(np.full(9, 2.5)) == (2.5, 1)
+
+
+def test_a_sum_is_that_of_scaled_terms():
+    scorer = Scorer(a_model(), **SUM, scaled=True)
+    scorer.measure({"normal": a_clip(frames=60, seed=1)})
+    result = scorer.clip(a_clip(frames=9))
+    scaled = {
+        name: (values - scorer.scales[name][0]) / scorer.scales[name][1]
+        for name, values in result.terms.items()
+    }
+    assert np.allclose(result.scores, scaled["distance"] + 0.5 * scaled["motion"], atol=1e-4)
+
+
+def test_the_scale_is_that_of_normal_scores():
+    clip = a_clip(frames=60)
+    scorer = Scorer(a_model(), **SUM, scaled=True)
+    scorer.measure({"normal": clip})
+    level, spread = level_and_spread(Scorer(a_model(), PATCH).clip(clip).scores[1:-1])
+    assert scorer.scales["distance"] == (pytest.approx(level, rel=0.02), pytest.approx(spread, 0.3))
+    assert level > 0.1
+
+
+def test_terms_are_added_as_they_are_unless_it_is_asked_for():
+    scorer = Scorer(a_model(), **SUM)
+    assert not scorer.needs_calibration
+    scorer.measure({"normal": a_clip(frames=60, seed=1)})
+    result = scorer.clip(a_clip())
+    expected = result.terms["distance"] + 0.5 * result.terms["motion"]
+    assert not scorer.scales and np.allclose(result.scores, expected)
+
+
+def test_long_footage_is_measured_by_a_part_of_it(monkeypatch):
+    seen, scorer = [], Scorer(a_model(), **SUM, scaled=True)
+    judge = scorer.judge
+    monkeypatch.setattr(scorer, "judge", lambda **p: seen.append(len(p["frames"][0])) or judge(**p))
+    frame = a_clip(frames=1)[0]
+    scorer.measure({f"{k}": np.broadcast_to(frame, (700, *frame.shape)) for k in range(3)})
+    assert 0.9 * MEASURED < sum(seen) < 1.3 * MEASURED and max(seen) <= CHUNK
+
+
+def test_clips_without_a_window_are_told():
+    with pytest.raises(DDLError, match="no training clip is as long as a window"):
+        Scorer(a_model(), **SUM, scaled=True).measure({"short": a_clip(frames=2)})
+
+
+def test_the_record_and_the_folder_keep_the_scales(small_settings, small_data):
+    settings = small_settings(**SCALED)
+    run = pipeline.train(settings, small_data, progress=False)
+    record = pipeline.score(settings, small_data, run, progress=False)
+    kept = record.facts["calibration"]
+    assert kept["distance"]["scale"][1] > 0 and set(record.terms) > {"motion/01"}
+    (known,) = json.loads((run.folder / NAME).read_text()).values()
+    assert known == kept
+    scorer = assembly.scorer(settings, handover.known_of(settings, small_data), run)
+    assert np.array_equal(scorer.clip(small_data.testing["01"]).scores, record.scores["01"])
+    weighted = replace(settings, score="2 distance + 0.5 motion")
+    again = pipeline.scorer_of(weighted, small_data, run)
+    assert again.calibration == kept  # weights come after the scale
+
+
+def test_stpa_scales_by_itself(small_settings):
+    with pytest.raises(DDLError, match="stpa always scales its terms"):
+        method_of(small_settings(method="stpa", temporal=16, score="psnr", scaled_terms=True))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"distance": {"scale": [0.1, 0.0]}},
+        {"distance": {"scale": [0.1]}},
+        {"distance": {"scale": [0.1, float("inf")]}},
+        {"distance": {"scale": "ab"}},
+        {"distance": {"scale": 0.1}},
+        {"distance": [0.1, 0.2]},
+        {"distance": {"constant": -0.5}},
+        {"distance": {"other": 1.0}},
+        [0.1],
+    ],
+)
+def test_what_is_damaged_is_measured_anew(damaged, small_settings, small_data):
+    settings = small_settings(**SCALED)
+    run = pipeline.train(settings, small_data, progress=False)
+    first = pipeline.scorer_of(settings, small_data, run).calibration
+    path = run.folder / NAME
+    (key,) = json.loads(path.read_text())
+    path.write_text(json.dumps({key: damaged}))
+    assert pipeline.scorer_of(settings, small_data, run).calibration == first
