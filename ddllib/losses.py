@@ -71,14 +71,17 @@ def distinction_loss(
     """L_dist, equation 7: how much nearer f(X_A) is to the normal than to the pseudo-anomaly.
 
     ``middle`` X^t, ``pseudo_middle`` X_A^t and ``reconstruction`` f(X_A) are B x C x H x W,
-    ``mask`` M^t is B x 1 x H x W of 0 and 1. Three forms:
+    ``mask`` M^t is B x 1 x H x W of 0 and 1. Four forms:
 
     - ``per_pixel`` (released code): the mean of (P + eps) / (Q + eps) over the masked pixels of
       the whole batch;
     - ``norms`` (figure 1): the ratio of the two norms under each sample's mask, averaged over the
       samples that have one;
     - ``discrepancy`` (rejected in section 3.3.2): the mean of -Q alone, which drives the
-      reconstruction away from the pseudo-anomaly without using the normal frame.
+      reconstruction away from the pseudo-anomaly without using the normal frame; over whole frames
+      it is the loss of STEAL;
+    - ``target`` (not DDL's, but LNTRA's and STPA's): the mean of P alone, so that the normal frame
+      is asked for whatever the pseudo-anomaly looks like.
 
     An empty mask gives 0. Smaller is better: a ratio of 1 means equally far from both.
     """
@@ -88,13 +91,17 @@ def distinction_loss(
 def _distinction(p: Tensor, q: Tensor, mask: Tensor, form: str) -> Tensor:
     if form == "discrepancy":
         return -(mask * q).sum() / mask.sum().clamp(min=1)
+    if form == "target":
+        return (mask * p).sum() / mask.sum().clamp(min=1)
     if form == "per_pixel":
         weight = mask
     elif form == "norms":
         p, q = (torch.linalg.vector_norm(mask * d, dim=(1, 2, 3)) for d in (p, q))
         weight = mask.amax(dim=(1, 2, 3))
     else:
-        raise DDLError(f"distinction_form is {form!r}; expected per_pixel, norms or discrepancy")
+        raise DDLError(
+            f"distinction_form is {form!r}; expected per_pixel, norms, discrepancy or target"
+        )
     return (weight * (p + EPSILON) / (q + EPSILON)).sum() / weight.sum().clamp(min=1)
 
 

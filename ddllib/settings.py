@@ -149,9 +149,9 @@ class Settings(_Folders):
     # a kind of ddllib.pseudo_anomalies, or a mixture: 0.7 noise + 0.3 skipped frames
     pseudo_anomaly: str = _value("noise", WEIGHTS)
     distinction_weight: float = _value(1e-2, WEIGHTS, least=0)  # lambda
-    # per_pixel, norms, or discrepancy (maximised)
+    # per_pixel, norms, discrepancy (maximised), or target (the normal frame is asked for)
     distinction_form: str = _value(
-        "per_pixel", WEIGHTS, choices=("per_pixel", "norms", "discrepancy")
+        "per_pixel", WEIGHTS, choices=("per_pixel", "norms", "discrepancy", "target")
     )
     # per_channel, or shared by the channels of a pixel
     noise: str = _value("per_channel", WEIGHTS, choices=("per_channel", "shared"))
@@ -159,6 +159,8 @@ class Settings(_Folders):
     indicators: str = _value("appearance + motion", WEIGHTS)
     p_s: float = _value(0.4, WEIGHTS, least=0, most=1)
     p_t: float = _value(0.5, WEIGHTS, least=0, most=1)
+    # STEAL: pseudo-anomalies are pushed away from their own input, not drawn to the normal window
+    repel: bool = _value(False, WEIGHTS)
     # tvl1, or dis, which is quicker
     flow: str = _value("tvl1", WEIGHTS, choices=FLOWS)
     # a kind of ddllib.pseudo_anomalies, or a mixture, for the flow

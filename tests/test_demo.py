@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import median_filter
 from sklearn.metrics import roc_auc_score
 
-from data_prep.demo import ANOMALIES, generate
+from data_prep.demo import ANOMALIES, generate, labels_by_kind
 from data_prep.demo.scene import DIRECTIONS, LANES
 from data_prep.demo.story import cast
 from ddllib.errors import DDLError
@@ -116,6 +116,21 @@ def test_every_anomaly_occurs_and_training_has_none(scene):
         for split in ("training", "testing")
     }
     assert kinds == {"training": {"walker"}, "testing": {"walker", *ANOMALIES}}
+
+
+def test_labels_by_kind_are_the_boxes_of_each_kind_and_together_the_labels(scene):
+    by_kind, boxes = labels_by_kind(), rows(scene / "boxes.csv")
+    for kind, clips in by_kind.items():
+        expected = {
+            (row["clip"], int(row["frame"]))
+            for row in boxes
+            if row["split"] == "testing" and row["kind"] == kind
+        }
+        assert {
+            (clip, t) for clip, shown in clips.items() for t in np.flatnonzero(shown)
+        } == expected
+    for clip, label in labels(scene).items():
+        assert np.array_equal(np.any([by_kind[kind][clip] for kind in ANOMALIES], axis=0), label)
 
 
 def test_normal_people_keep_to_the_direction_of_their_lane():

@@ -73,7 +73,7 @@ def test_restoring_gives_almost_nothing_and_copying_very_much(form, seed, channe
     assert float(distinction_loss(x, x_a, x_a, mask, form)) > 1e3
 
 
-@pytest.mark.parametrize("form", [*FORMS, "discrepancy"])
+@pytest.mark.parametrize("form", [*FORMS, "discrepancy", "target"])
 @given(seed=st.integers(0, 1000), batch=st.integers(1, 3), copied=st.booleans())
 @settings(max_examples=20, deadline=None)
 def test_an_empty_mask_gives_zero_with_a_finite_gradient(form, seed, batch, copied):
@@ -189,5 +189,15 @@ def test_discrepancy_is_the_distance_from_the_pseudo_anomaly_alone():
 
 def test_an_unknown_form_is_told():
     x, x_a, y, mask = images()
-    with pytest.raises(DDLError, match="expected per_pixel, norms or"):
+    with pytest.raises(DDLError, match="expected per_pixel, norms, discrepancy or target"):
         distinction_loss(x, x_a, y, mask, "median")
+
+
+def test_target_is_the_distance_from_the_normal_frame_alone():
+    x, x_a, y, mask = images()
+    p = (mask * pixel_distance(x, y)).sum() / mask.sum()
+    assert float(distinction_loss(x, x_a, y, mask, "target")) == pytest.approx(float(p))
+    other = torch.rand_like(x_a)
+    assert distinction_loss(x, other, y, mask, "target") == pytest.approx(float(p))
+    assert float(distinction_loss(x, x_a, x, mask, "target")) == 0
+    assert float(distinction_loss(x, x_a, y, torch.zeros_like(mask), "target")) == 0

@@ -20,7 +20,7 @@ from data_prep.demo.scene import expose, render, scenery_of
 from data_prep.demo.story import ANOMALIES, PLAN, Figure, cast
 from ddllib.errors import DDLError
 
-__all__ = ["ANOMALIES", "generate", "ordinary"]
+__all__ = ["ANOMALIES", "generate", "labels_by_kind", "ordinary"]
 
 VERSION = 1  # increase it whenever a frame changes
 MARKER = "walkway-scene.json"  # written last, holds the request
@@ -84,6 +84,30 @@ def generate(
     return root
 
 
+def labels_by_kind(
+    seed: int = 0, testing_clips: int = 6, frames: int = 120
+) -> dict[str, dict[str, np.ndarray]]:
+    """Which frames of the test clips show an anomaly of each kind, by kind and clip: N bool.
+
+    The arguments are those of ``generate``, whose labels these are, taken apart.
+    """
+    labels: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in ANOMALIES}
+    scenery = scenery_of(seed)
+    for index in range(testing_clips):
+        figures = _figures(seed, "testing", index, frames)
+        for clips in labels.values():
+            clips[_clip(index)] = np.zeros(frames, bool)
+        abnormal = {figure.number: figure.kind for figure in figures if figure.kind in ANOMALIES}
+        for frame in range(frames if abnormal else 0):
+            present = [placed for figure in figures if (placed := figure.at(frame))]
+            if not abnormal.keys() & {placed.number for placed in present}:
+                continue
+            _, numbers = render(scenery, present)
+            for number in abnormal.keys() & set(np.unique(numbers)):
+                labels[abnormal[number]][_clip(index)][frame] = True
+    return labels
+
+
 def _earlier_request(root: Path, request: dict) -> dict | None:
     """The request of the scene at `root`; None if there is nothing yet."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -124,8 +148,8 @@ def _write_clip(
     root: Path, split: str, index: int, seed: int, frames: int
 ) -> tuple[list[tuple], np.ndarray]:
     """Write one clip's frames and masks; return its rows of boxes.csv and its labels, N bool."""
-    story, sensor = _streams(seed, 1 + SPLITS.index(split), index)
-    figures = cast(story, frames, PLAN[index % len(PLAN)] if split == "testing" else None)
+    _, sensor = _streams(seed, 1 + SPLITS.index(split), index)
+    figures = _figures(seed, split, index, frames)
     kinds = {figure.number: figure.kind for figure in figures}
     abnormal = [number for number, kind in kinds.items() if kind in ANOMALIES]
     clip, boxes, labels = _clip(index), [], np.zeros(frames, bool)
@@ -142,6 +166,12 @@ def _write_clip(
             labels[frame] = mask.any()
             _write_png(root / split / "masks" / name, mask.astype(np.uint8) * 255)
     return boxes, labels
+
+
+def _figures(seed: int, split: str, index: int, frames: int) -> list[Figure]:
+    """All figures of a clip."""
+    story, _ = _streams(seed, 1 + SPLITS.index(split), index)
+    return cast(story, frames, PLAN[index % len(PLAN)] if split == "testing" else None)
 
 
 def ordinary(seed: int, index: int, frames: int, every: int = 1) -> Iterator[np.ndarray]:

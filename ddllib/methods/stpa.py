@@ -135,13 +135,13 @@ class STPA(Method):
             x = perturbed(normal, run.pseudo_anomaly, settings.p_s, random)
             with autocast(x.device, run.precision):
                 y = model.a_s(2 * x - 1)
-            losses["appearance"] = F.mse_loss(y.float(), 2 * normal.x - 1)
+            losses["appearance"] = window_loss(y, 2 * normal.x - 1, 2 * x - 1, settings.repel)
         if "motion" in trained:
             normal = flow_sample(model, sample)
             x = perturbed(normal, run.models["flow_pseudo_anomaly"], settings.p_t, random)
             with autocast(x.device, run.precision):
                 y = model.a_t(x)
-            losses["motion"] = F.mse_loss(y.float(), normal.x)
+            losses["motion"] = window_loss(y, normal.x, x, settings.repel)
         total = sum(losses[name] for name in AUTOENCODERS if name in trained)
         return {"total": total, **losses}
 
@@ -224,6 +224,22 @@ def perturbed(
     with torch.no_grad():
         altered = pseudo_anomaly.alter(normal.take(chosen.cpu()), random).x
     return x.index_copy(0, chosen.to(x.device), altered.to(x.dtype))
+
+
+def window_loss(y: Tensor, normal: Tensor, given: Tensor, repel: bool = False) -> Tensor:
+    """Equations 4 and 5: the mean squared error of ``y`` to the normal windows, a scalar.
+
+    All are B x C x T x H x W, in [-1, 1]. ``given`` is what the model was given, ``y`` what it made
+    of it. With ``repel`` the loss is that of STEAL (Astrid et al. 2021): the error of a window that
+    was altered is that to itself, and counts negative.
+    """
+    if not repel:
+        return F.mse_loss(y.float(), normal)
+    altered = (given != normal).flatten(1).any(dim=1)
+    errors = (
+        (y.float() - given).square().flatten(1).mean(dim=1)
+    )  # a normal window is given as it is
+    return torch.where(altered, -errors, errors).mean()
 
 
 def fast_motion(windows: Windows) -> float:

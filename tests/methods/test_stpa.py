@@ -14,7 +14,7 @@ from ddllib.camera.score_table import read_scores
 from ddllib.camera.watch_command import main as watch
 from ddllib.data import load_prepared
 from ddllib.methods import method_of
-from ddllib.methods.stpa import STPA, flow_sample, perturbed
+from ddllib.methods.stpa import STPA, flow_sample, perturbed, window_loss
 from ddllib.methods.stpa_scorer import UnifiedScorer
 from ddllib.models.spatio_temporal import SCALED
 from ddllib.pseudo_anomalies import KINDS
@@ -104,6 +104,26 @@ def test_pseudo_anomalies_come_as_often_as_p_says(data):
     )
     altered = perturbed(nothing, Everything(), 0.4, TorchRandom(rng()))
     assert altered.mean() == pytest.approx(0.4, abs=0.03)
+
+
+def test_steal_pushes_altered_windows_away_from_themselves():
+    y, normal = torch.rand((2, 3, 1, 2, 4, 4), generator=rng()).unbind(0)
+    given = normal.clone()
+    given[1] += 0.5
+    errors = [float((y[k] - given[k]).square().mean()) for k in range(3)]
+    expected = (errors[0] - errors[1] + errors[2]) / 3
+    assert float(window_loss(y, normal, given, repel=True)) == pytest.approx(expected, rel=1e-5)
+    drawn = float((y - normal).square().mean())
+    assert float(window_loss(y, normal, given)) == pytest.approx(drawn, rel=1e-5)
+    assert float(window_loss(y, normal, normal, repel=True)) == pytest.approx(drawn, rel=1e-5)
+
+
+def test_a_run_of_steal_is_another_run(data):
+    settings = settings_of(p_s=1.0, p_t=1.0)
+    runs = [new_run(settings_of(p_s=1.0, p_t=1.0, repel=repel)) for repel in (False, True)]
+    sample = a_sample(settings, prepared(data, settings))
+    plain, repelled = (STPA().loss(run, sample, rng()) for run in runs)
+    assert repelled["total"] < 0 < plain["total"]
 
 
 def test_an_inpainted_object_equals_the_clip_outside_its_silhouette(small_data):
