@@ -21,10 +21,10 @@ from ddllib.io.reading import read_yaml
 # Files of the root that the book needs; the cover shows README.md's table of results.
 _ROOT_FILES = ("_config.yml", "README.md")
 _API = "book/api"  # the page below which those of the rooms stand
-# Files that pages use beside the notebooks. Tables link to files of records: run.json, and the
-# arrays from which an AUC is computed again.
+# Files that pages use beside the notebooks. Tables link to files of records: run.json, the arrays
+# from which an AUC is computed again, and the weights that a few records have.
 _RECORD_FILE = "run.json"
-_ARRAY_FILES = ("scores.npz", "labels.npz")
+_ARRAY_FILES = ("scores.npz", "labels.npz", "weights.safetensors")
 _SUFFIXES = {".md", ".bib", ".png", ".jpg", ".jpeg", ".svg", ".gif", ".css", ".js"}
 _EXTENSION = "book/sphinx_site.py"
 _MEDIA = "book/media"  # pictures and videos that HTML of the chapters refers to

@@ -84,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--workers", type=whole("runs at a time"), default=1, help="runs at a time (default 1)"
     )
+    beside = "publish: put the weights beside each record, too"
+    parser.add_argument("--weights", action="store_true", help=beside)
     options = parser.parse_args(arguments)
     return run_command("experiments", lambda: _do(options))
 
@@ -107,7 +109,9 @@ def _do(options: argparse.Namespace) -> int:
             print(f"{pipeline.prepare(trial.settings, progress=False).folder}: prepared")
         return 0
     successes = [
-        _report_trial(name, trial, options.do) for name in names for trial in read_experiment(name)
+        _report_trial(name, trial, options.do, options.weights)
+        for name in names
+        for trial in read_experiment(name)
     ]
     return min(successes.count(False), 1)
 
@@ -119,15 +123,15 @@ def _trial(name: str, index: int) -> Trial:
     return trials[index]
 
 
-def _report_trial(name: str, trial: Trial, do: str) -> bool:
+def _report_trial(name: str, trial: Trial, do: str, weights: bool) -> bool:
     """Publish, test or list one trial and print the result; False on a ``DDLError``."""
     try:
         record = tested(trial) if do == "test" else trial.record()
+        if record and do == "publish":
+            record = publish(record, weights)
     except DDLError as error:
         print(error, file=sys.stderr)
         return False
-    if record and do == "publish":
-        record = publish(record)
     state = summary(record) if record else f"{trial.settings.record_folder.name}: not run"
     print(f"{name}, {trial.variant}: {state}" if trial.variant else f"{name}: {state}")
     return True

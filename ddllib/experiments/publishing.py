@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ddllib.experiments.weights import write_weights
 from ddllib.paths import RESULTS, runs_root
 from ddllib.record_parts import metrics_of
 from ddllib.records import (
@@ -18,21 +19,25 @@ from ddllib.records import (
     write_record,
 )
 from ddllib.settings import VOCABULARY, Settings, recorded
+from ddllib.training import load_run
 
 DRAWN = 4  # clips of which figures draw a frame
 
 
-def publish(record: Record) -> Record:
+def publish(record: Record, weights: bool = False) -> Record:
     """Copy a record to ``book/results``, with metrics computed again; returns the copy.
 
     Curves are rounded to six digits. The settings are added to those that were ever scored on test
     clips, with those of unpublished runs on the same data. Only trained runs of seed 0 and of
     held-out clips keep frames (``drawn_frames``), to save space. ``notes`` of an earlier copy stay.
+    With ``weights`` those of the run are put beside it (``experiments.weights``); raises
+    ``DDLError`` where there is no checkpoint, or it is too large.
     """
+    values = recorded(record.facts["settings"])
+    settings = Settings(**{name: values[name] for name in VOCABULARY})
+    run = load_run(settings.run_folder) if weights else None
     facts = {**record.facts, "history": rounded(record.facts["history"])}
     if "held_out" not in facts:
-        values = recorded(facts["settings"])
-        settings = Settings(**{name: values[name] for name in VOCABULARY})
         facts["metrics"] = metrics_of(settings, record.scores, record.terms, record.labels)
     if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
@@ -42,6 +47,8 @@ def publish(record: Record) -> Record:
     folder = RESULTS / record.folder.parent.name / record.folder.name
     if (folder / "run.json").is_file():
         facts = {**facts, **_notes(read_record(folder))}
+    if run:
+        write_weights(run, folder)
     write_record(folder, facts, record.scores, record.labels, shown, record.terms)
     return read_record(folder)
 

@@ -2,11 +2,12 @@
 
 ::
 
-    python -m ddllib repeat book/results/ped2-cpu/c3dsu-ddl-seed0
+    python -m ddllib repeat book/results/ped2-cpu/c3dsu-ddl-seed0 [--scores]
 
 All steps are run again in ``repeated`` of the runs' folder; a finished earlier repetition there is
-renamed. A CPU gives identical bits on the same machine with the same versions; differences are
-listed.
+renamed. With ``--scores`` nothing is trained: the weights beside the record score the footage
+again, which takes about a minute. A CPU gives identical bits on the same machine with the same
+versions; differences are listed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 
 from ddllib import pipeline
 from ddllib.experiments.publishing import rounded
+from ddllib.experiments.weights import run_of
 from ddllib.io.commands import Parser, run_command
 from ddllib.paths import runs_root
 from ddllib.records import Record, read_record
@@ -47,14 +49,31 @@ def repeat(record: Record, root: Path, progress: bool = True) -> Record:
     interrupted repetition is resumed; a finished one is renamed and begun again. Raises
     ``DDLError`` where the footage, or the run of ``start_from``, does not exist.
     """
-    threads = re.match(r"cpu, (\d+) threads", record.facts["device"])
-    if threads:
-        torch.set_num_threads(int(threads[1]))
+    _take_threads(record)
     settings = settings_of(record)
     with _runs_in(root):
         _set_finished_aside(settings)
         data = pipeline.prepare(settings, progress)
         return pipeline.score(settings, data, pipeline.train(settings, data, progress), progress)
+
+
+def score_again(record: Record, root: Path, progress: bool = True) -> Record:
+    """Prepare the footage and score it by the weights beside a record, all of it below ``root``.
+
+    Raises ``DDLError`` where the footage or the weights do not exist.
+    """
+    _take_threads(record)
+    settings = settings_of(record)
+    run = run_of(settings, record.folder)
+    with _runs_in(root):
+        _set_finished_aside(settings)
+        return pipeline.score(settings, pipeline.prepare(settings, progress), run, progress)
+
+
+def _take_threads(record: Record) -> None:
+    threads = re.match(r"cpu, (\d+) threads", record.facts["device"])
+    if threads:
+        torch.set_num_threads(int(threads[1]))
 
 
 @contextmanager
@@ -84,12 +103,14 @@ def _set_finished_aside(settings: Settings) -> None:
             pipeline.set_aside(folder)
 
 
-def compare(first: Record, second: Record) -> list[str]:
+def compare(first: Record, second: Record, trained: bool = True) -> list[str]:
     """What differs between two records of one run, a line each; empty if nothing does.
 
-    Curves are compared to the six digits that published records keep, scores by every bit.
+    Curves are compared to the six digits that published records keep, scores by every bit. Without
+    ``trained`` the second record was only scored and has no curves.
     """
-    lines = [_curve_difference(first, second), _score_difference(first, second)]
+    curves = _curve_difference(first, second) if trained else None
+    lines = [curves, _score_difference(first, second)]
     if first.facts["data"]["digest"] != second.facts["data"]["digest"]:
         lines.insert(0, "prepared data: another digest")
     differing = [line for line in lines if line]
@@ -136,13 +157,16 @@ def _environment_differences(first: dict, second: dict) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m ddllib repeat", description="Run a record again and compare.")
     parser.add_argument("record", type=Path, help="folder of a record")
+    only = "score by the weights beside the record, without training"
+    parser.add_argument("--scores", action="store_true", help=only)
     options = parser.parse_args(arguments)
-    return run_command("repeat", lambda: _repeat_and_report(options.record))
+    return run_command("repeat", lambda: _repeat_and_report(options.record, options.scores))
 
 
-def _repeat_and_report(folder: Path) -> int:
-    first = read_record(folder)
-    second = repeat(first, runs_root() / "repeated")
-    differences = compare(first, second)
-    print(*differences or [f"{first.name}: the same curves and scores, bit for bit"], sep="\n")
+def _repeat_and_report(folder: Path, only_scores: bool) -> int:
+    first, again = read_record(folder), score_again if only_scores else repeat
+    second = again(first, runs_root() / "repeated")
+    differences = compare(first, second, trained=not only_scores)
+    same = "scores" if only_scores else "curves and scores"
+    print(*differences or [f"{first.name}: the same {same}, bit for bit"], sep="\n")
     return int(bool(differences))

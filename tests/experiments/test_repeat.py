@@ -1,12 +1,15 @@
 """A record is run again from its settings alone, and a difference is told with its place."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
-from ddllib import losses, pipeline
-from ddllib.experiments import repeat
+from ddllib import DDLError, losses, pipeline
+from ddllib.experiments import publishing, repeat, weights
+from ddllib.experiments.weights import NAME
 from ddllib.records import read_record, write_record
 from ddllib.settings import load_profile
 
@@ -81,3 +84,39 @@ def test_what_differs_is_told(record):
     assert lines[1].startswith("scores: not the same; AUC (raw) was")
     assert any(line.startswith("made with torch 1.0, now ") for line in lines[2:])
     assert repeat.compare(record, record) == []
+
+
+@pytest.fixture
+def published(record, tmp_path, monkeypatch):
+    """The record in the results, with its weights."""
+    monkeypatch.setattr(publishing, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publishing, "SCORED", tmp_path / "results" / "scored.csv")
+    return publishing.publish(record, weights=True)
+
+
+def test_a_published_record_is_scored_again_by_its_weights(published, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "fit", None)  # nothing is trained
+    assert repeat.main([str(published.folder), "--scores"]) == 0
+    assert "the same scores, bit for bit" in capsys.readouterr().out
+    values = load_file(published.folder / NAME)
+    values["model.decoder.conv_4.conv_last.bias"] += 0.1
+    save_file(values, published.folder / NAME)
+    assert repeat.main([str(published.folder), "--scores"]) == 1
+    assert "scores: not the same; AUC (raw) was" in capsys.readouterr().out
+
+
+def test_weights_that_cannot_be_used_are_told(published, capsys, monkeypatch):
+    path = published.folder / NAME
+    values, content = load_file(path), path.read_bytes()
+    for spoil, told in (
+        (lambda: path.write_bytes(content[:-9]), "damaged (.*); get it anew"),
+        (lambda: save_file({"model.other": values["pseudo_anomaly.l"]}, path), "of another model"),
+        (path.unlink, "was published without weights; leave out --scores"),
+    ):
+        spoil()
+        assert repeat.main([str(published.folder), "--scores"]) == 1
+        captured = capsys.readouterr().err
+        assert re.search(told, captured) and captured.count("\n") == 1
+    monkeypatch.setattr(weights, "MOST", 1000)
+    with pytest.raises(DDLError, match="MB; expected at most 0, to be published"):
+        publishing.publish(read_record(published.folder), weights=True)
