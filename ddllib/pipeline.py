@@ -18,7 +18,7 @@ from ddllib.data import Prepared, load_prepared
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
 from ddllib.ignore import load_ignore
-from ddllib.io.files import disk_faults
+from ddllib.io.files import disk_faults, set_aside
 from ddllib.methods import method_of, with_settings
 from ddllib.paths import find_path, runs_root
 from ddllib.pseudo_anomalies.held_out import (
@@ -189,19 +189,6 @@ def _check_lengths(data: Prepared, window: int) -> None:
                 f"test clip {name!r} of {data.folder} has {len(frames)} frames; expected at least "
                 f"{window}, a window; remove the clip or lower temporal"
             )
-
-
-def set_aside(folder: Path) -> Path:
-    """Rename a folder to ``<name>.old-<n>``, the first that is free; returns its new path.
-
-    Raises ``DDLError`` where the disk does not allow it.
-    """
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    with disk_faults(folder):
-        os.replace(folder, aside)
-    return aside
 
 
 def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -> Record:

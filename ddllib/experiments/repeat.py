@@ -24,6 +24,7 @@ import torch
 from ddllib import pipeline
 from ddllib.experiments.publishing import rounded
 from ddllib.io.commands import Parser, run_command
+from ddllib.io.files import set_aside
 from ddllib.paths import runs_root
 from ddllib.records import Record, read_record
 from ddllib.settings import Settings, recorded
@@ -81,7 +82,7 @@ def _set_finished_aside(settings: Settings) -> None:
         return
     for folder in dict.fromkeys((settings.prepared_folder, settings.run_folder, record)):
         if folder.exists():
-            pipeline.set_aside(folder)
+            set_aside(folder)
 
 
 def compare(first: Record, second: Record) -> list[str]:
