@@ -11,7 +11,9 @@ BIN := .venv/bin
 READY := .venv/ready
 KERNEL := .venv/etc/ipython/ipython_kernel_config.py
 # Every package with the checksums of its files; nothing else is installed.
-LOCKED := --require-hashes --requirement requirements.lock
+LOCKED := --no-deps --require-hashes --requirement requirements.lock
+# OpenVINO's own tools send usage figures by it; OpenVINO works without it.
+LEFT_OUT := openvino-telemetry
 
 # Neither detector nor tracker may look for updates, install packages or send usage figures.
 export YOLO_OFFLINE := true
@@ -90,7 +92,7 @@ $(READY): pyproject.toml requirements.lock
 lock: $(READY)
 	echo uv | $(BIN)/python -m uv pip compile --quiet pyproject.toml - --output-file requirements.lock \
 		--all-extras --universal --python-version 3.11 --constraint constraints.txt \
-		--generate-hashes --no-header --no-annotate --no-emit-index-url
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-package $(LEFT_OUT)
 
 $(KERNEL): $(READY) $(wildcard book/ipython_kernel_config.py)
 	@mkdir -p $(@D)

@@ -9,6 +9,7 @@ import os
 import torch
 from torch import nn
 
+from ddllib import processes
 from ddllib.errors import DDLError
 
 # By default cuDNN rounds float32 products to 10 bits (TF32), which makes results on a GPU differ
@@ -88,6 +89,9 @@ def searched_kernels(precision: str) -> contextlib.AbstractContextManager:
 @functools.cache
 def can_compile(device: torch.device) -> bool:
     """Whether ``torch.compile`` works for ``device``; on a CPU it needs a C++ compiler."""
+    if not processes.is_alone():
+        print("torch.compile is for one process, going on without")
+        return False
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.zeros(2, device=device))
     except Exception as error:  # whatever a missing or broken compiler raises
@@ -99,10 +103,11 @@ def can_compile(device: torch.device) -> bool:
 def describe_device(device: torch.device) -> str:
     """A name for the record, such as ``cpu, 2 threads, bfloat16 in its vector unit``.
 
-    For a GPU it is the name of its model.
+    For a GPU it is the name of its model. Several processes that train one run are counted.
     """
+    together = "" if processes.is_alone() else f", {processes.count()} processes"
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.get_device_name(device) + together
     unit = bfloat16_unit()
-    name = f"cpu, {torch.get_num_threads()} threads"
-    return f"{name}, bfloat16 in its {unit}" if unit else name
+    in_unit = f", bfloat16 in its {unit}" if unit else ""
+    return f"cpu, {torch.get_num_threads()} threads{in_unit}{together}"

@@ -12,13 +12,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ddllib import checkpoints
+from ddllib import checkpoints, processes
 from ddllib.calibration import calibrate
 from ddllib.data import Prepared, load_prepared
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
 from ddllib.ignore import load_ignore
-from ddllib.io.files import disk_faults
+from ddllib.io.files import disk_faults, set_aside
 from ddllib.methods import method_of, with_settings
 from ddllib.paths import find_path, runs_root
 from ddllib.pseudo_anomalies.held_out import (
@@ -152,16 +152,12 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
     ``DDLError`` before any training if a test clip is shorter than a window, or ``ignore`` is not
     valid.
     """
-    method = method_of(settings)
-    _check_lengths(data, method.window(settings))
+    _check_lengths(data, method_of(settings).window(settings))
     load_ignore(settings.ignore, data.size)
     folder = settings.run_folder
     with _lock(folder):
-        if checkpoints.exists(folder):
-            differing = checkpoints.differences(folder, settings, data, method.precision(settings))
-            if differing:
-                aside = set_aside(folder)
-                print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
+        with processes.in_turn():
+            _keep_other_run(folder, settings, data)
         run = fit(settings, data, folder, progress)
     reused = "reused, nothing to train" if settings.epochs else "nothing is learnt"
     state = "trained" if run.steps_now else reused
@@ -169,8 +165,23 @@ def train(settings: Settings, data: Prepared, progress: bool = True) -> Run:
     return run
 
 
+def _keep_other_run(folder: Path, settings: Settings, data: Prepared) -> None:
+    """Rename the folder of a run with other settings or data."""
+    if checkpoints.exists(folder):
+        precision = method_of(settings).precision(settings)
+        differing = checkpoints.differences(folder, settings, data, precision)
+        if differing:
+            aside = set_aside(folder)
+            print(f"{folder.name} had another {', '.join(differing)}: kept as {aside.name}")
+
+
 def _lock(folder: Path):
-    """A lock, so that two processes do not train in one folder; a finished run needs it briefly."""
+    """A lock, so that no other run trains in the same folder; a finished run needs it briefly.
+
+    Of processes that train one run the first takes it.
+    """
+    if not processes.is_first():
+        return contextlib.nullcontext()
     lock = folder.parent / f".{folder.name}.lock"
     if folder.is_dir() and not os.access(folder.parent, os.W_OK):
         return contextlib.nullcontext()  # read-only: nobody can train here
@@ -189,19 +200,6 @@ def _check_lengths(data: Prepared, window: int) -> None:
                 f"test clip {name!r} of {data.folder} has {len(frames)} frames; expected at least "
                 f"{window}, a window; remove the clip or lower temporal"
             )
-
-
-def set_aside(folder: Path) -> Path:
-    """Rename a folder to ``<name>.old-<n>``, the first that is free; returns its new path.
-
-    Raises ``DDLError`` where the disk does not allow it.
-    """
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    with disk_faults(folder):
-        os.replace(folder, aside)
-    return aside
 
 
 def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -> Record:

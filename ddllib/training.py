@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ddllib import checkpoints
+from ddllib import checkpoints, processes
 from ddllib.data import Prepared
 from ddllib.devices import can_compile, resolve_device, searched_kernels
 from ddllib.errors import DDLError
+from ddllib.fast.divided import divide
 from ddllib.io.interrupts import Stop, stop_between_steps
 from ddllib.methods import Method, method_of
 from ddllib.pseudo_anomalies.held_out import split, threshold_parts
@@ -95,6 +96,7 @@ def fit(
     identity = checkpoints.identity(settings, data, run.precision)
     training = _Training(run, method, windows, identity)
     training.resume()
+    divide(run.quick, method.divided)
     if settings.compile and training.draws.epoch < settings.epochs and can_compile(run.device):
         for model in run.quick.values():
             model.compile(dynamic=False)
@@ -123,8 +125,14 @@ class _Training:
         """Resume from the checkpoint if there is one, else start from ``start_from``'s weights."""
         if self.run.folder and checkpoints.exists(self.run.folder):
             self.run.take_progress(checkpoints.restore(self.run.folder, *self.state))
-            return
-        begin(self.run, self.method, self.windows)
+        else:
+            begin(self.run, self.method, self.windows)
+        steps = len(self.run.history["step"])
+        if steps < processes.highest(steps):
+            raise DDLError(
+                f"{self.run.folder}: has not the checkpoint that another process of this run has; "
+                "expected one folder of runs for all machines; set DDL_RUNS to it"
+            )
 
     def save(self) -> None:
         """Save a checkpoint; raises ``DDLError`` instead where a weight is not finite."""
@@ -136,7 +144,7 @@ class _Training:
                     "learning_rate or sigma_learning_rate"
                 )
         started = time.perf_counter()
-        if self.run.folder:
+        if self.run.folder and processes.is_first():
             run_progress = {"seconds": self.run.seconds, "history": self.run.history}
             checkpoints.save(self.run.folder, self.identity, run_progress, *self.state)
         self.saved_at = time.perf_counter()
@@ -158,10 +166,12 @@ class _Training:
                 draws.step += 1
                 bar.update()
                 run.seconds += time.perf_counter() - started
+                stop.signal = processes.highest(stop.signal or 0) or None
                 must_stop = bool(stop)
                 if must_stop or started - self.saved_at > KEEP_SECONDS:
                     self.save()
                 if must_stop:
+                    processes.wait()  # until the first has saved
                     stop.take()
         draws.start(draws.epoch + 1)
         age = time.perf_counter() - self.saved_at
@@ -294,6 +304,7 @@ def train_step(
         )
     optimiser.zero_grad(set_to_none=True)
     terms["total"].backward()
+    processes.average_gradients(optimiser)
     optimiser.step()
     return values
 

@@ -14,6 +14,7 @@ FLOORS = [
         "ddllib.io",
         "ddllib.registry",
         "ddllib.weighted",
+        "ddllib.processes",
         "ddllib.flow",
     },
     {"ddllib.data"},

@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 
-from ddllib import checkpoints, pipeline
+from ddllib import checkpoints, pipeline, processes
 from ddllib.errors import DDLError
 from ddllib.experiments.after_choice import score_afterwards
 from ddllib.experiments.grid import FOLDER, Trial, read_experiment, run_all, run_trial
@@ -96,6 +96,8 @@ def _do(options: argparse.Namespace) -> int:
         raise DDLError(f"which experiment? one of {', '.join(names)}")
     if options.workers < 1:
         raise DDLError(f"--workers is {options.workers}; expected 1 or more")
+    if options.do != "one" and processes.started_together() > 1:
+        raise DDLError("torchrun is for one run: experiments one NAME INDEX")
     if options.do == "run":
         return min(run_all(options.name, options.workers), 1)
     if options.do == "jobs":
@@ -104,7 +106,9 @@ def _do(options: argparse.Namespace) -> int:
     if options.do in ("one", "prepare"):
         trial = _trial(options.name, options.index or 0)
         if options.do == "one":
-            print(summary(run_trial(trial)))
+            record = run_trial(trial)
+            if record:
+                print(summary(record))
         else:
             print(f"{pipeline.prepare(trial.settings, progress=False).folder}: prepared")
         return 0

@@ -17,7 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddllib import pipeline
+from ddllib import pipeline, processes
+from ddllib.devices import resolve_device
 from ddllib.errors import DDLError
 from ddllib.io.reading import read_yaml
 from ddllib.methods import method_of
@@ -96,11 +97,19 @@ def _check_form(path: Path, fixed, grid, variants) -> None:
         raise DDLError(f"{path.name}: {runs} runs; expected at most {MAX_RUNS}; shorten the grid")
 
 
-def run_trial(trial: Trial) -> Record:
-    """Prepare, train and score one trial; finished steps are reused."""
-    data = pipeline.prepare(trial.settings, progress=False)
-    run = pipeline.train(trial.settings, data, progress=False)
-    return pipeline.score(trial.settings, data, run, progress=False)
+def run_trial(trial: Trial) -> Record | None:
+    """Prepare, train and score one trial; finished steps are reused.
+
+    Of the processes that torchrun has started the first scores; the others return None.
+    """
+    settings = trial.settings
+    with processes.joined(resolve_device(settings.device), settings.batch_size):
+        with processes.in_turn():
+            data = pipeline.prepare(settings, progress=False)
+        run = pipeline.train(settings, data, progress=False)
+        if not processes.is_first():
+            return None
+        return pipeline.score(settings, data, run, progress=False)
 
 
 def run_all(name: str, workers: int, say: Callable[[str], None] = print) -> int:

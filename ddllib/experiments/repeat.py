@@ -26,6 +26,7 @@ from ddllib import pipeline
 from ddllib.experiments.publishing import rounded
 from ddllib.experiments.weights import run_of
 from ddllib.io.commands import Parser, run_command
+from ddllib.io.files import set_aside
 from ddllib.paths import runs_root
 from ddllib.records import Record, read_record
 from ddllib.settings import Settings, recorded
@@ -100,7 +101,7 @@ def _set_finished_aside(settings: Settings) -> None:
         return
     for folder in dict.fromkeys((settings.prepared_folder, settings.run_folder, record)):
         if folder.exists():
-            pipeline.set_aside(folder)
+            set_aside(folder)
 
 
 def compare(first: Record, second: Record, trained: bool = True) -> list[str]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ddllib import processes
 from ddllib.fast.batch_norm import has_kernels, statistics_apart, statistics_later
 
 Model = Callable[[Tensor], Tensor]
@@ -31,8 +32,9 @@ def quickest_way(device: torch.device, compiled: bool, small: bool) -> Callable[
 
     A compiled model must run in one thread, and only our own kernels separate the statistics of
     one batch at no cost. ``small`` says that the model's operations are too small for all threads.
+    Several processes divide a batch, so each pass needs one of its own.
     """
-    if device.type != "cpu" or compiled:
+    if device.type != "cpu" or compiled or not processes.is_alone():
         return in_turn
     if small and torch.get_num_threads() > 1 and torch.is_grad_enabled():
         return side_by_side

@@ -82,6 +82,19 @@ def write_json(path: Path | str, value: object) -> None:
     write_whole(path, lambda file: file.write(f"{json.dumps(value, indent=1)}\n".encode()))
 
 
+def set_aside(folder: Path) -> Path:
+    """Rename a folder to ``<name>.old-<n>``, the first that is free; returns its new path.
+
+    Raises ``DDLError`` where the disk does not allow it.
+    """
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
+        number += 1
+    with disk_faults(folder):
+        os.replace(folder, aside)
+    return aside
+
+
 @contextmanager
 def disk_faults(place: Path | str) -> Iterator[None]:
     """Turn a full disk, a read-only folder and the like into a ``DDLError`` that names ``place``.

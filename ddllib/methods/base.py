@@ -62,6 +62,8 @@ class Method:
 
     streams: tuple[str, ...] = ("frames", "recent")  # what terms of its score may compare
 
+    divided: tuple[str, ...] = ("model",)  # of its models: modules whose passes processes divide
+
     def check(self, settings: Settings) -> None:
         """Raise ``DDLError`` for settings that the method cannot be trained with."""
 

@@ -44,6 +44,7 @@ class STPA(Method):
 
     curves = AUTOENCODERS
     streams = tuple(MODEL_OF)
+    divided = ("model.a_s", "model.a_t")
 
     def check(self, settings: Settings) -> None:
         if settings.temporal % FRAMES:
