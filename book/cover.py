@@ -34,12 +34,18 @@ def verdict_text() -> str:
     records = find_records(RESULTS)
     runs = verdicts.DDLRuns(records, paper_figures(ROOT / "book" / "paper.yaml"))
     ddl, stpa = runs.findings(), verdicts.of_stpa(records)
-    counts = f"**DDL**: {verdicts.summary(ddl)} **STPA**: {verdicts.summary(stpa)}\n"
+    counts = f"**DDL**, the paper: {_inside(ddl)} **STPA**, a second one: {_inside(stpa)}\n"
     table = verdicts.verdict_table([*ddl, *stpa])
     sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return f"{counts}\n{claims_by_verdict(ddl)}{LEAD_END}\n{sentences}\n{lines}"
+
+
+def _inside(findings: Sequence[verdicts.Finding]) -> str:
+    """The summary as the second part of a sentence."""
+    summary = verdicts.summary(findings)
+    return summary[0].lower() + summary[1:]
 
 
 def claims_by_verdict(findings: Sequence[verdicts.Finding]) -> str:
