@@ -64,7 +64,7 @@ def _leave_out_back_links(app, page: str, template: str, context: dict, doctree)
 
 
 def without_scripts(page: str, names: tuple[str, ...]) -> str:
-    """The text of a page without the script elements that load ``names``, such as ``searchindex``."""
+    """The text of a page without the scripts of these ``names``, such as ``searchindex``."""
     loaded = rf'<script[^>]*\bsrc="[^"]*\b(?:{"|".join(names)})\.js[^"]*"[^>]*></script>\s*'
     return re.sub(loaded, "", page)
 
