@@ -12,9 +12,14 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZES = {"screen": (1400, 900), "phone": (390, 844)}
+SIZES = {"phone": (390, 844), "screen": (1400, 900)}  # texts are looked at on the last
 CONTRAST = (Path(__file__).parents[1] / "support" / "contrast.js").read_text()
 WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+STILL = """(() => {
+  const style = document.createElement("style");
+  style.textContent = "* { transition: none !important; }";
+  document.head.append(style);
+})()"""  # no colour on its way from one theme to the other
 PICTURES = "[...document.images].filter((i) => i.complete && !i.naturalWidth).map((i) => i.src)"
 
 
@@ -33,8 +38,9 @@ def looks(browser, site):
     seen = {}
     for path in files:
         browser.errors.clear()
-        browser.resize(*SIZES["screen"])
+        browser.resize(*SIZES["phone"])
         browser.open(path)
+        browser.value(STILL)
         widths, pale = {}, {}
         for size, shape in SIZES.items():
             browser.resize(*shape)
