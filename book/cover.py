@@ -6,6 +6,8 @@ page of the book includes both.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddllib.experiments import verdicts
@@ -15,10 +17,16 @@ from ddllib.io.files import write_whole
 from ddllib.paths import RESULTS, ROOT
 from ddllib.records import find_records, read_record
 
-PICTURE = Path(__file__).parent / "images" / "ped2-errors.png"
+PICTURE = Path(__file__).parent / "images" / "ped2-errors.jpg"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- verdict, written by book/cover.py -->\n", "<!-- end of the verdict -->\n"
 LEAD_END = "<!-- end of its first lines -->\n"  # the front page begins with them
+WORDS = {
+    verdicts.HOLDS: "holds",
+    verdicts.PARTLY: "holds in part",
+    verdicts.NO: "does not hold",
+    verdicts.OPEN: "open",
+}
 
 
 def verdict_text() -> str:
@@ -26,12 +34,29 @@ def verdict_text() -> str:
     records = find_records(RESULTS)
     runs = verdicts.DDLRuns(records, paper_figures(ROOT / "book" / "paper.yaml"))
     ddl, stpa = runs.findings(), verdicts.of_stpa(records)
-    counts = f"**DDL**: {verdicts.summary(ddl)} **STPA**: {verdicts.summary(stpa)}\n{LEAD_END}"
+    counts = f"**DDL**, the paper: {_inside(ddl)} **STPA**, a second one: {_inside(stpa)}\n"
     table = verdicts.verdict_table([*ddl, *stpa])
     sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    return f"{counts}\n{sentences}\n{lines}"
+    return f"{counts}\n{claims_by_verdict(ddl)}{LEAD_END}\n{sentences}\n{lines}"
+
+
+def _inside(findings: Sequence[verdicts.Finding]) -> str:
+    """The summary as the second part of a sentence."""
+    summary = verdicts.summary(findings)
+    return summary[0].lower() + summary[1:]
+
+
+def claims_by_verdict(findings: Sequence[verdicts.Finding]) -> str:
+    """A list in Markdown: for each verdict, in short, the claims that got it."""
+    lines = []
+    for verdict, words in WORDS.items():
+        # Without their units, such as ": points above training without them".
+        claims = [re.split(r": |, (?:in|points) ", f.claim)[0] for f in findings]
+        those = [c for c, f in zip(claims, findings, strict=True) if f.verdict == verdict]
+        lines += [f"- *{words}*: {'; '.join(those)}\n"] if those else []
+    return "".join(lines)
 
 
 def with_verdict(text: str) -> str:
@@ -45,7 +70,7 @@ def main() -> None:
     record = read_record(RESULTS / "ped2-cpu" / "c3dsu-ddl-seed0")
     plots.set_style()
     PICTURE.parent.mkdir(exist_ok=True)
-    plots.error_maps(**highest_frames(record)).savefig(PICTURE, dpi=110)
+    plots.error_maps(**highest_frames(record)).savefig(PICTURE, dpi=110, pil_kwargs={"quality": 88})
     text = with_verdict(README.read_text("utf-8"))
     write_whole(README, lambda file: file.write(text.encode()))
 

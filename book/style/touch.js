@@ -1,4 +1,7 @@
 "use strict";
+// On a first visit no mode is chosen; the theme's own script, which runs later, would report an error.
+document.documentElement.dataset.mode ||= "auto";
+
 // Pieces that a reader moves (ddllib/figures/interactive.py). Each is a picture without this script.
 (() => {
   // Show picture `index` of a sheet, of which the box shows one at a time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-import textwrap
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -37,8 +37,17 @@ def store(**numbers: float | int | str | None) -> None:
 
 
 def say(text: str) -> None:
-    """Print a sentence in lines that fit on a page."""
-    print("\n".join(textwrap.wrap(text, 72, subsequent_indent="    ")))
+    """Show a plain sentence as prose of the page; ``write`` is for sentences in Markdown."""
+    display(Markdown(_sentence(text)))
+
+
+def _sentence(text: str) -> str:
+    """Plain words as Markdown: a capital letter first, a stop at the end, no mark that formats."""
+    first, *_ = text.split(maxsplit=1)
+    if first.rstrip(",:").isalpha():  # no name such as c3dsu-ddl-seed0
+        text = text[0].upper() + text[1:]
+    text = text if text[-1] in ".:!?" else f"{text}."
+    return re.sub(r"([\\`*_{}\[\]<>$#])", r"\\\1", text)
 
 
 def write(*paragraphs: str) -> None:

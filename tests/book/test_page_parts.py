@@ -11,7 +11,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from nbformat import v4
 from page_parts import LARGE, add_alt_texts, lighten_figures, move_media
-from sphinx_site import LONGEST, Search, description
+from sphinx_site import LONGEST, Search, description, without_scripts
 
 
 def cell(*outputs):
@@ -90,3 +90,14 @@ def test_sigma_is_found_by_its_sign_and_its_name(text):
 
 def test_the_search_field_reads_the_sign_as_the_name():
     assert re.search(r'replace\(/σ/g, " sigma "\)', Search.js_splitter_code)
+
+
+def test_scripts_without_use_are_left_out_and_others_stay():
+    page = (
+        '<script defer src="../_static/scripts/fontawesome.js?digest=1"></script>\n'
+        '<script src="../searchindex.js"></script>\n<script>const searchindex = 1;</script>'
+        '<script src="../_static/touch.js?v=2"></script>'
+    )
+    light = BeautifulSoup(without_scripts(page, ("fontawesome", "searchindex")), "html.parser")
+    scripts = [element.get("src") or element.get_text() for element in light.select("script")]
+    assert scripts == ["const searchindex = 1;", "../_static/touch.js?v=2"]

@@ -145,9 +145,15 @@ def test_no_page_holds_a_video_or_is_heavy(site, soups):
     for path, soup in soups.items():
         text = path.read_text()
         assert "data:video" not in text, path.relative_to(site)
-        pictures = [e["src"] for e in soup.select("img[src]") if not e["src"].startswith("data:")]
-        files = {(path.parent / unquote(urlsplit(p).path)).resolve() for p in pictures}
+        # Lazy pictures are loaded as a reader comes to them.
+        pictures = soup.select("img[src]:not([loading=lazy])")
+        loaded = [*pictures, *soup.select("script[src], link[rel=stylesheet][href]")]
+        sources = [e.get("src") or e["href"] for e in loaded]
+        sources = [source for source in sources if not source.startswith("data:")]
+        files = {(path.parent / unquote(urlsplit(source).path)).resolve() for source in sources}
         size = len(text) + sum(file.stat().st_size for file in files)
+        # What MathJax and the theme load by themselves, parts of it and a font for icons.
+        size += 1_100_000 if "mathjax" in text else 160_000
         assert size < 3e6, f"{path.relative_to(site)}: {size / 1e6:.1f} MB"
 
 
@@ -157,6 +163,18 @@ def test_every_page_has_a_description_and_every_figure_a_text(site, soups):
         assert soup.select_one("meta[name=description]")["content"], page
         texts = [e.get("alt", "") for e in soup.select("div.cell_output img")]
         assert all(text.strip() and "_images/" not in text for text in texts), page
+
+
+def test_formulas_of_written_sentences_are_set(soups):
+    for path, soup in soups.items():
+        for element in soup.select("div.cell_output p"):
+            assert "$" not in element.get_text(), (path.name, element)
+
+
+def test_only_the_search_page_loads_the_index(soups, site):
+    for path, soup in soups.items():
+        loaded = any("searchindex.js" in e["src"] for e in soup.select("script[src]"))
+        assert loaded == (path == site / "search.html"), path.name
 
 
 def test_no_script_is_loaded_twice_and_no_constant_is_declared_twice(soups):

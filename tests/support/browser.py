@@ -47,9 +47,17 @@ class Browser:
             message = json.loads(self._socket.recv())
             if message.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(message["params"]["exceptionDetails"])
+            if message.get("method") == "Runtime.consoleAPICalled":
+                if message["params"]["type"] == "error":
+                    self.errors.append(message["params"]["args"])
             if message.get("id") == self._count:
                 assert "error" not in message, message
                 return message["result"]
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window so many pixels wide and high."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.send("Emulation.setDeviceMetricsOverride", **size)
 
     def open(self, path: Path, script: bool = True) -> None:
         """Open a file and wait until it is loaded, with or without scripts."""
