@@ -60,16 +60,28 @@ def change(terms: Mapping[str, Sequence[Record]], term: str, protocol: str) -> D
     return paired_difference([r.scores for r in one], [r.scores for r in other], labels, protocol)
 
 
+def tried(records: Iterable[Record]) -> list[str]:
+    """The terms other than the paper's score by which what learns nothing was scored."""
+    return sorted({term for terms in by_terms(records).values() for term in terms} - {PLAIN})
+
+
 def terms_table(records: Iterable[Record], protocol: str) -> pd.DataFrame:
-    """The AUC in percent by each term, and the points above the paper's score (``points``)."""
-    rows, known = [], by_terms(records)
-    names = sorted({term for terms in known.values() for term in terms} - {PLAIN})
-    for name, terms in known.items():
-        row = {"nothing learnt": name, PLAIN: mean_of(terms[PLAIN], protocol)}
-        for term in names:
-            row[term] = mean_of(terms[term], protocol) if term in terms else "not run"
-            row[f"{term}, points above"] = points(change(terms, term, protocol))
-        rows.append(row)
+    """The AUC in percent by each term, and the points above the paper's score (``points``).
+
+    What learns nothing is named in the first of its rows.
+    """
+    rows = []
+    for name, terms in by_terms(records).items():
+        for term in (PLAIN, *sorted(terms.keys() - {PLAIN})):
+            above = "" if term == PLAIN else points(change(terms, term, protocol))
+            rows.append(
+                {
+                    "nothing learnt": name if term == PLAIN else "",
+                    "score": term,
+                    "AUC": mean_of(terms[term], protocol),
+                    "points above the paper's": above,
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -51,11 +51,19 @@ def test_where_a_term_does_not_help_is_told():
     assert terms.where_it_helps(records()[3:4], "contrast", "raw") == "contrast: not run"
 
 
-def test_the_table_says_what_was_not_run():
-    another, known = terms.terms_table(records(), "raw").to_dict("records")
-    assert (another["motion"], another["motion, points above"]) == ("not run", "not run")
-    assert known["contrast, points above"].startswith("+")
-    assert known["distance"].records == (known["distance"].records[0],)
+def test_the_table_has_a_row_for_each_term_that_was_run():
+    rows = terms.terms_table(records(), "raw").to_dict("records")
+    assert [(row["nothing learnt"], row["score"]) for row in rows] == [
+        ("another, 32 px; neighbour mean", "distance"),
+        ("", "contrast"),
+        ("demo-short, 32 px; neighbour mean", "distance"),
+        ("", "contrast"),
+        ("", "motion"),
+    ]
+    above = [row["points above the paper's"][:1] for row in rows]
+    assert above == ["", "-", "", "+", "-"] and rows[0]["AUC"].records
+    assert terms.tried(records()) == ["contrast", "motion"]
+    assert terms.terms_table([], "raw").empty and terms.tried([]) == []
 
 
 def test_the_plain_score_alone_stands_beside_runs():
