@@ -145,7 +145,7 @@ def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
             parts.append(f"{word}: {', '.join(names)}")
     if not parts:
         best = max(column_gains, key=lambda name: column_gains[name].mean)
-        parts = [f"none beyond chance; the largest gain is {column_gains[best].mean:+.1f}, {best}"]
+        parts = [f"none is beyond chance; the highest is {best}, {column_gains[best].mean:+.1f}"]
     return f"{column}: {'; '.join(parts)}"
 
 
@@ -174,10 +174,18 @@ def strength_told(rows: pd.DataFrame) -> str:
     others = rows[rows[""].str.contains("SDL") & ~rows[""].str.startswith("noise")]
     if not (others["runs"] > 0).any():
         return "Learning the strength of other kinds: not run."
-    helping = [row[""].split(",")[0] for _, row in others.iterrows() if _helps(row)]
+    helping = [_kind_of(row) for _, row in others.iterrows() if _helps(row)]
     if helping:
-        return f"Yes, for {', '.join(helping)}: a learnt strength exceeds a fixed one."
-    return "No: on no other kind a learnt strength exceeds the fixed one beyond chance."
+        return f"Yes, for {'; '.join(helping)}: a learnt strength exceeds a fixed one."
+    means = "; ".join(f"{_kind_of(row)} {row['mean, points']}" for _, row in others.iterrows())
+    return (
+        "No: on no other kind a learnt strength exceeds a fixed one beyond chance (mean "
+        f"differences in points: {means})."
+    )
+
+
+def _kind_of(row: pd.Series) -> str:
+    return row[""].partition(", DDL")[0]
 
 
 def _helps(row: pd.Series) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,32 +12,36 @@ from matplotlib.patches import Rectangle
 from ddllib.figures.plots import axes_of
 
 
+class Cell(NamedTuple):
+    """A gain in points; whether it is beyond chance alone, and among all cells together."""
+
+    value: float
+    is_beyond: bool
+    holds: bool
+
+
 def gain_matrix(
-    gains: Mapping[str, Mapping[str, tuple[float, bool]]],
-    columns: Sequence[str],
-    xlabel: str,
-    most: float | None = None,
+    gains: Mapping[str, Mapping[str, Cell]], columns: Sequence[str], xlabel: str
 ) -> Figure:
     """Gains in points, by row and column, coloured by sign and size: orange less, purple more.
 
-    Each is a number and whether it is beyond chance; those that are have a frame. What is missing
-    stays white. Colours end at ``most`` points, by default at the largest gain or loss.
+    What is beyond chance alone is bold, what holds among all cells has a frame, and what is missing
+    stays white. Colours end at the largest gain or loss.
     """
     rows = list(gains)
-    values = np.array(
-        [[gains[row].get(column, (np.nan, False))[0] for column in columns] for row in rows]
-    )
+    nothing = Cell(np.nan, False, False)
+    values = np.array([[gains[row].get(c, nothing).value for c in columns] for row in rows])
     figure, axis = axes_of(figsize=(7, 0.34 * len(rows) + 1.2))
-    end = most or max(float(np.nanmax(np.abs(values))), 1.0)
+    end = max(float(np.nanmax(np.abs(values))), 1.0)
     image = axis.imshow(values, cmap="PuOr", vmin=-end, vmax=end, aspect="auto")
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             if column not in gains[row]:
                 continue
-            value, holds = gains[row][column]
-            dark = abs(value) > 0.7 * end  # white on the ends of the scale, black within
-            style = {"color": "white" if dark else "black", "fontsize": 8}
-            style |= {"weight": "bold"} if holds else {}
+            value, is_beyond, holds = gains[row][column]
+            is_dark = abs(value) > 0.6 * end  # white on the ends of the scale, black within
+            style = {"color": "white" if is_dark else "black", "fontsize": 8}
+            style |= {"weight": "bold"} if is_beyond else {}
             axis.text(j, i, f"{value:+.1f}", ha="center", va="center", **style)
             if holds:
                 corner, size = (j - 0.47, i - 0.46), (0.94, 0.92)
@@ -47,4 +52,7 @@ def gain_matrix(
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     figure.colorbar(image, ax=axis, label="points", shrink=0.9, pad=0.02)
+    largest = [max(row, key=lambda c: row[c].value) for row in gains.values()]
+    texts = [f"{r}: {c} {gains[r][c].value:+.1f}" for r, c in zip(rows, largest, strict=True)]
+    figure.description = f"A table of gains in points. The largest of each row: {'; '.join(texts)}."
     return figure

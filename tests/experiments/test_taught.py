@@ -74,7 +74,7 @@ def test_what_holds_is_named_and_else_the_largest_gain():
     sentence = taught.told({"noise": row(3, True), "skip": row(5, True), "steal": row(-2, True)})
     assert sentence == f"{ALL}: helps: skip (+5.0), noise (+3.0); harms: steal (-2.0)"
     open_one = taught.told({"noise": row(3, False), "skip": row(5, False)})
-    assert "none beyond chance" in open_one and "+5.0, skip" in open_one
+    assert "none is beyond chance" in open_one and "skip, +5.0" in open_one
 
 
 def test_without_runs_nothing_is_told(monkeypatch, tmp_path):
@@ -99,7 +99,8 @@ def test_a_learnt_strength_helps_only_where_it_is_beyond_chance():
     frame = taught.pd.DataFrame([{**rows, "beyond chance": "yes"}])
     assert taught.strength_told(frame) == "Yes, for x: a learnt strength exceeds a fixed one."
     for changed in ({"beyond chance": "no"}, {"mean, points": "-3.0"}):
-        assert taught.strength_told(frame.assign(**changed)).startswith("No:")
+        told = taught.strength_told(frame.assign(**changed))
+        assert told.startswith("No:") and f"x {changed.get('mean, points', '+3.0')}" in told
     noise = frame.assign(**{"": "noise, DDL against noise, SDL"})
     assert "not run" in taught.strength_told(noise)
 
