@@ -8,6 +8,7 @@ import numpy as np
 
 from ddllib.experiments.weights import write_weights
 from ddllib.paths import RESULTS, runs_root
+from ddllib.pipeline import SCENES
 from ddllib.record_parts import metrics_of
 from ddllib.records import (
     SCORED,
@@ -28,8 +29,9 @@ def publish(record: Record, weights: bool = False) -> Record:
     """Copy a record to ``book/results``, with metrics computed again; returns the copy.
 
     Curves are rounded to six digits. The settings are added to those that were ever scored on test
-    clips, with those of unpublished runs on the same data. Only trained runs of seed 0 and of
-    held-out clips keep frames (``drawn_frames``), to save space. ``notes`` of an earlier copy stay.
+    clips, with those of unpublished runs on the same data. Only runs of held-out clips, and trained
+    ones of seed 0 on real footage, keep frames (``drawn_frames``), to save space. ``notes`` of an
+    earlier copy stay.
     With ``weights`` those of the run are put beside it (``experiments.weights``); raises
     ``DDLError`` where there is no checkpoint, or it is too large.
     """
@@ -42,7 +44,8 @@ def publish(record: Record, weights: bool = False) -> Record:
     if "held_out" not in facts or "tests" in facts:
         count_scoring(facts, SCORED)
         add_rows(rows_of(runs_root() / SCORED.name, {facts["data"]["digest"]}), SCORED)
-    keeps_frames = "held_out" in facts or (record.is_trained and facts["settings"]["seed"] == 0)
+    is_shown = record.is_trained and settings.seed == 0 and settings.data not in SCENES
+    keeps_frames = "held_out" in facts or is_shown
     shown = drawn_frames(record) if keeps_frames else {}
     folder = RESULTS / record.folder.parent.name / record.folder.name
     if (folder / "run.json").is_file():
