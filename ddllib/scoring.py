@@ -101,7 +101,7 @@ class Scorer:
 
     @property
     def calibration(self) -> dict[str, dict]:
-        """What training footage decided, by term: its ``constant``, its ``scale``, or both."""
+        """What training footage decided about each term, its ``constant`` and its ``scale``."""
         decided: dict[str, dict] = {}
         for name, (_, term) in self.terms.items():
             if term.constant is not None:

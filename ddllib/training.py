@@ -296,17 +296,20 @@ def train_step(
     with torch.no_grad():
         numbers = torch.stack([value.detach() for value in terms.values()]).tolist()
     values = dict(zip(terms, numbers, strict=True))
-    if not math.isfinite(values["total"]):
-        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        raise DDLError(
-            f"training: the loss is not finite at step {len(run.history['step'])} ({text}); "
-            "lower learning_rate"
-        )
+    _check_finite(values, step=len(run.history["step"]))
     optimiser.zero_grad(set_to_none=True)
     terms["total"].backward()
     processes.average_gradients(optimiser)
     optimiser.step()
     return values
+
+
+def _check_finite(values: dict[str, float], step: int) -> None:
+    if not math.isfinite(values["total"]):
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        raise DDLError(
+            f"training: the loss is not finite at step {step} ({text}); lower learning_rate"
+        )
 
 
 def _log(run: Run, values: dict[str, float], epoch: int, learning_rate: float) -> None:

@@ -124,7 +124,10 @@ def test_of_many_clips_the_frames_that_figures_draw_are_kept():
     assert drawn_frames(held_out).keys() == shown.keys()
 
 
-def test_published_records_say_the_same_and_are_counted_once(small_settings, small_data, results):
+def test_published_records_say_the_same_and_are_counted_once(
+    small_settings, small_data, results, monkeypatch
+):
+    monkeypatch.setattr(publishing, "SCENES", {})  # as if the footage were real
     for seed in (0, 1):
         settings = small_settings(seed=seed)
         run = pipeline.train(settings, small_data, progress=False)
@@ -143,6 +146,13 @@ def test_published_records_say_the_same_and_are_counted_once(small_settings, sma
     publish(pipeline.score(other, small_data, run, progress=False))
     lines = (results / "scored.csv").read_text().splitlines()
     assert len(lines) == 3 and "distinction_weight=0.5" in lines[2]
+
+
+def test_runs_on_generated_scenes_keep_no_frames(small_settings, small_data, results):
+    settings = small_settings()
+    run = pipeline.train(settings, small_data, progress=False)
+    published = publish(pipeline.score(settings, small_data, run, progress=False))
+    assert settings.data in publishing.SCENES and not published.shown
 
 
 def test_held_out_runs_are_not_counted_as_scored(small_settings, small_data, results):
