@@ -203,7 +203,7 @@ def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[
     return [
         f"Over all frames the largest gain is that of {best[ALL]}, "
         f"{told_of[ALL][best[ALL]].mean:+.1f} points.",
-        f"The largest gain by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
+        f"The highest by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
         f"{sum(map(len, added.values()))} are beyond chance.",
         strength_told(learnt),
     ]
