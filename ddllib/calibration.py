@@ -88,9 +88,12 @@ def _is_of_a_term(parts) -> bool:
 
 def _key(scorer: Scorer, settings: Settings, data) -> str:
     """A checksum of all that the constants depend on."""
-    names = sorted(scorer.terms)
+    names = sorted(
+        name for name, (_, term) in scorer.terms.items() if term.needs_footage or scorer.scaled
+    )
     share = settings.threshold_share
     text = f"{names} {scorer.patch} {data.training_digest} {settings.held_out} {share}"
+    text += " scaled" * scorer.scaled
     digest = hashlib.sha256(text.encode())
     digest.update(b"" if scorer.ignore is None else np.packbits(scorer.ignore).tobytes())
     return digest.hexdigest()[:16]

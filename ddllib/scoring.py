@@ -208,8 +208,8 @@ class Scorer:
     def _pairs(self, pair: Pair, before: Pair | None) -> dict[str, Pair]:
         """What terms compare, of frames and their reconstructions; ``before`` is what was last."""
         pairs = {"frames": pair}
-        if any(term.of == "recent" for _, term in self.terms.values()):
-            pairs["recent"] = tuple(map(recent, pair, before or (None, None)))
+        if any(term.of == "recent_frames" for _, term in self.terms.values()):
+            pairs["recent_frames"] = tuple(map(recent, pair, before or (None, None)))
         return pairs
 
     def clip(

@@ -26,7 +26,7 @@ from ddllib.streaming import FrameScore, StreamScorer
 
 LONGEST_S = 2.0  # seconds from a scored frame to the last one that takes its score
 SETTLED_S = 1.0  # seconds in which all is scored after something moved or a score was high
-OF_PICTURES = ("frames", "recent")  # what terms may compare: pictures of the window alone
+OF_PICTURES = ("frames", "recent_frames")  # what terms may compare: pictures of the window alone
 
 
 def check_skips(scorer: StreamScorer | InTurn, method: str) -> None:
@@ -70,7 +70,7 @@ class StillScorer:
         self.pushed = 0
         window = scorer.model.temporal
         # Terms of recent frames need those before the scored one, and their reconstructions.
-        more = (RECENT - 1) * any(term.of == "recent" for _, term in scorer.terms.values())
+        more = (RECENT - 1) * any(term.of == "recent_frames" for _, term in scorer.terms.values())
         self._window = window
         self._frames: deque[tuple[np.ndarray, float]] = deque(maxlen=window + more)
         self._last: FrameScore | None = None  # the last answer

@@ -38,13 +38,15 @@ class Trial:
     variant: str
     settings: Settings
 
-    def record(self) -> Record | None:
+    def record(self, published_first: bool = False) -> Record | None:
         """Its record, from the runs or the published results; None where it was not run.
 
         A record with its name but other settings, from before its profile changed, is ignored.
+        ``published_first`` prefers the results, so that all trials are of the same machine.
         """
         name = self.settings.record_folder.name
-        for folder in (self.settings.record_folder, RESULTS / self.settings.profile / name):
+        folders = [self.settings.record_folder, RESULTS / self.settings.profile / name]
+        for folder in reversed(folders) if published_first else folders:
             if (folder / "run.json").is_file():
                 record = read_record(folder)
                 if record.made_by(self.settings):

@@ -31,9 +31,8 @@ def publish(record: Record, weights: bool = False) -> Record:
     Curves are rounded to six digits. The settings are added to those that were ever scored on test
     clips, with those of unpublished runs on the same data. Only runs of held-out clips, and trained
     ones of seed 0 on real footage, keep frames (``drawn_frames``), to save space. ``notes`` of an
-    earlier copy stay.
-    With ``weights`` those of the run are put beside it (``experiments.weights``); raises
-    ``DDLError`` where there is no checkpoint, or it is too large.
+    earlier copy stay. With ``weights`` those of the run are put beside it.
+    Raises ``DDLError`` where they are asked for and there is no checkpoint, or they are too large.
     """
     values = recorded(record.facts["settings"])
     settings = Settings(**{name: values[name] for name in VOCABULARY})

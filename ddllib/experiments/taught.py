@@ -66,7 +66,7 @@ def aucs_by_run(trials: Sequence[Trial], protocol: str) -> dict[str, dict[Run, d
     """``aucs_by_anomaly`` of each variant's runs, by scene and seed; empty where it was not run."""
     aucs: dict[str, dict[Run, dict[str, float]]] = {trial.variant: {} for trial in trials}
     for trial in trials:
-        record = trial.record()
+        record = trial.record(published_first=True)
         if record:
             run = trial.settings.data, trial.settings.seed
             aucs[trial.variant][run] = aucs_by_anomaly(record, protocol)
@@ -119,7 +119,7 @@ def matrix(
     rows = []
     for variant, runs in aucs.items():
         if runs:
-            records = [r for t in trials if t.variant == variant and (r := t.record())]
+            records = [r for t in trials if t.variant == variant and (r := t.record(True))]
             cells = {c: 100 * float(np.mean([a[c] for a in runs.values()])) for c in COLUMNS}
             rows.append({"trained against": Cited(variant, *records), **cells, "runs": len(runs)})
     pairs = [(variant, without) for variant in aucs if variant != without]

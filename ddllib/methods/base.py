@@ -60,7 +60,7 @@ class Method:
 
     curves: tuple[str, ...] = ()  # logged at each step beside the total loss; NaN where unused
 
-    streams: tuple[str, ...] = ("frames", "recent")  # what terms of its score may compare
+    streams: tuple[str, ...] = ("frames", "recent_frames")  # what terms of its score may compare
 
     divided: tuple[str, ...] = ("model",)  # of its models: modules whose passes processes divide
 

@@ -237,9 +237,8 @@ def window_loss(y: Tensor, normal: Tensor, given: Tensor, repel: bool = False) -
     if not repel:
         return F.mse_loss(y.float(), normal)
     altered = (given != normal).flatten(1).any(dim=1)
-    errors = (
-        (y.float() - given).square().flatten(1).mean(dim=1)
-    )  # a normal window is given as it is
+    # A normal window is given as it is, so that this is its error to the target, too.
+    errors = (y.float() - given).square().flatten(1).mean(dim=1)
     return torch.where(altered, -errors, errors).mean()
 
 

@@ -23,7 +23,7 @@ from ddllib.score_terms.distance import Distance
 class AveragedDistance(Distance):
     """The paper's distance, each pixel averaged over RECENT frames before patches are compared."""
 
-    of = "recent"
+    of = "recent_frames"
 
     def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:
         return _averaged(super().maps(_each(frames), _each(reconstructions)))
@@ -33,7 +33,7 @@ class AveragedDistance(Distance):
 class AveragedContrast(Contrast):
     """The error beside its contrast, each patch averaged over RECENT frames."""
 
-    of = "recent"
+    of = "recent_frames"
 
     def judge(
         self, frames: Tensor, reconstructions: Tensor, patch: int, ignore: np.ndarray | None = None

@@ -17,7 +17,7 @@ from ddllib.score_terms.distance import Distance
 class Motion(Distance):
     """The distance of x_t - x_(t-1) from f_t - f_(t-1); 0 for the first frame after a gap."""
 
-    of = "recent"
+    of = "recent_frames"
 
     def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:
         return super().maps(_last_change(frames), _last_change(reconstructions))

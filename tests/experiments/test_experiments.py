@@ -97,6 +97,16 @@ def test_a_record_is_found_among_runs_and_results(small_settings, small_data, re
     assert trial.record().folder == published.folder == results / "tiny" / record.folder.name
 
 
+def test_a_published_record_may_be_preferred(small_settings, small_data, results):
+    trial = Trial("", small_settings())
+    run = pipeline.train(trial.settings, small_data, progress=False)
+    own = pipeline.score(trial.settings, small_data, run, progress=False)
+    assert trial.record(published_first=True).folder == own.folder
+    published = publish(own)
+    assert trial.record().folder == own.folder
+    assert trial.record(published_first=True).folder == published.folder
+
+
 def test_a_record_from_before_its_profile_changed_is_another_runs(
     small_settings, small_data, results, monkeypatch
 ):

@@ -87,6 +87,14 @@ def test_the_record_and_the_folder_keep_the_scales(small_settings, small_data):
     assert again.calibration == kept  # weights come after the scale
 
 
+def test_a_sum_that_is_not_scaled_does_not_pass_for_one_that_is(small_settings, small_data):
+    plain = small_settings(score="contrast + motion", patch=PATCH)
+    run = pipeline.train(plain, small_data, progress=False)
+    assert "scale" not in pipeline.scorer_of(plain, small_data, run).calibration["contrast"]
+    scaled = pipeline.scorer_of(replace(plain, scaled_terms=True), small_data, run)
+    assert scaled.calibration.keys() == {"contrast", "motion"} and len(scaled.scales) == 2
+
+
 def test_stpa_scales_by_itself(small_settings):
     with pytest.raises(DDLError, match="stpa always scales its terms"):
         method_of(small_settings(method="stpa", temporal=16, score="psnr", scaled_terms=True))
