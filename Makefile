@@ -41,7 +41,7 @@ test-fast: $(READY) $(KERNEL)
 
 # Training and preparation killed at random moments, twenty times each instead of three.
 kills: $(READY)
-	DDL_KILLS=20 $(BIN)/python -m pytest tests/test_interruption.py
+	DDL_KILLS=20 $(BIN)/python -m pytest tests/io/test_interruption.py
 
 # Cameras with scripted faults, watched for hours instead of a minute; SOAK_HOURS=8.
 SOAK_HOURS ?= 8

@@ -9,8 +9,8 @@ import os
 import torch
 from torch import nn
 
-from ddllib import processes
 from ddllib.errors import DDLError
+from ddllib.fast import processes
 
 # By default cuDNN rounds float32 products to 10 bits (TF32), which makes results on a GPU differ
 # from those on a CPU. For speed there is bfloat16.

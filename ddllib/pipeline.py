@@ -12,11 +12,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ddllib import checkpoints, processes
+from ddllib import checkpoints
 from ddllib.calibration import calibrate
 from ddllib.data import Prepared, load_prepared
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
+from ddllib.fast import processes
 from ddllib.ignore import load_ignore
 from ddllib.io.files import disk_faults, set_aside
 from ddllib.methods import method_of, with_settings
@@ -226,14 +227,14 @@ def score(settings: Settings, data: Prepared, run: Run, progress: bool = True) -
     bar = tqdm(data.testing.items(), desc="scoring", disable=not progress, mininterval=1.0)
     for name, frames in bar:
         maps = folder / "maps" / f"{name}.npy"
-        key = f"{content[name]} {ignored} {scorer.patch} {scorer.score} {scorer.calibration}"
+        key = f"{content[name]} {ignored} {scorer.patch} {scorer.score} {scorer.terms.calibration}"
         companions = {role: arrays_by_clip[name] for role, arrays_by_clip in beside.items()}
         clip_scores[name] = score_once(scorer, frames, maps, key, run.folder, companions)
         highest = int(clip_scores[name].scores.argmax())
         arrays |= exhibits(scorer, name, frames, highest, data.labels.get(name))
     scores = {name: clip.scores for name, clip in clip_scores.items()}
     facts = facts_of(settings, data, run, time.perf_counter() - started)
-    facts["calibration"] = scorer.calibration
+    facts["calibration"] = scorer.terms.calibration
     facts["metrics"] = metrics_of(settings, scores, curves_of(clip_scores), data.labels)
     facts["pixels"] = judge_pixels(folder, settings, data)
     write_record(folder, facts, scores, data.labels, arrays, curves_of(clip_scores))
@@ -282,7 +283,7 @@ def _score_held_out(settings: Settings, data: Prepared, run: Run) -> Record:
             arrays |= exhibit(scorer, kind, frames, middle)
             arrays |= exhibit(scorer, f"{kind}-normal", data.training[clip], middle)
     facts = facts_of(settings, data, run, time.perf_counter() - started)
-    facts["calibration"] = scorer.calibration
+    facts["calibration"] = scorer.terms.calibration
     facts["judge"] = PAIRED
     scores = {name: clip.scores for name, clip in clips.items()}
     facts["held_out"] = {name: judge_held_out(scores, labels, name) for name in PROTOCOLS}

@@ -20,7 +20,7 @@ from ddllib.localisation import pixel_auroc, region_and_track
 from ddllib.methods import method_of
 from ddllib.records import Record, environment, read_record
 from ddllib.runs import Run
-from ddllib.score_terms.base import make_terms
+from ddllib.score_terms.terms import Terms
 from ddllib.scoring import ClipScores, Scorer
 from ddllib.settings import Settings
 
@@ -86,7 +86,7 @@ def metrics_of(settings: Settings, scores: dict, curves: dict, labels: dict) -> 
         term, clip = name.split("/", 1)
         terms.setdefault(term, {})[clip] = values
     method = method_of(settings)
-    terms = terms or dict.fromkeys(make_terms(settings.score), scores)  # one has no curve beside
+    terms = terms or dict.fromkeys(Terms(settings.score), scores)  # one has no curve beside
     return metrics | method.metrics(settings, terms, labels)
 
 

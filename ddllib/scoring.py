@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddllib.data import spread_frames, spread_pieces
 from ddllib.devices import device_of
 from ddllib.errors import DDLError
 from ddllib.fast.accelerate import for_scoring
-from ddllib.score_terms.base import RECENT, make_terms, recent
+from ddllib.score_terms.base import RECENT, recent
+from ddllib.score_terms.terms import ScoreBatch, Terms
 
 CHUNK, GPU_CHUNK = 16, 64  # frames at a time; GPU_CHUNK is for bfloat16 on a GPU
-MEASURED = 1000  # training frames at most, evenly spread, that decide about terms
-QUARTILES = 1.349  # from the first to the third, in standard deviations of a normal distribution
 
 Pair = tuple[Tensor, Tensor]  # what is there and its reconstruction, n x C x H x W each
 
@@ -29,14 +27,6 @@ class ClipScores(NamedTuple):
 
     scores: np.ndarray
     terms: dict[str, np.ndarray]
-
-
-class ScoreBatch(NamedTuple):
-    """Scores n and maps n x H x W of frames, and the scores of each term."""
-
-    scores: Tensor
-    maps: Tensor
-    terms: dict[str, Tensor]
 
 
 class Scorer:
@@ -62,9 +52,7 @@ class Scorer:
     ):
         self.model = for_scoring(model, precision)
         self.patch, self.precision, self.ignore, self.score = patch, precision, ignore, score
-        self.scaled = scaled
-        self.terms = make_terms(score)
-        self.scales: dict[str, tuple[float, float]] = {}  # level and spread of terms, to scale by
+        self.terms = Terms(score, scaled)
 
     @property
     def before(self) -> int:
@@ -84,82 +72,22 @@ class Scorer:
     @property
     def identity(self) -> str:
         """A checksum of weights, patch, precision, terms and mask, on which scores depend."""
+        calibration = self.terms.calibration
         digest = hashlib.sha256(f"{self.patch} {getattr(torch, self.precision)}".encode())
         digest.update(b"" if self.score == "distance" else self.score.encode())
-        digest.update(repr(self.calibration).encode() if self.calibration else b"")
+        digest.update(repr(calibration).encode() if calibration else b"")
         for name, value in self.model.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         digest.update(b"" if self.ignore is None else np.packbits(self.ignore).tobytes())
         return digest.hexdigest()
 
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether training footage decides about a term (``ddllib.calibration``)."""
-        needs_constant = any(term.needs_footage for _, term in self.terms.values())
-        return needs_constant or self.scaled
-
-    @property
-    def calibration(self) -> dict[str, dict]:
-        """What training footage decided about each term, its ``constant`` and its ``scale``."""
-        decided: dict[str, dict] = {}
-        for name, (_, term) in self.terms.items():
-            if term.constant is not None:
-                decided.setdefault(name, {})["constant"] = term.constant
-            if name in self.scales:
-                decided.setdefault(name, {})["scale"] = list(self.scales[name])
-        return decided
-
-    def calibrate(self, decided: Mapping[str, Mapping]) -> None:
-        """Take what ``measure`` found, before the first frame is scored."""
-        for name, parts in decided.items():
-            self.terms[name][1].constant = parts.get("constant")
-            if "scale" in parts:
-                self.scales[name] = tuple(parts["scale"])
-
-    def measure(self, clips: Mapping[str, np.ndarray]) -> None:
-        """Let normal footage decide about terms: clips, uint8 N x C0 x H x W, by name.
-
-        A term's own constant comes first (``ScoreTerm.measure``). Then, if terms are ``scaled``,
-        that is by the median of their scores and the distance between the quartiles, which a few
-        strange training frames do not move.
-        """
-        frames = spread_frames(clips, MEASURED)
-        for _, term in self.terms.values():
-            if term.needs_footage:
-                parts = (frames[k : k + CHUNK] for k in range(0, len(frames), CHUNK))
-                inputs = (as_input(np.stack(p), self.model.channels, self.device) for p in parts)
-                term.constant = term.measure(inputs, self.patch, self.ignore)
-        if self.scaled:
-            curves = self._normal_curves(clips)
-            self.scales = {name: level_and_spread(values) for name, values in curves.items()}
-
-    def _normal_curves(self, clips: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Each term's scores of pieces of clips, evenly spread, about MEASURED frames in all."""
-        skipped = RECENT - 1  # of a piece, whose first frames lack those before them
-        length = self.model.temporal - 1 + skipped + CHUNK
-        curves: dict[str, list[np.ndarray]] = {name: [] for name in self.terms}
-        for piece in spread_pieces(clips, length, MEASURED // CHUNK):
-            if len(piece) < self.model.temporal:
-                continue
-            parts = [batch.terms for batch in self.score_batches(piece)]
-            for name, values in curves.items():
-                values.append(torch.cat([terms[name] for terms in parts])[skipped:].cpu().numpy())
-        return {name: np.concatenate([[], *values]) for name, values in curves.items()}
-
     def judge(self, **pairs: tuple[Tensor, Tensor]) -> ScoreBatch:
         """The scores of n frames by pairs of what is there and its reconstruction.
 
         ``frames`` are n x C x H x W in [0, 1] both, other pairs are named by ``ScoreTerm.of``.
-        Each term is scaled by ``scales``.
         """
-        scores, maps, curves = 0, 0, {}
-        for name, (weight, term) in self.terms.items():
-            level, spread = self.scales.get(name, (0.0, 1.0))
-            curves[name], term_maps = term.judge(*pairs[term.of], self.patch, self.ignore)
-            scores = scores + weight * (curves[name] - level) / spread
-            maps = maps + weight * term_maps / spread
-        return ScoreBatch(scores, maps, curves)
+        return self.terms.judge(pairs, self.patch, self.ignore)
 
     def rebuild(
         self, frames: np.ndarray, chunk: int | None = None
@@ -248,20 +176,6 @@ def following(pair: Pair, before: Pair | None) -> Pair:
     """What to keep of frames and reconstructions for the next: the last RECENT - 1 of each."""
     parts = zip(before, pair, strict=True) if before else ((values,) for values in pair)
     return tuple(torch.cat(part)[1 - RECENT :] for part in parts)
-
-
-def level_and_spread(values: np.ndarray) -> tuple[float, float]:
-    """The median of scores, and a standard deviation made of their quartiles; 1 if they are equal.
-
-    Raises ``DDLError`` where there is no score.
-    """
-    if not len(values):
-        raise DDLError(
-            "scaled_terms: no training clip is as long as a window, and terms have no scale; set "
-            "it to false"
-        )
-    low, median, high = np.quantile(values.astype(np.float64), (0.25, 0.5, 0.75))
-    return float(median), float((high - low) / QUARTILES or values.std() or 1)
 
 
 def as_input(frames: np.ndarray, channels: int, device: torch.device | str = "cpu") -> Tensor:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ddllib.errors import DDLError
-from ddllib.scoring import Pair, ScoreBatch, Scorer, as_input, following
+from ddllib.score_terms.terms import ScoreBatch
+from ddllib.scoring import Pair, Scorer, as_input, following
 
 
 @dataclass(frozen=True)

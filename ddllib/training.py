@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ddllib import checkpoints, processes
+from ddllib import checkpoints
 from ddllib.data import Prepared
 from ddllib.devices import can_compile, resolve_device, searched_kernels
 from ddllib.errors import DDLError
+from ddllib.fast import processes
 from ddllib.fast.divided import divide
 from ddllib.io.interrupts import Stop, stop_between_steps
 from ddllib.methods import Method, method_of

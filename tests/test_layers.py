@@ -1,6 +1,7 @@
 """Imports go down only: each room of the house uses its own floor and those below."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ FLOORS = [
         "ddllib.io",
         "ddllib.registry",
         "ddllib.weighted",
-        "ddllib.processes",
         "ddllib.flow",
     },
     {"ddllib.data"},
@@ -23,7 +23,6 @@ FLOORS = [
         *("ddllib.models", "ddllib.fast", "ddllib.devices", "ddllib.losses", "ddllib.windows"),
         *("ddllib.pseudo_anomalies", "ddllib.scoring", "ddllib.streaming", "ddllib.ignore"),
         *("ddllib.evaluation", "ddllib.localisation", "ddllib.random_state"),
-        "ddllib.annotated_boxes",
         *("ddllib.camera.backgrounds", "ddllib.patches", "ddllib.score_terms"),
         "ddllib.features",
     },
@@ -36,6 +35,10 @@ FLOORS = [
     {"studies"},
     {"ddllib.__main__", "ddllib"},
 ]
+
+MODULE_LINES, CLASS_LINES = 350, 150
+CORE_LINES = 5000  # lines of code in ddllib without the rooms that use it
+BESIDE = ("ddllib.camera", "ddllib.experiments", "ddllib.export", "ddllib.figures", "ddllib.fast")
 
 
 def modules() -> dict[str, Path]:
@@ -114,3 +117,46 @@ def reached(module: str, uses: dict[str, set[str]]) -> set[str]:
 
 def test_no_modules_need_one_another():
     assert circles() == set()
+
+
+def test_modules_and_classes_are_small():
+    for path in modules().values():
+        text = path.read_text("utf-8")
+        classes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+        long = [c.name for c in classes if c.end_lineno - c.lineno >= CLASS_LINES]
+        assert len(text.splitlines()) <= MODULE_LINES and not long, f"{path}: {long}"
+
+
+def code_lines(path: Path) -> int:
+    """The lines of a module that hold code: no comment, no docstring, nothing empty."""
+    text = path.read_text("utf-8")
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    docstrings = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False):
+            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return sum(
+        bool(line.strip()) and not line.lstrip().startswith("#") and number not in docstrings
+        for number, line in enumerate(text.splitlines(), 1)
+    )
+
+
+def test_the_library_is_thin(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text(
+        '"""A\nmodule."""\n\nX = 1  # one\n# two\n\n\ndef f():\n    """F."""\n    return X\n'
+    )
+    assert code_lines(path) == 3
+    core = [
+        path
+        for name, path in modules().items()
+        if name.startswith("ddllib") and not name.startswith(BESIDE)
+    ]
+    assert sum(map(code_lines, core)) <= CORE_LINES
+
+
+def test_files_that_commands_and_pages_name_exist():
+    named = re.compile(r"\b(?:tests|ddllib|data_prep|book)/[\w/.-]+\.(?:py|yaml|ipynb|sh)\b")
+    for page in ("Makefile", "README.md", "CONTRIBUTING.md", ".ci/run"):
+        paths = named.findall((ROOT / page).read_text("utf-8"))
+        assert [path for path in paths if not (ROOT / path).is_file()] == [], page

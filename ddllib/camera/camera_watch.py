@@ -18,15 +18,23 @@ from ddllib.camera.event_page import write_page
 from ddllib.camera.listener import Listener
 from ddllib.camera.on_event import OnEvent
 from ddllib.camera.page_renewal import PageRenewal
-from ddllib.camera.still_scorer import LONGEST_S, StillScorer, check_skips, saves
+from ddllib.camera.still_scorer import StillScorer, may_skip
 from ddllib.camera.turns import InTurn, Turns
 from ddllib.camera.watch import check_folder, claimed, watch_claimed
 from ddllib.camera.watch_result import WatchResult
-from ddllib.camera.watch_setup import set_up
+from ddllib.camera.watch_setup import rate_notes, set_up
 from ddllib.errors import DDLError
 from ddllib.runs import Run
 from ddllib.streaming import StreamScorer
 from ddllib.training import load_run
+
+
+def check_fit(options: argparse.Namespace) -> None:
+    """Raise ``DDLError`` for options that need alarms where there are none."""
+    if options.no_alarms and options.video:
+        raise DDLError("--video marks what is above the threshold; leave --no-alarms out")
+    if options.no_alarms and options.on_event:
+        raise DDLError("--on-event runs when an event has ended; leave --no-alarms out for it")
 
 
 class CameraWatch:
@@ -50,10 +58,7 @@ class CameraWatch:
         load: Callable[[Path], Run] = load_run,
         by_day: bool = False,
     ):
-        if options.no_alarms and options.video:
-            raise DDLError("--video marks what is above the threshold; leave --no-alarms out")
-        if options.no_alarms and options.on_event:
-            raise DDLError("--on-event runs when an event has ended; leave --no-alarms out for it")
+        check_fit(options)
         self.options, self.tell, self.folder, self.by_day = options, tell, options.to, by_day
         command = options.on_event, options.to, tell, options.cooldown
         self.on_event = OnEvent(*command) if options.on_event else None
@@ -72,7 +77,8 @@ class CameraWatch:
         if self.scorer.ignore is not None:
             share = self.scorer.ignore.mean()
             tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
-        self.skips = self._skips()
+        wants = options.still == "skip"
+        self.skips = wants and may_skip(self.scorer, self.settings.method, self.rate, tell)
         self.watched = WatchResult()
         self.alarms: Alarms | None = None
         self._held = ExitStack()
@@ -128,19 +134,6 @@ class CameraWatch:
         if self.on_event:
             self.on_event(number)
 
-    def _skips(self) -> bool:
-        """Whether frames in which nothing moves take the last score (``--still``)."""
-        if self.options.still != "skip":
-            return False
-        check_skips(self.scorer, self.settings.method)
-        if saves(self.scorer, self.rate):
-            return True
-        self.tell(
-            f"note: at {self.rate:g} frames per second --still skip saves nothing, as each score "
-            f"is reused for {LONGEST_S:g} s at most; every frame is scored"
-        )
-        return False
-
     def _still_scorer(self) -> StillScorer:
         """The scorer that reuses scores below the release, but not during an event."""
         alarms = self.alarms
@@ -162,13 +155,8 @@ class CameraWatch:
         given = self.settings, ready.known, ready.run, self.options.threshold
         self.chosen = assembly.threshold(*given)
         ready.keep()
-        lines = [*ready.notes(), str(self.chosen), *filter(None, [self.chosen.warning])]
-        if self.rate != self.known_rate:
-            lines.append(
-                f"note: chosen at {self.known_rate:g} frames per second, watched at {self.rate:g}: "
-                "what moves looks faster or slower than normal"
-            )
-        for line in lines:
+        about = str(self.chosen), *filter(None, [self.chosen.warning])
+        for line in (*ready.notes(), *about, *rate_notes(self.known_rate, self.rate)):
             self.tell(line)
 
     def _watch(self, listeners: tuple[Listener, ...]) -> WatchResult:
@@ -192,12 +180,14 @@ class CameraWatch:
         stem = self.folder / time.strftime("annotated-%Y-%m-%d-%H%M%S")
         patch_size = self.settings.patch_size
         video = AnnotatedVideo(stem, self.chosen.value, self.rate, patch_size)
-        after.callback(self._leave_video, video)
+        after.callback(leave_video, video, self.tell)
         return [video]
 
     def _leave_page(self) -> None:
         self.tell(f"{write_page(self.folder)}: the events, to step through")
 
-    def _leave_video(self, video: AnnotatedVideo) -> None:
-        video.close()
-        self.tell(f"{video.path}: the video" if video.path else "no frame was watched: no video")
+
+def leave_video(video: AnnotatedVideo, tell: Callable[[str], None]) -> None:
+    """Finish a video, and tell where it is."""
+    video.close()
+    tell(f"{video.path}: the video" if video.path else "no frame was watched: no video")

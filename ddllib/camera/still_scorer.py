@@ -49,6 +49,22 @@ def saves(scorer: StreamScorer | InTurn, rate: float) -> bool:
     return rate * LONGEST_S > scorer.model.temporal
 
 
+def may_skip(
+    scorer: StreamScorer | InTurn, method: str, rate: float, tell: Callable[[str], None]
+) -> bool:
+    """Whether frames in which nothing moves may take the last score; why not, if it saves nothing.
+
+    Raises ``DDLError`` as ``check_skips`` does.
+    """
+    check_skips(scorer, method)
+    if not saves(scorer, rate):
+        tell(
+            f"note: at {rate:g} frames per second --still skip saves nothing, as each score is "
+            f"reused for {LONGEST_S:g} s at most; every frame is scored"
+        )
+    return saves(scorer, rate)
+
+
 class StillScorer:
     """A scorer of one stream that asks ``scorer`` only where something may have changed.
 

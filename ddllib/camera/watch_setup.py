@@ -69,6 +69,15 @@ class SetUp:
             )
 
 
+def rate_notes(chosen_at: float, watched_at: float) -> Iterator[str]:
+    """A line where a watch has other frames per second than the footage of its threshold."""
+    if watched_at != chosen_at:
+        yield (
+            f"note: chosen at {chosen_at:g} frames per second, watched at {watched_at:g}: what "
+            "moves looks faster or slower than normal"
+        )
+
+
 def set_up(options: argparse.Namespace, load: Callable[[Path], Run] = load_run) -> SetUp:
     """Load what the command's options ask for; ``load`` gives the trained run of a folder.
 

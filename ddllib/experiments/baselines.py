@@ -13,7 +13,7 @@ from ddllib.evaluation import Difference, judge, micro_auc, paired_difference
 from ddllib.experiments.comparisons import MODELS, MODES, cited_mean, described, mean_and_spread
 from ddllib.figures.chapter import Cited, percent
 from ddllib.records import Record
-from ddllib.score_terms.base import make_terms
+from ddllib.score_terms.terms import Terms
 from ddllib.settings import Settings, recorded
 
 NEIGHBOURS, FLOW, UNTRAINED = "neighbour mean", "flow magnitude", "untrained network"
@@ -30,7 +30,7 @@ _SAME = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch")
 
 def baseline_settings(settings: Settings) -> dict[str, Settings]:
     """The settings of a run's baselines by name, without those that its score cannot judge."""
-    compares_flow = any(term.of == "flow" for _, term in make_terms(settings.score).values())
+    compares_flow = any(term.of == "flow" for _, term in Terms(settings.score).values())
     return {
         name: replace(settings, **{"epochs": 0, "start_from": None, **changes})
         for name, changes in CHANGES.items()

@@ -6,7 +6,8 @@ Local cameras send H.264 over HTTP in real time (``camera_streams``); ``watch --
 resizes, scores and raises alarms. A number of cameras is held if no frame is dropped and 95 % of
 the answers come within 0.5 s of their frame, for every camera at every look. The delay counts from
 when a frame was decoded, and includes the half window that a score waits for. CPU and memory are
-those of the watch alone, without the cameras that send.
+those of the watch alone, without the cameras that send. Beside them stand the cores that a plain
+loop takes which only decodes and resizes the same streams (``decoding``).
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ from pathlib import Path
 import pandas as pd
 
 from ddllib.camera.status import NAME as STATUS
+from ddllib.camera.watch_setup import run_folder
 from ddllib.devices import describe_device, resolve_device
 from ddllib.errors import DDLError
 from ddllib.experiments.camera_streams import encode_walkway, served
+from ddllib.experiments.decoding import decoding_cores
 from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
+from ddllib.training import load_run
 
 LONGEST_DELAY_S = 0.5  # within which 95 % of the answers have to come
 CLIP_S = 60.0  # seconds of the clip that all cameras play again and again
 READY_S = 300.0  # seconds within which all cameras have to be live
+FLOOR_S = 20.0  # seconds at most for which the plain loop decodes
 LOOK_S = 5.0  # seconds between two looks at the statuses
 SIZES = {"360p": (360, 640), "1080p": (1080, 1920)}
 
@@ -44,7 +49,8 @@ class Held:
     """What so many cameras took: shares of a core, bytes, frames, seconds.
 
     ``delay_95_s`` is the worst 95 % quantile of any camera at any look, ``slowest_rate`` the lowest
-    rate of scored frames. ``disk_a_day`` is what all folders together grow by in a day.
+    rate of scored frames. ``disk_a_day`` is what all folders together grow by in a day;
+    ``decoding_cores`` what a plain loop takes that decodes as many streams.
     """
 
     cameras: int
@@ -54,6 +60,7 @@ class Held:
     cores: float
     memory: int
     disk_a_day: float
+    decoding_cores: float
 
     @property
     def passes(self) -> bool:
@@ -78,15 +85,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     rows: list[Held] = []
+    side = load_run(run_folder(options.run)).settings.size
     with tempfile.TemporaryDirectory() as place:
         clip = Path(place) / "clip.mp4"
         encode_walkway(clip, SIZES[options.size], options.rate, CLIP_S)
         with served(clip) as address:
             for count in sorted(options.cameras):
-                folder = Path(place) / str(count)
-                rows.append(
-                    hold(folder, address, options.run, count, options.rate, options.seconds)
-                )
+                given = options.run, count, options.rate, options.seconds
+                taken = hold(Path(place) / str(count), address, *given)
+                addresses = [f"{address}/{k}" for k in range(count)]
+                floor = decoding_cores(addresses, side, min(options.seconds, FLOOR_S))
+                rows.append(Held(**taken, decoding_cores=floor))
                 print(pd.DataFrame([asdict(rows[-1])]).to_string(index=False), flush=True)
                 if not rows[-1].passes:
                     break
@@ -102,10 +111,11 @@ def _report(options: argparse.Namespace) -> None:
         write_json(options.to, record)
 
 
-def hold(folder: Path, address: str, run: Path, count: int, rate: float, duration_s: float) -> Held:
+def hold(folder: Path, address: str, run: Path, count: int, rate: float, duration_s: float) -> dict:
     """Watch ``count`` cameras for so many seconds, once all of them are live.
 
-    Raises ``DDLError`` where they do not become live, with what the watch said.
+    What comes back are the fields of ``Held`` without ``decoding_cores``. Raises ``DDLError`` where
+    the cameras do not become live, with what the watch said.
     """
     import psutil
 
@@ -131,15 +141,15 @@ def hold(folder: Path, address: str, run: Path, count: int, rate: float, duratio
             watch.send_signal(signal.SIGTERM)
             watch.wait()
     dropped = sum(s["dropped"] for s in looks[-count:]) - sum(s["dropped"] for s in first)
-    return Held(
-        cameras=count,
-        dropped=dropped,
-        delay_95_s=max(status["delay_95_s"] for status in looks),
-        slowest_rate=min(status["frames_per_second"] for status in looks[-count:]),
-        cores=cpu / elapsed,
-        memory=memory,
-        disk_a_day=grown / elapsed * 86400,
-    )
+    return {
+        "cameras": count,
+        "dropped": dropped,
+        "delay_95_s": max(status["delay_95_s"] for status in looks),
+        "slowest_rate": min(status["frames_per_second"] for status in looks[-count:]),
+        "cores": cpu / elapsed,
+        "memory": memory,
+        "disk_a_day": grown / elapsed * 86400,
+    }
 
 
 def _wait_until_live(watch: subprocess.Popen, folder: Path, count: int) -> None:

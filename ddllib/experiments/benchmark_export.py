@@ -78,9 +78,9 @@ def ways_of(
     """Every way to score a stream of frames of ``shape``, C0 x H x W; files go to ``folder``."""
     ways = {OURS: _own(scorer)}
     if bfloat16_unit():
-        arguments = scorer.patch, "bfloat16", scorer.ignore, scorer.score, scorer.scaled
+        arguments = scorer.patch, "bfloat16", scorer.ignore, scorer.score, scorer.terms.scaled
         rounded = StreamScorer(model, *arguments)
-        rounded.calibrate(scorer.calibration)
+        rounded.terms.calibrate(scorer.terms.calibration)
         ways[f"{OURS}, in bfloat16"] = _own(rounded)
     graph = as_onnx(ScoredWindow(model, scorer), shape[0], shape[1:])
     for name, kind in FORMATS.items():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ddllib.experiments.benchmark_cameras import Held
 from ddllib.experiments.benchmark_work import TEXTBOOK
 
 
@@ -60,4 +61,48 @@ def judged_table(report: Mapping) -> pd.DataFrame:
             "largest difference of a score": f"{result['difference'][way]:.1e}",
         }
         for way, auc in result["auc"].items()
+    )
+
+
+def cameras_table(report: Mapping) -> pd.DataFrame:
+    """What each number of cameras took (``benchmark_cameras``), the last row not held, if any."""
+    return pd.DataFrame(
+        {
+            "cameras": row["cameras"],
+            "held": "yes" if Held(**row).passes else "no",
+            "dropped frames": row["dropped"],
+            "95 % of the scores within, s": f"{row['delay_95_s']:.2f}",
+            "cores, watch": f"{row['cores']:.2f}",
+            "cores, decoding alone": f"{row['decoding_cores']:.2f}",
+            "memory, MiB": f"{row['memory'] / 2**20:.0f}",
+            "disk a day, GB": f"{row['disk_a_day'] / 1e9:.2f}",
+        }
+        for row in report["rows"]
+    )
+
+
+def still_table(report: Mapping) -> pd.DataFrame:
+    """What a watch saves that does not score what does not move (``benchmark_still``)."""
+    return pd.DataFrame(
+        {
+            "stream": row["stream"],
+            "frames not scored, %": f"{100 * row['reused_share']:.0f}",
+            "ms a frame, all scored": f"{row['scored_ms']:.1f}",
+            "ms a frame, still: skip": f"{row['skipped_ms']:.1f}",
+            "times as fast": f"{row['scored_ms'] / row['skipped_ms']:.2f}",
+        }
+        for row in report["rows"]
+    )
+
+
+def export_table(report: Mapping) -> pd.DataFrame:
+    """How an exported run compares with this project's own scoring (``benchmark_export``)."""
+    return pd.DataFrame(
+        {
+            "way": row["way"],
+            "ms of one core a frame": f"{row['ms_of_cpu']:.1f}",
+            "times as fast as ours": f"{row['ratio']:.2f}",
+            "largest difference of a score": f"{row['difference']:.1e}",
+        }
+        for row in report["rows"]
     )

@@ -17,12 +17,13 @@ import argparse
 import json
 import sys
 
-from ddllib import checkpoints, pipeline, processes
+from ddllib import checkpoints, pipeline
 from ddllib.errors import DDLError
 from ddllib.experiments.after_choice import score_afterwards
 from ddllib.experiments.grid import FOLDER, Trial, read_experiment, run_all, run_trial
 from ddllib.experiments.jobs import jobs
 from ddllib.experiments.publishing import publish
+from ddllib.fast import processes
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.methods import method_of
 from ddllib.pseudo_anomalies.held_out import PAIRED, gain

@@ -17,9 +17,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddllib import pipeline, processes
+from ddllib import pipeline
 from ddllib.devices import resolve_device
 from ddllib.errors import DDLError
+from ddllib.fast import processes
 from ddllib.io.reading import read_yaml
 from ddllib.methods import method_of
 from ddllib.paths import RESULTS, ROOT, runs_root

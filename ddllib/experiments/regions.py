@@ -2,7 +2,7 @@
 
     python -m ddllib regions runs/ped2-baselines/neighbour-mean-seed0 FOLDER
 
-FOLDER holds a file of boxes for each test clip (``ddllib.annotated_boxes`` says in which forms).
+FOLDER holds a file of boxes for each test clip; ``annotated_boxes`` says in which forms.
 The run's folder is the one in which it was scored, with its maps; published records have none.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ddllib.annotated_boxes import read_boxes, region_and_track_by_boxes
 from ddllib.data import Prepared, load_prepared
 from ddllib.errors import DDLError
+from ddllib.experiments.annotated_boxes import read_boxes, region_and_track_by_boxes
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.reading import read_array
 from ddllib.localisation import LEVELS, Criteria

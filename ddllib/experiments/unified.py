@@ -24,7 +24,7 @@ from ddllib.experiments.grid import Trial
 from ddllib.figures.chapter import Cited, percent
 from ddllib.pseudo_anomalies.held_out import EASIER, KINDS, PAIRED
 from ddllib.records import Record
-from ddllib.score_terms.base import make_terms
+from ddllib.score_terms.terms import Terms
 from ddllib.settings import Settings, recorded
 
 STEP = 0.1  # between the weights that the oracle tries
@@ -47,7 +47,7 @@ def term_curves(records: Sequence[Record]) -> dict[str, dict[str, np.ndarray]]:
     for record in records:
         if record.scores.keys() != records[0].scores.keys():
             raise DDLError(f"{record.name}: has other clips than {records[0].name}; give the same")
-        for name in make_terms(record.facts["settings"].get("score", "distance")):
+        for name in Terms(record.facts["settings"].get("score", "distance")):
             if name in terms:
                 raise DDLError(f"{record.name}: the term {name!r} is in another record, too")
             terms[name] = {

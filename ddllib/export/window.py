@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ddllib.errors import DDLError
 from ddllib.methods import Method, method_of
-from ddllib.score_terms.base import make_terms
+from ddllib.score_terms.terms import Terms
 from ddllib.scoring import Scorer
 from ddllib.settings import Settings
 
@@ -50,7 +50,7 @@ def check_exportable(settings: Settings, run: str) -> None:
             f"{run}: method {settings.method} scores by more than one model's answer to a window "
             "of frames, which cannot be exported; export a run of another method, such as ddl"
         )
-    for name, (_, term) in make_terms(settings.score).items():
+    for name, (_, term) in Terms(settings.score).items():
         if term.of != "frames":
             raise DDLError(
                 f"{run}: the term {name!r} of its score needs {term.of}, which a window of frames "

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ddllib import processes
 from ddllib.errors import DDLError
+from ddllib.fast import processes
 from ddllib.fast.batch_norm import BatchNorm2d
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ddllib import processes
+from ddllib.fast import processes
 from ddllib.fast.batch_norm import has_kernels, statistics_apart, statistics_later
 
 Model = Callable[[Tensor], Tensor]

@@ -14,7 +14,7 @@ from ddllib.devices import resolve_device, resolve_precision
 from ddllib.errors import DDLError
 from ddllib.pseudo_anomalies import KINDS
 from ddllib.runs import Run
-from ddllib.score_terms.base import make_terms
+from ddllib.score_terms.terms import Terms
 from ddllib.settings import Settings
 from ddllib.streaming import StreamScorer
 from ddllib.weighted import weighted
@@ -33,7 +33,7 @@ def method_of(settings: Settings) -> Method:
     if settings.method not in METHODS:
         raise DDLError(f"method is {settings.method!r}; expected one of {', '.join(METHODS)}")
     instance = METHODS[settings.method]()
-    for name, (_, term) in make_terms(settings.score).items():
+    for name, (_, term) in Terms(settings.score).items():
         if term.of not in instance.streams:
             raise DDLError(
                 f"score: the term {name!r} needs {term.of}, which method {settings.method} does "

@@ -17,7 +17,8 @@ from ddllib.errors import DDLError
 from ddllib.flow import optical_flow
 from ddllib.methods.base import Method, method
 from ddllib.runs import Run
-from ddllib.scoring import CHUNK, ScoreBatch
+from ddllib.score_terms.terms import ScoreBatch
+from ddllib.scoring import CHUNK
 from ddllib.settings import Settings
 from ddllib.streaming import StreamScorer
 

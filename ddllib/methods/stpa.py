@@ -22,7 +22,8 @@ from ddllib.models.spatio_temporal import SCALED, SpatioTemporal
 from ddllib.pseudo_anomalies.base import PseudoAnomaly, TorchRandom
 from ddllib.pseudo_anomalies.mixture import make_pseudo_anomaly
 from ddllib.runs import Run
-from ddllib.score_terms.base import TERMS, make_terms
+from ddllib.score_terms.base import TERMS
+from ddllib.score_terms.terms import Terms
 from ddllib.settings import INDICATORS, Settings
 from ddllib.weighted import weighted
 from ddllib.windows import Sample, Windows
@@ -67,7 +68,7 @@ class STPA(Method):
                 f"channels is {settings.channels}; expected 1 or 3, grey or colour, for the "
                 "indicator semantic"
             )
-        for name, (_, term) in make_terms(settings.score).items():
+        for name, (_, term) in Terms(settings.score).items():
             if MODEL_OF[term.of] not in trained:
                 raise DDLError(
                     f"score: the term {name!r} needs the indicator {MODEL_OF[term.of]}, and "
@@ -102,7 +103,7 @@ class STPA(Method):
         return names
 
     def scoring_companions(self, settings: Settings) -> dict[str, str]:
-        has_flow = any(term.of == "flow" for _, term in make_terms(settings.score).values())
+        has_flow = any(term.of == "flow" for _, term in Terms(settings.score).values())
         return {"flow": f"flow-{settings.flow}"} if has_flow else {}
 
     def build(self, settings: Settings) -> dict[str, nn.Module]:
@@ -164,7 +165,7 @@ class STPA(Method):
         return {"discriminator": discriminator.facts}
 
     def metrics(self, settings, terms, labels) -> dict[str, dict]:
-        weights = {name: weight for name, (weight, _) in make_terms(settings.score).items()}
+        weights = {name: weight for name, (weight, _) in Terms(settings.score).items()}
         try:
             return {"lntra": asdict(evaluate_lntra(terms, weights, labels))}
         except DDLError:  # without the ends of clips, all frames may have the same label

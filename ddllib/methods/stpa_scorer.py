@@ -16,7 +16,7 @@ from torch import Tensor
 from ddllib.methods.stpa_pairs import Blocks, Pairs
 from ddllib.models.spatio_temporal import SCALED
 from ddllib.runs import Run
-from ddllib.scoring import ScoreBatch
+from ddllib.score_terms.terms import ScoreBatch
 from ddllib.streaming import FrameScore, StreamScorer
 
 PASS = {"cpu": 1, "cuda": 16}  # windows that are reconstructed at once
@@ -39,7 +39,7 @@ class UnifiedScorer(StreamScorer):
         self.pairs = Pairs(self.model, run, {term.of for _, term in self.terms.values()})
         if len(self.terms) > 1:
             pairs = zip(self.model.means.tolist(), self.model.deviations.tolist(), strict=True)
-            self.scales = dict(zip(SCALED, pairs, strict=True))
+            self.terms.scales = dict(zip(SCALED, pairs, strict=True))
         self._recent: deque[np.ndarray] = deque(maxlen=self.model.temporal)
         self._ready: deque[FrameScore] = deque()
         self._first, self._scored = 0, 0  # where the stream began; how many frames have a score

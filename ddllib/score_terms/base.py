@@ -9,7 +9,6 @@ from torch import Tensor, cat
 
 from ddllib import registry
 from ddllib.patches import patch_scores, without
-from ddllib.weighted import weighted
 
 TERMS: dict[str, type[ScoreTerm]] = {}
 
@@ -52,12 +51,6 @@ class ScoreTerm:
     def scores(self, maps: Tensor, patch: int) -> Tensor:
         """One number per frame from its map: N x H x W -> N, by default the highest patch mean."""
         return patch_scores(maps, patch)
-
-
-def make_terms(score: str) -> dict[str, tuple[float, ScoreTerm]]:
-    """The terms that ``score`` names, each with its weight."""
-    weights = weighted("score", score, TERMS, "terms of ddllib.score_terms")
-    return {name: (weight, TERMS[name]()) for name, weight in weights.items()}
 
 
 def recent(values: Tensor, before: Tensor | None) -> Tensor:

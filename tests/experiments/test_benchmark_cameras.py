@@ -10,10 +10,10 @@ from data_prep.live.sources import open_source
 from ddllib import DDLError
 from ddllib.experiments import camera_streams
 from ddllib.experiments.benchmark import main
-from ddllib.experiments.benchmark_cameras import Held
+from ddllib.experiments.benchmark_cameras import Held, hold
 from ddllib.experiments.camera_streams import encode_walkway, served
 
-HELD = Held(4, 0, 0.3, 10.0, 1.2, 1 << 30, 1e9)
+HELD = Held(4, 0, 0.3, 10.0, 1.2, 1 << 30, 1e9, 0.4)
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
 
 
@@ -51,14 +51,16 @@ def test_the_benchmark_measures_the_watch_of_its_cameras(watchable, tmp_path, ca
     (row,) = json.loads(record.read_text())["rows"]
     assert row["cameras"] == 2 and row["cores"] > 0 and row["memory"] > 1 << 26
     assert 0 < row["slowest_rate"] < 4 and row["delay_95_s"] > 0 and row["disk_a_day"] > 0
+    assert 0 < row["decoding_cores"] < 8
     assert "held: " in capsys.readouterr().out
 
 
-def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, monkeypatch, capsys):
-    def encodes_nothing(path, *rest):
-        path.write_bytes(b"")
-
-    monkeypatch.setattr("ddllib.experiments.benchmark_cameras.encode_walkway", encodes_nothing)
+def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, capsys):
     assert main(["cameras", "--run", str(tmp_path), "--cameras", "1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "not all live" in line and "no checkpoint in it" in line
+    assert "no checkpoint in it" in line
+
+
+def test_cameras_that_do_not_become_live_are_told_with_what_the_watch_said(tmp_path):
+    with pytest.raises(DDLError, match="1 cameras: not all live .*no checkpoint in it"):
+        hold(tmp_path / "1", "http://127.0.0.1:9", tmp_path, 1, 10.0, 1.0)

@@ -24,8 +24,8 @@ def ignored(size):
 
 def a_scorer(model, score="distance", ignore=None):
     scorer = Scorer(model, PATCH, ignore=ignore, score=score)
-    if scorer.needs_calibration:
-        scorer.calibrate({"contrast": {"constant": 0.1}})
+    if scorer.terms.needs_calibration:
+        scorer.terms.calibrate({"contrast": {"constant": 0.1}})
     return scorer
 
 

@@ -17,7 +17,7 @@ TERMS = ["averaged distance", "averaged contrast"]
 
 def scorer_of(score):
     scorer = StreamScorer(a_model(), PATCH, score=score)
-    scorer.calibrate({score: {"constant": 0.1}} if "contrast" in score else {})
+    scorer.terms.calibrate({score: {"constant": 0.1}} if "contrast" in score else {})
     return scorer
 
 

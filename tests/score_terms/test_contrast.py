@@ -117,7 +117,7 @@ def test_a_stream_has_the_scores_of_the_clip(method, small_settings, small_data)
 
 def test_a_stream_of_a_model_has_the_scores_of_the_clip():
     scorer, clip = StreamScorer(a_model(), PATCH, score="contrast"), a_clip(frames=12)
-    scorer.calibrate({"contrast": {"constant": 0.1}})
+    scorer.terms.calibrate({"contrast": {"constant": 0.1}})
     answers = [scorer.push(frame) for frame in clip] + scorer.finish()
     scores = [one.score for answer in answers if answer for one in answer.each()]
     assert np.allclose(scores, scorer.clip(clip).scores, rtol=1e-5)
@@ -132,7 +132,7 @@ def test_training_footage_alone_decides_the_constant(method, small_settings, sma
     literal = np.mean([deviation(frame, place) for frame in frames for place in places()])
     assert record.facts["calibration"]["contrast"]["constant"] == pytest.approx(literal, rel=1e-4)
     held_out = replace(settings, held_out=1)
-    part = pipeline.scorer_of(held_out, small_data, replace(run, folder=None)).calibration
+    part = pipeline.scorer_of(held_out, small_data, replace(run, folder=None)).terms.calibration
     assert part != record.facts["calibration"]
 
 
@@ -150,32 +150,32 @@ def test_a_copied_run_scores_by_the_constant_that_it_keeps(small_settings, small
         assembly.scorer(settings, known, copied)
     (copied.folder / NAME).write_text("not JSON")
     again = pipeline.scorer_of(settings, small_data, copied)
-    assert again.calibration == scorer.calibration
+    assert again.terms.calibration == scorer.terms.calibration
 
 
 def test_constants_kept_as_plain_numbers_are_read(small_settings, small_data):
     settings = small_settings(score="contrast", patch=PATCH)
     run = pipeline.train(settings, small_data, progress=False)
-    known = pipeline.scorer_of(settings, small_data, run).calibration
+    known = pipeline.scorer_of(settings, small_data, run).terms.calibration
     path = run.folder / NAME
     (key,) = json.loads(path.read_text())
     path.write_text(json.dumps({key: {"contrast": known["contrast"]["constant"]}}))
     scorer = assembly.scorer(settings, handover.known_of(settings, small_data), run)
-    assert scorer.calibration == known
+    assert scorer.terms.calibration == known
 
 
 def test_another_patch_is_measured_anew(small_settings, small_data):
     settings = small_settings(method="neighbour-mean", **UNLEARNT)
     run = pipeline.train(settings, small_data, progress=False)
     first, second = (
-        pipeline.scorer_of(replace(settings, patch=patch), small_data, run).calibration
+        pipeline.scorer_of(replace(settings, patch=patch), small_data, run).terms.calibration
         for patch in (PATCH, 4)
     )
     assert first != second
     scorer = pipeline.scorer_of(settings, small_data, run)
     nothing = SimpleNamespace(training_digest=small_data.training_digest)
     calibrate(scorer, settings, nothing, run)  # kept: no footage is needed
-    assert scorer.calibration == first
+    assert scorer.terms.calibration == first
 
 
 def test_a_scorer_without_its_constant_says_so(small_settings):
@@ -183,7 +183,7 @@ def test_a_scorer_without_its_constant_says_so(small_settings):
     with pytest.raises(DDLError, match="contrast has no constant yet"):
         scorer.clip(a_clip())
     one, other = Scorer(a_model(), PATCH, score="contrast"), scorer
-    one.calibrate({"contrast": {"constant": 0.5}})
+    one.terms.calibrate({"contrast": {"constant": 0.5}})
     assert one.identity != other.identity
 
 

@@ -8,10 +8,10 @@ import pytest
 from support.scoring import a_clip, a_model
 
 from ddllib import DDLError, pipeline
-from ddllib.calibration import NAME
+from ddllib.calibration import MEASURED, NAME, QUARTILES, level_and_spread, measure
 from ddllib.camera import assembly, handover
 from ddllib.methods import method_of
-from ddllib.scoring import CHUNK, MEASURED, QUARTILES, Scorer, level_and_spread
+from ddllib.scoring import CHUNK, Scorer
 
 PATCH = 8
 SUM = {"score": "distance + 0.5 motion", "patch": PATCH}
@@ -31,10 +31,10 @@ def test_equal_scores_are_scaled_by_one():
 
 def test_a_sum_is_that_of_scaled_terms():
     scorer = Scorer(a_model(), **SUM, scaled=True)
-    scorer.measure({"normal": a_clip(frames=60, seed=1)})
+    measure(scorer, {"normal": a_clip(frames=60, seed=1)})
     result = scorer.clip(a_clip(frames=9))
     scaled = {
-        name: (values - scorer.scales[name][0]) / scorer.scales[name][1]
+        name: (values - scorer.terms.scales[name][0]) / scorer.terms.scales[name][1]
         for name, values in result.terms.items()
     }
     assert np.allclose(result.scores, scaled["distance"] + 0.5 * scaled["motion"], atol=1e-4)
@@ -43,19 +43,22 @@ def test_a_sum_is_that_of_scaled_terms():
 def test_the_scale_is_that_of_normal_scores():
     clip = a_clip(frames=60)
     scorer = Scorer(a_model(), **SUM, scaled=True)
-    scorer.measure({"normal": clip})
+    measure(scorer, {"normal": clip})
     level, spread = level_and_spread(Scorer(a_model(), PATCH).clip(clip).scores[1:-1])
-    assert scorer.scales["distance"] == (pytest.approx(level, rel=0.02), pytest.approx(spread, 0.3))
+    assert scorer.terms.scales["distance"] == (
+        pytest.approx(level, rel=0.02),
+        pytest.approx(spread, 0.3),
+    )
     assert level > 0.1
 
 
 def test_terms_are_added_as_they_are_unless_it_is_asked_for():
     scorer = Scorer(a_model(), **SUM)
-    assert not scorer.needs_calibration
-    scorer.measure({"normal": a_clip(frames=60, seed=1)})
+    assert not scorer.terms.needs_calibration
+    measure(scorer, {"normal": a_clip(frames=60, seed=1)})
     result = scorer.clip(a_clip())
     expected = result.terms["distance"] + 0.5 * result.terms["motion"]
-    assert not scorer.scales and np.allclose(result.scores, expected)
+    assert not scorer.terms.scales and np.allclose(result.scores, expected)
 
 
 def test_long_footage_is_measured_by_a_part_of_it(monkeypatch):
@@ -63,13 +66,13 @@ def test_long_footage_is_measured_by_a_part_of_it(monkeypatch):
     judge = scorer.judge
     monkeypatch.setattr(scorer, "judge", lambda **p: seen.append(len(p["frames"][0])) or judge(**p))
     frame = a_clip(frames=1)[0]
-    scorer.measure({f"{k}": np.broadcast_to(frame, (700, *frame.shape)) for k in range(3)})
+    measure(scorer, {f"{k}": np.broadcast_to(frame, (700, *frame.shape)) for k in range(3)})
     assert 0.9 * MEASURED < sum(seen) < 1.3 * MEASURED and max(seen) <= CHUNK
 
 
 def test_clips_without_a_window_are_told():
     with pytest.raises(DDLError, match="no training clip is as long as a window"):
-        Scorer(a_model(), **SUM, scaled=True).measure({"short": a_clip(frames=2)})
+        measure(Scorer(a_model(), **SUM, scaled=True), {"short": a_clip(frames=2)})
 
 
 def test_the_record_and_the_folder_keep_the_scales(small_settings, small_data):
@@ -84,15 +87,17 @@ def test_the_record_and_the_folder_keep_the_scales(small_settings, small_data):
     assert np.array_equal(scorer.clip(small_data.testing["01"]).scores, record.scores["01"])
     weighted = replace(settings, score="2 distance + 0.5 motion")
     again = pipeline.scorer_of(weighted, small_data, run)
-    assert again.calibration == kept  # weights come after the scale
+    assert again.terms.calibration == kept  # weights come after the scale
 
 
 def test_a_sum_that_is_not_scaled_does_not_pass_for_one_that_is(small_settings, small_data):
     plain = small_settings(score="contrast + motion", patch=PATCH)
     run = pipeline.train(plain, small_data, progress=False)
-    assert "scale" not in pipeline.scorer_of(plain, small_data, run).calibration["contrast"]
+    assert "scale" not in pipeline.scorer_of(plain, small_data, run).terms.calibration["contrast"]
     scaled = pipeline.scorer_of(replace(plain, scaled_terms=True), small_data, run)
-    assert scaled.calibration.keys() == {"contrast", "motion"} and len(scaled.scales) == 2
+    assert (
+        scaled.terms.calibration.keys() == {"contrast", "motion"} and len(scaled.terms.scales) == 2
+    )
 
 
 def test_stpa_scales_by_itself(small_settings):
@@ -117,8 +122,8 @@ def test_stpa_scales_by_itself(small_settings):
 def test_what_is_damaged_is_measured_anew(damaged, small_settings, small_data):
     settings = small_settings(**SCALED)
     run = pipeline.train(settings, small_data, progress=False)
-    first = pipeline.scorer_of(settings, small_data, run).calibration
+    first = pipeline.scorer_of(settings, small_data, run).terms.calibration
     path = run.folder / NAME
     (key,) = json.loads(path.read_text())
     path.write_text(json.dumps({key: damaged}))
-    assert pipeline.scorer_of(settings, small_data, run).calibration == first
+    assert pipeline.scorer_of(settings, small_data, run).terms.calibration == first

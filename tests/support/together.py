@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddllib import DDLError, fit, processes, training
+from ddllib import DDLError, fit, training
 from ddllib.data import Prepared, load_prepared
-from ddllib.fast import batch_norm
+from ddllib.fast import batch_norm, processes
 from ddllib.fast.divided import divide
 from ddllib.methods import method_of
 from ddllib.settings import Settings

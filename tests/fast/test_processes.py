@@ -11,11 +11,11 @@ from support.together import STOP_AFTER, gradients, train
 from torch import nn
 
 from data_prep import companions
-from ddllib import DDLError, checkpoints, processes
+from ddllib import DDLError, checkpoints
 from ddllib.data import load_prepared
 from ddllib.experiments import command
 from ddllib.experiments.grid import read_experiment
-from ddllib.fast import batch_norm
+from ddllib.fast import batch_norm, processes
 from ddllib.fast.divided import divide
 from ddllib.methods import method_of
 from ddllib.paths import ROOT

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ddllib import DDLError
-from ddllib.annotated_boxes import read_boxes, region_and_track_by_boxes
+from ddllib.experiments.annotated_boxes import read_boxes, region_and_track_by_boxes
 from ddllib.localisation import region_and_track, smooth
 
 LENGTHS, SHAPES = {"01": 10, "02": 10}, {"01": (240, 360), "02": (240, 360)}
