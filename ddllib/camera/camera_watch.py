@@ -71,9 +71,7 @@ class CameraWatch:
         if tell_source:
             self._waits["tell"] = tell_source
         self.source = self._open()
-        self.scorer: StreamScorer | InTurn = assembly.scorer(
-            self.settings, self.ready.known, self.ready.run
-        )
+        self.scorer: StreamScorer | InTurn = self.ready.scorer(options.backend)
         if self.scorer.ignore is not None:
             share = self.scorer.ignore.mean()
             tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
@@ -103,7 +101,8 @@ class CameraWatch:
     def share(self, turns: Turns) -> None:
         """Score in the thread of ``turns``; cameras with the same run share its model."""
         run = self.ready.run
-        self.scorer = turns.share(self.scorer, (run.folder.resolve(), run.precision))
+        model = run.folder.resolve(), run.precision, self.options.backend
+        self.scorer = turns.share(self.scorer, model)
 
     def stop(self) -> None:
         """End the watch soon."""

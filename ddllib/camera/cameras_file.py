@@ -228,6 +228,7 @@ CAMERA = {
     "rate": _of(commands.frames_per_second),
     "patch": _of(commands.whole("pixels")),
     "precision": _one_of(PRECISIONS),
+    "backend": _one_of(commands.BACKENDS),
     "still": _one_of(commands.STILL),
     "patience": _of(commands.seconds),
     "give_up": _of(commands.seconds),
@@ -239,4 +240,5 @@ PROCESS = {  # names of the file that are not of a camera: the field of ``Camera
     "retention": ("keep", _keep),
     "mqtt": ("broker", _broker),
 }
-DEFAULTS = {"patience": 10.0, "give_up": NEVER_S, "still": commands.STILL[0]}
+DEFAULTS = {"patience": 10.0, "give_up": NEVER_S}
+DEFAULTS |= {"still": commands.STILL[0], "backend": commands.BACKENDS[0]}

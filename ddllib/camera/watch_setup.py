@@ -14,11 +14,13 @@ from ddllib.camera import assembly, handover
 from ddllib.camera.handover import Handover, Known
 from ddllib.data import Prepared, load_prepared
 from ddllib.errors import DDLError
+from ddllib.export.runtime import OpenVinoModel
 from ddllib.ignore import load_ignore, path_or_boxes
 from ddllib.methods import with_settings
 from ddllib.paths import runs_root
 from ddllib.runs import Run
 from ddllib.settings import RUNS_NAMED, Settings, load_profile
+from ddllib.streaming import StreamScorer
 from ddllib.training import load_run
 
 
@@ -44,6 +46,16 @@ class SetUp:
         if self.data and same:  # no option changes the scores of normal footage
             scores = assembly.normal_scores(self.own, self.data, self.run)
             assembly.hand_over(self.own, self.data, self.run, scores)
+
+    def scorer(self, backend: str) -> StreamScorer:
+        """What scores the frames; ``backend`` computes its model (``io.commands.BACKENDS``).
+
+        Raises ``DDLError`` for a model that the backend cannot compute.
+        """
+        scorer, run = assembly.scorer(self.run.settings, self.known, self.run), self.run
+        if backend == "openvino":
+            scorer.model = OpenVinoModel(run.model, self.known.size, run.precision)
+        return scorer
 
     def notes(self) -> Iterator[str]:
         """Lines on what has changed since the run was trained."""

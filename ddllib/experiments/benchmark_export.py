@@ -4,7 +4,7 @@
 
 A watch encodes each frame once and keeps its features; an exported file takes whole windows and
 encodes each frame T times. Whether another runtime is quicker all the same is measured here, also
-with encoder and decoder as two graphs, so that it encodes each frame once, too. All ways score
+as ``watch --backend openvino`` uses it, which encodes each frame once, too. All ways score
 the same frames in turn, each with one thread; times are processor times of this process, which
 count little of what else runs on the machine.
 """
@@ -12,6 +12,7 @@ count little of what else runs on the machine.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
@@ -22,12 +23,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ddllib.devices import bfloat16_unit, describe_device, resolve_device
 from ddllib.export import command
-from ddllib.export.formats import FORMATS, Ask, compiled
-from ddllib.export.window import OUTPUTS, ScoredWindow, as_onnx, graph_of
+from ddllib.export.formats import FORMATS, Ask
+from ddllib.export.runtime import OpenVinoModel
+from ddllib.export.window import ScoredWindow, as_onnx
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
@@ -88,7 +90,11 @@ def ways_of(
         kind.write(graph, {}, path)
         ways[f"{name}, whole windows"] = _whole_windows(kind.opened(path), scorer)
     if hasattr(model, "encode_frames"):
-        ways["openvino, each frame encoded once"] = _two_graphs(model, scorer, shape)
+        for precision in ("float32", "bfloat16") if bfloat16_unit() else ("float32",):
+            quick = copy.deepcopy(scorer)
+            quick.model = OpenVinoModel(model, shape[1:], precision)
+            name = f"openvino, each frame encoded once, in {precision}"
+            ways[name.removesuffix(", in float32")] = _own(quick)
     return ways
 
 
@@ -137,62 +143,5 @@ def _whole_windows(ask: Ask, scorer: StreamScorer) -> Push:
         window.append(frame)
         full = len(window) == window.maxlen
         return float(ask(np.stack(window)[None])[0][0]) if full else None
-
-    return push
-
-
-class _Encoder(nn.Module):
-    """A frame, uint8 1 x C0 x H x W, to its features by level, 1 x C_level x H_level x W_level."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.encode_frames(_as_input(frame, self.model)))
-
-
-class _Decoder(nn.Module):
-    """The scored frame and the features of the window's T frames by level, to what a watch keeps.
-
-    That is the frame's score, its map, and its reconstruction as uint8.
-    """
-
-    def __init__(self, window: ScoredWindow):
-        super().__init__()
-        self.window = window
-
-    def forward(self, frame: Tensor, *features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        model = self.window.model
-        y = model.decode_windows([level[None] for level in features])[:, 0]
-        judged = self.window.scorer.judge(frames=(_as_input(frame, model), y))
-        return judged.scores, judged.maps, (y * 255).round().byte()
-
-
-def _as_input(frame: Tensor, model: nn.Module) -> Tensor:
-    return (frame.float() / 255).expand(-1, model.channels, -1, -1)
-
-
-def _two_graphs(model: nn.Module, scorer: StreamScorer, shape: tuple[int, int, int]) -> Push:
-    """OpenVINO with encoder and decoder apart; features are kept while a window needs them."""
-    window, temporal = ScoredWindow(model, scorer), scorer.model.temporal
-    frame = torch.zeros((1, *shape), dtype=torch.uint8)
-    encoder = _Encoder(window.model)
-    with torch.inference_mode():
-        levels = encoder(frame)
-    names = [f"level {k}" for k in range(len(levels))]
-    windows = [level.expand(temporal, -1, -1, -1) for level in levels]
-    examples = {"frame": frame, **dict(zip(names, windows, strict=True))}
-    encode = compiled(graph_of(encoder, {"frame": frame}, names))
-    decode = compiled(graph_of(_Decoder(window), examples, [*OUTPUTS, "reconstruction"]))
-    kept: deque[tuple[np.ndarray, list[np.ndarray]]] = deque(maxlen=temporal)
-
-    def push(newest: np.ndarray) -> float | None:
-        kept.append((newest, encode({"frame": newest[None]})))
-        if len(kept) < temporal:
-            return None
-        joined = [np.concatenate(level) for level in zip(*(f for _, f in kept), strict=True)]
-        inputs = {"frame": kept[scorer.before][0][None], **dict(zip(names, joined, strict=True))}
-        return float(decode(inputs)[0][0])
 
     return push

@@ -76,14 +76,19 @@ def _open_openvino(path: Path) -> Ask:
     return lambda windows: tuple(ask({INPUT: windows}))
 
 
-def compiled(model: Path | bytes) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
-    """A file, or a graph in ONNX's form, as OpenVINO asks it: inputs by name to its outputs."""
+def compiled(
+    model: Path | bytes, precision: str = "f32", threads: int = THREADS
+) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+    """A file, or a graph in ONNX's form, as OpenVINO asks it: inputs by name to its outputs.
+
+    ``precision`` is OpenVINO's word, f32 or bf16.
+    """
     import openvino
 
     core = openvino.Core()
     # Where the processor multiplies bfloat16, OpenVINO takes it by itself.
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
-    ask = core.compile_model(core.read_model(model), "CPU", exact)
+    options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+    ask = core.compile_model(core.read_model(model), "CPU", options)
     return lambda inputs: [np.array(values) for values in ask(dict(inputs)).to_tuple()]
 
 
