@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -129,7 +130,12 @@ class Scorer:
             if term.needs_footage:
                 parts = (frames[k : k + CHUNK] for k in range(0, len(frames), CHUNK))
                 inputs = (as_input(np.stack(p), self.model.channels, self.device) for p in parts)
-                term.constant = term.measure(inputs, self.patch, self.ignore)
+                term.constant = float(term.measure(inputs, self.patch, self.ignore))
+                if not 0 < term.constant < math.inf:
+                    raise DDLError(
+                        f"score: {type(term).__name__} measures {term.constant}; expected a "
+                        "number above 0, to divide by"
+                    )
         if self.scaled:
             curves = self._normal_curves(clips)
             self.scales = {name: level_and_spread(values) for name, values in curves.items()}

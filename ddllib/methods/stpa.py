@@ -223,7 +223,7 @@ def perturbed(
     if not len(chosen):
         return x
     with torch.no_grad():
-        altered = pseudo_anomaly.alter(normal.take(chosen.cpu()), random).x
+        altered = pseudo_anomaly.alter_checked(normal.take(chosen.cpu()), random).x
     return x.index_copy(0, chosen.to(x.device), altered.to(x.dtype))
 
 

@@ -92,7 +92,7 @@ def pairs(
     for part in tqdm(numbers.split(AT_ONCE), "features", disable=None):
         sample = windows.sample(part, windows.draw(part, rng)).first(run.model.frames)
         with torch.no_grad():
-            x = run.pseudo_anomaly.alter(sample, random).x
+            x = run.pseudo_anomaly.alter_checked(sample, random).x
         changed = (x != sample.x).flatten(1).any(dim=1)
         for features, pictures in ((normal, sample.x), (altered, x)):
             frames = described(pictures[changed].transpose(1, 2), run.settings.features_of)
