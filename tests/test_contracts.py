@@ -160,7 +160,7 @@ def test_a_new_method_of_even_t_is_trained_scored_and_watched(small_settings, sm
         assert np.allclose(score_clip(run.model, clip, settings.patch_size), record.scores[name])
 
 
-def test_unknown_names_are_told_with_those_there_are(small_settings):
+def test_unknown_names_are_reported_with_those_there_are(small_settings):
     for changes, words in (
         ({"pseudo_anomaly": "nois"}, "nois.*did you mean 'noise'"),
         ({"score": "ssim + psnr"}, "ssim.*expected some of distance"),
@@ -197,7 +197,7 @@ def test_a_class_that_lacks_what_its_base_asks_for_is_not_registered():
     ],
     ids=["no Altered", "another x", "another mask"],
 )
-def test_a_pseudo_anomaly_of_another_shape_is_told(small_settings, small_data, answer, words):
+def test_a_pseudo_anomaly_of_another_shape_is_reported(small_settings, small_data, answer, words):
     class Wrong(PseudoAnomaly):
         def alter(self, sample, random):
             return answer(sample.x, sample.mask)
@@ -206,7 +206,7 @@ def test_a_pseudo_anomaly_of_another_shape_is_told(small_settings, small_data, a
         Wrong().alter_checked(a_sample(small_settings, small_data), TorchRandom(torch.Generator()))
 
 
-def test_a_term_whose_maps_are_not_as_large_as_frames_is_told():
+def test_a_term_whose_maps_are_not_as_large_as_frames_is_reported():
     class Narrow(ScoreTerm):
         def maps(self, frames, reconstructions):
             return (frames - reconstructions).mean(dim=1)[..., 1:]
@@ -252,7 +252,7 @@ def test_a_term_cannot_measure_a_constant_that_does_not_divide(
         ("loss", lambda self, run, sample, rng: run.pseudo_anomaly, "builds no pseudo_anomaly"),
     ],
 )
-def test_what_a_method_lacks_is_told(small_settings, small_data, name, replacement, words):
+def test_what_a_method_lacks_is_reported(small_settings, small_data, name, replacement, words):
     setattr(a_toy_method(), name, replacement)
     with pytest.raises(DDLError, match=f"method toy: .*{words}"):
         fit(small_settings(method="toy"), small_data, progress=False)

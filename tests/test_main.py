@@ -24,7 +24,7 @@ def test_every_study_explains_itself(name, capsys):
     assert end.value.code == 0 and f"study {name}" in capsys.readouterr().out
 
 
-def test_an_unknown_verb_is_told_in_one_line(capsys):
+def test_an_unknown_verb_is_reported_in_one_line(capsys):
     assert main(["wacth"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "expected one of watch, mark" in told

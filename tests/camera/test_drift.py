@@ -29,13 +29,13 @@ def test_minutes_of_ordinary_footage_pass_in_silence():
         ("something parked", "background", "of the background look different"),
     ],
 )
-def test_a_change_is_told_once_within_seconds(name, kind, words):
+def test_a_change_is_reported_once_within_seconds(name, kind, words):
     (found,) = told(name)
     assert found["kind"] == kind and words in found["sentence"]
     assert 0 < found["second"] - drift_study.BEFORE_S < 20
 
 
-def test_dusk_is_told_as_a_gradual_change():
+def test_dusk_is_reported_as_a_gradual_change():
     found = told("dusk", minutes=3)
     assert found[0]["kind"] == "light" and "darker, gradually" in found[0]["sentence"]
 
@@ -66,7 +66,7 @@ def test_a_little_less_light_on_a_bright_scene_is_no_other_background():
     assert pushed(monitor, frames(2, 80, gain=0.84, grey=(200, 250))) == []
 
 
-def test_scores_that_do_not_come_down_are_told():
+def test_scores_that_do_not_come_down_are_reported():
     monitor = DriftMonitor(2.0, high=0.5)
     assert pushed(monitor, frames(1, 200), score=0.3) == []
     (found,) = pushed(monitor, frames(2, 200), score=0.8)

@@ -157,7 +157,7 @@ def test_runs_judged_by_other_frames_are_named():
     assert judged_alike(found, "as it is") == "judged by other frames: norms"
 
 
-def test_effects_are_told_by_kind_and_by_size():
+def test_effects_are_reported_by_kind_and_by_size():
     rows = effect_by_kind(trials(), "median", "norms", "as it is")
     assert list(rows["kind"]) == list(KINDS) and set(rows["points"]) == {"+9.50"}
     assert set(effect_by_kind(trials(), "median", "wide", "as it is")["points"]) == {"not run"}
@@ -188,7 +188,7 @@ def test_effects_have_an_interval_where_there_are_seeds():
     assert "not run" in what_matters([])[0]
 
 
-def test_the_length_of_training_is_told_with_and_without_pseudo_anomalies():
+def test_the_length_of_training_is_reported_with_and_without_pseudo_anomalies():
     def run(epochs, auc, mode, **changes):
         return a_record(auc, epochs=epochs, mode=mode, **changes)
 
@@ -297,7 +297,7 @@ def test_records_of_two_judges_are_not_mixed():
     assert set(rows.loc["contrast"]) == {"10.0"} and set(rows.loc["norms"]) == {"not run"}
 
 
-def test_the_paired_judge_is_told_as_points_above_the_unaltered_level():
+def test_the_paired_judge_is_reported_as_points_above_the_unaltered_level():
     (row,) = paired_table([paired(0.1)], "median").to_dict("records")
     assert (row["unaltered level"], row["mean"], row["noise 0.5"]) == ("60.0", "+10.0", "+10.0")
     assert "blurred object" in below_chance([paired(-0.1, level=0.9)], "median")

@@ -63,7 +63,7 @@ def test_a_figure_is_reached_by_a_mean_and_partly_by_single_runs():
     assert verdict(0.80, 0.89) == NO and verdict() == OPEN
 
 
-def test_a_gain_is_told_by_model():
+def test_a_gain_is_reported_by_model():
     runs = {
         ("c3dsu", "ddl"): seeds(0.90, 0.91, 0.92),
         ("c3dsu", "none"): seeds(0.80, 0.812, 0.818),

@@ -106,7 +106,7 @@ def test_a_file_that_scores_otherwise_is_not_left(run, monkeypatch, capsys):
     assert {path.name for path in run.iterdir()} == before | {"run.onnx"}
 
 
-def test_what_is_missing_or_damaged_is_told_in_one_line(run, tmp_path, capsys):
+def test_what_is_missing_or_damaged_is_reported_in_one_line(run, tmp_path, capsys):
     def told(*given):
         assert command.main(list(given)) == 1
         (line,) = capsys.readouterr().err.splitlines()

@@ -66,7 +66,7 @@ def test_a_threshold_tells_its_hits_and_false_alarms(folder, threshold, expected
     assert expected in told(story_of(folder), threshold)
 
 
-def test_a_timeline_that_lacks_a_file_is_told_in_one_line(folder, tmp_path):
+def test_a_timeline_that_lacks_a_file_is_reported_in_one_line(folder, tmp_path):
     (tmp_path / "timeline.json").write_text(json.dumps(story_of(folder)))
     with pytest.raises(DDLError, match="a-frames.webp: cannot be read"):
         timeline(tmp_path)
