@@ -33,8 +33,8 @@ def sizes_told(report: Mapping) -> str:
     return "; ".join(dict.fromkeys(texts))
 
 
-def means_table(report: Mapping) -> pd.DataFrame:
-    """How many times longer the work takes without each means; a dash where it is not used."""
+def speedup_table(report: Mapping) -> pd.DataFrame:
+    """How many times longer the work takes without each speedup; a dash where it is not used."""
     rows = pd.DataFrame(report.get("means", []))
     if rows.empty:
         return rows
