@@ -121,7 +121,10 @@ def mask_of(name: str) -> str | None:
         return mask
     if choice not in known.get(kind, ()):
         kinds = ", ".join([*known, "inpainted"])
-        raise DDLError(f"{name}: no array beside clips; expected such as flow-tvl1, one of {kinds}")
+        raise DDLError(
+            f"{name}: no array beside clips has this name; expected a kind ({kinds}) and a choice, "
+            "such as flow-tvl1"
+        )
     return None
 
 

@@ -194,15 +194,20 @@ def _helps(row: pd.Series) -> bool:
 
 def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[str]:
     """The chapter in three sentences: the best kind over all, kinds for one anomaly, strength."""
-    told_of = {c: {n: row[c] for n, row in added.items() if c in row} for c in COLUMNS}
-    if not told_of[ALL]:
+    gains_by = {
+        column: {kind: row[column] for kind, row in added.items() if column in row}
+        for column in COLUMNS
+    }
+    if not gains_by[ALL]:
         return ["Not run."]
-    best = {c: max(gains, key=lambda n: gains[n].mean) for c, gains in told_of.items()}
+    best = {
+        column: max(gains, key=lambda kind: gains[kind].mean) for column, gains in gains_by.items()
+    }
     beyond = sum(gain.holds for row in added.values() for gain in row.values())
-    by_anomaly = "; ".join(f"{c}: {best[c]} ({told_of[c][best[c]].mean:+.1f})" for c in ANOMALIES)
+    by_anomaly = "; ".join(f"{c}: {best[c]} ({gains_by[c][best[c]].mean:+.1f})" for c in ANOMALIES)
     return [
         f"Over all frames the largest gain is that of {best[ALL]}, "
-        f"{told_of[ALL][best[ALL]].mean:+.1f} points.",
+        f"{gains_by[ALL][best[ALL]].mean:+.1f} points.",
         f"The highest by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
         f"{sum(map(len, added.values()))} are beyond chance.",
         strength_told(learnt),

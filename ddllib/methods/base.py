@@ -88,7 +88,7 @@ class Method:
         return companions_of(settings.pseudo_anomaly, settings)
 
     def scoring_companions(self, settings: Settings) -> dict[str, str]:
-        """The same for test clips and scoring."""
+        """The arrays beside the test clips that scoring takes, by role."""
         return {}
 
     def begin(self, run: Run, windows: Windows) -> None:

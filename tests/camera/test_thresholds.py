@@ -120,7 +120,7 @@ def test_one_long_clip_is_cut_where_it_has_forgotten():
     assert chosen.warning
 
 
-def test_the_spread_of_rare_frames_is_not_taken_for_none():
+def test_the_spread_of_a_level_that_few_clips_reach_is_not_zero():
     sizes, rare = np.full(10, 100.0), np.zeros((10, 3))
     rare[:, 0], rare[0, 1] = [40, 0, 0, 30, 0, 20, 0, 10, 0, 0], 1
     counts = Counts(np.array([1.0, 2.0, 3.0]), rare, sizes, "share of frames")

@@ -104,7 +104,7 @@ def test_what_a_first_seed_told_is_checked_by_the_others():
     )
 
 
-def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
+def test_a_variant_of_one_seed_is_compared_with_the_spread_of_the_unchanged():
     tried = trials()[:4]  # norms with one seed
     told = seed_spread(tried, "median", "as it is")
     assert told.startswith("standard deviation over seeds 1.00, pooled")

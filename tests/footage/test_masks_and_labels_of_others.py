@@ -77,7 +77,7 @@ def with_array(yard, masks):
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 95, 100])
 @pytest.mark.parametrize("kept_as", [".jpg", ".png"])
-def test_masks_through_jpeg_are_cut_in_the_middle(tmp_path, quality, kept_as):
+def test_masks_kept_as_jpeg_are_thresholded_half_way(tmp_path, quality, kept_as):
     through = [
         cv2.imdecode(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
         for mask in marks()

@@ -38,7 +38,7 @@ class Disk:
 
     @contextlib.contextmanager
     def full(self, room=0):
-        """Meanwhile `room` bytes are free; as a plain folder, no file grows beyond them."""
+        """Leaves `room` bytes free on a mounted disk; otherwise files may not grow beyond it."""
         if not self.mounted:
             with _limited(room):
                 yield
