@@ -47,16 +47,16 @@ def new_run(settings: Settings) -> Run:
 
 def _check_built(settings: Settings, models, window: int) -> None:
     """Raise ``DDLError`` where a method's ``build`` gives what cannot be trained and scored."""
-    found = isinstance(models, dict) and models.get("model")
-    lacking = [name for name in ("temporal", "channels") if not hasattr(found, name)]
+    model = isinstance(models, dict) and models.get("model")
+    lacking = [name for name in ("temporal", "channels") if not hasattr(model, name)]
     if lacking:
         raise DDLError(
             f"method {settings.method}: builds no model with {' and '.join(lacking)}; expected "
             'a dict whose "model" has both'
         )
-    if found.temporal != window:
+    if model.temporal != window:
         raise DDLError(
-            f"method {settings.method}: its model has temporal {found.temporal}, its window is "
+            f"method {settings.method}: its model has temporal {model.temporal}, its window is "
             f"{window}; expected the same"
         )
 

@@ -65,10 +65,10 @@ def make(
     originals, kind = originals_for(name, split, footage), together(name)
     count = min(len(clips), cpu_count()) if kind else 1
     workers = Parallel(count, return_as="generator_unordered", prefer=kind)
-    done = workers(
+    results = workers(
         delayed(write)(Path(folder), name, split, clip, originals.get(clip)) for clip in clips
     )
-    for _ in tqdm(done, name, len(clips), leave=False, unit="clip", disable=not progress):
+    for _ in tqdm(results, name, len(clips), leave=False, unit="clip", disable=not progress):
         pass
 
 

@@ -159,8 +159,9 @@ class CameraWatch:
 
     def _choose_threshold(self) -> None:
         ready = self.ready
-        given = self.settings, ready.known, ready.run, self.options.threshold
-        self.chosen = assembly.threshold(*given)
+        self.chosen = assembly.threshold(
+            self.settings, ready.known, ready.run, self.options.threshold
+        )
         ready.keep()
         lines = [*ready.notes(), str(self.chosen), *filter(None, [self.chosen.warning])]
         if self.rate != self.known_rate:

@@ -269,7 +269,7 @@ def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
     return f"changes tried with more than one seed: {', '.join(variants)}"
 
 
-def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
+def one_seed_sentence(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     """Whether the first seed alone shows the effects that all seeds show, a sentence."""
     aucs = _aucs_by_seed(trials, protocol)
     variants = [name for name, seeds in aucs.items() if name != unchanged and len(seeds) > 1]

@@ -40,7 +40,12 @@ from ddllib.experiments import (
     speedups,
     textbook,
 )
-from ddllib.experiments.benchmark_tables import judged_table, sizes_told, speed_table, speedup_table
+from ddllib.experiments.benchmark_tables import (
+    judged_table,
+    size_sentence,
+    speed_table,
+    speedup_table,
+)
 from ddllib.experiments.benchmark_work import (
     CASES,
     COMPILED,
@@ -104,7 +109,7 @@ def _report(options: argparse.Namespace) -> None:
     print(report["device"])
     for name, speed in report["ceilings"].items():
         print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
-    print(sizes_told(report))
+    print(size_sentence(report))
     for rows in (speed_table(report), judged_table(report), speedup_table(report)):
         print(rows.to_string(index=False))
     if options.to:

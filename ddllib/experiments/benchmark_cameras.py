@@ -147,13 +147,14 @@ def _wait_until_live(watch: subprocess.Popen, folder: Path, count: int) -> None:
     while time.monotonic() < deadline and watch.poll() is None:
         statuses = _statuses(folder)
         if len(statuses) == count and all(s["delay_95_s"] is not None for s in statuses):
-            time.sleep(
-                2 * STATUS_INTERVAL_S
-            )  # so that the first look holds nothing of the beginning
+            # So that the first reading holds nothing of the beginning.
+            time.sleep(2 * STATUS_INTERVAL_S)
             return
         time.sleep(0.5)
-    said = (folder / "log").read_text().splitlines()[-1:] or ["nothing"]
-    raise DDLError(f"{count} cameras: not all live within {READY_S:g} s; the watch said: {said[0]}")
+    last_line = (folder / "log").read_text().splitlines()[-1:] or ["nothing"]
+    raise DDLError(
+        f"{count} cameras: not all live within {READY_S:g} s; the watch said: {last_line[0]}"
+    )
 
 
 def _statuses(folder: Path) -> list[dict]:

@@ -27,7 +27,7 @@ def speed_table(report: Mapping) -> pd.DataFrame:
     )
 
 
-def sizes_told(report: Mapping) -> str:
+def size_sentence(report: Mapping) -> str:
     """The names of the sizes explained: side of a frame in pixels, width of the model."""
     texts = (f"{r['case']}: {r['size']} px, width {r['latent_dim']}" for r in report["rows"])
     return "; ".join(dict.fromkeys(texts))

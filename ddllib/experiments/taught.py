@@ -56,9 +56,9 @@ def aucs_by_anomaly(record: Record, protocol: str) -> dict[str, float]:
     labels = np.concatenate([record.labels[clip] for clip in clips])
     aucs = {}
     for kind in ANOMALIES:
-        shown = np.concatenate([by_kind[kind][clip] for clip in clips])
-        kept = shown | (labels == 0)
-        aucs[kind] = float(roc_auc_score(shown[kept], scores[kept]))
+        of_kind = np.concatenate([by_kind[kind][clip] for clip in clips])
+        counted = of_kind | (labels == 0)
+        aucs[kind] = float(roc_auc_score(of_kind[counted], scores[counted]))
     return aucs | {ALL: float(roc_auc_score(labels, scores))}
 
 
@@ -126,7 +126,7 @@ def matrix(
     return pd.DataFrame(rows), {pair[0]: row for pair, row in gains(aucs, pairs).items()}
 
 
-def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
+def gain_sentence(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
     """What kinds help and harm for one anomaly, or for all frames, sentences.
 
     Those beyond chance are named; where there is none, the largest gain is, as open.
@@ -169,7 +169,7 @@ def learning_the_strength(
     return pd.DataFrame(rows).fillna("–")
 
 
-def strength_told(rows: pd.DataFrame) -> str:
+def strength_sentence(rows: pd.DataFrame) -> str:
     """Whether learning sigma helps on kinds other than noise, a sentence on those rows."""
     others = rows[rows[""].str.contains("SDL") & ~rows[""].str.startswith("noise")]
     if not (others["runs"] > 0).any():
@@ -210,5 +210,5 @@ def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[
         f"{gains_by[ALL][best[ALL]].mean:+.1f} points.",
         f"The highest by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
         f"{sum(map(len, added.values()))} are beyond chance.",
-        strength_told(learnt),
+        strength_sentence(learnt),
     ]

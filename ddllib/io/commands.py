@@ -45,7 +45,7 @@ def number(what: str, least: float = 0.0, most: float = sys.float_info.max) -> C
 
 
 def whole(what: str, least: int = 1) -> Callable:
-    """The same for a whole number from ``least`` up."""
+    """A type for argparse: a whole number from ``least`` up."""
 
     def read(text: str) -> int:
         try:

@@ -200,8 +200,8 @@ def altered_clips(
         any_altered = False
         for seed, (name, donor) in enumerate(zip(held_out, donors, strict=True)):
             rows = tracks[tracks["clip"] == name]
-            made = alterations(kind, held_out[name], rows, donor, seed)
-            for number, (frames, labels) in enumerate(made):
+            pieces = alterations(kind, held_out[name], rows, donor, seed)
+            for number, (frames, labels) in enumerate(pieces):
                 any_altered = True
                 yield f"{kind}/{number}/{name}", frames, labels
         if not any_altered:

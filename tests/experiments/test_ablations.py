@@ -15,10 +15,10 @@ from ddllib.experiments.ablations import (
     judged_alike,
     most_seeds,
     multiplicity,
+    one_seed_sentence,
     other_boxes,
     seed_spread,
     what_matters,
-    what_one_seed_told,
 )
 from ddllib.experiments.by_epochs import auc_by_epochs, why_it_helps
 from ddllib.experiments.by_kind import below_chance, effect_by_kind, kinds_table, paired_table
@@ -92,13 +92,13 @@ def test_what_a_first_seed_told_is_checked_by_the_others():
         ]
 
     usual = trials()[:3]
-    told = what_one_seed_told([*usual, *change("once", 0.2)], "median", "as it is")
+    told = one_seed_sentence([*usual, *change("once", 0.2)], "median", "as it is")
     assert told == "no change has a second seed to check its first by"
     bare = [ATrial(t.variant, t.settings, None) for t in usual]
-    assert what_one_seed_told(bare, "median", "as it is") == told
+    assert one_seed_sentence(bare, "median", "as it is") == told
     several = change("luck", 0.2, 0.02, 0.1) + change("true", 0.15, 0.16, 0.15)
     several += change("small", 0.01, 0.011, 0.01) + change("none", 0.01, -0.01, 0)
-    assert what_one_seed_told([*usual, *several], "median", "as it is") == (
+    assert one_seed_sentence([*usual, *several], "median", "as it is") == (
         "of 4 changes with several seeds the first alone would have told 2 for an effect (luck, "
         "true), of which 1 stood with all; told by all seeds alone: small"
     )
