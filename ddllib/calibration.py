@@ -67,7 +67,12 @@ def measure(scorer: Scorer, clips: Mapping[str, np.ndarray]) -> None:
         if term.needs_footage:
             parts = (np.stack(frames[k : k + CHUNK]) for k in range(0, len(frames), CHUNK))
             inputs = (as_input(part, channels, scorer.device) for part in parts)
-            term.constant = term.measure(inputs, scorer.patch, scorer.ignore)
+            term.constant = float(term.measure(inputs, scorer.patch, scorer.ignore))
+            if not 0 < term.constant < math.inf:
+                raise DDLError(
+                    f"score: {type(term).__name__} measures {term.constant}; expected a number "
+                    "above 0, to divide by"
+                )
     if scorer.terms.scaled:
         curves = _normal_curves(scorer, clips)
         scorer.terms.scales = {name: level_and_spread(values) for name, values in curves.items()}

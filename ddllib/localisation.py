@@ -256,9 +256,10 @@ def _tracks(mask: np.ndarray) -> np.ndarray:
 
 
 def _one_to_one(pairs: list[tuple[int, int, int]]) -> np.ndarray:
-    """Of (before, after, overlap), the links kept, L x 2: the largest overlap first.
+    """Links between regions of one frame and of the next, L x 2, from (before, after, overlap).
 
-    A region is a ``before`` once and an ``after`` once at most; equal overlaps go by number.
+    Each region gets one link backwards and one forwards at most, to where the overlap is largest;
+    of equal overlaps the first counts.
     """
     links, before, after = [], set(), set()
     for a, b, _ in sorted(pairs, key=lambda pair: -pair[2]):

@@ -87,8 +87,8 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
         from data_prep.preparing.prepared import original_footage
 
         def original():
-            wanted = settings.dataset, settings.scene, settings.frame_rate
-            return original_footage(footage(settings), *wanted)
+            choices = settings.dataset, settings.scene, settings.frame_rate
+            return original_footage(footage(settings), *choices)
 
         for split, names in beside.items():
             for name in names.values():

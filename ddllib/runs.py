@@ -53,6 +53,11 @@ class Run:
     @property
     def pseudo_anomaly(self) -> nn.Module:
         """The pseudo-anomaly of training, for methods that have one."""
+        if "pseudo_anomaly" not in self.models:
+            raise DDLError(
+                f"method {self.settings.method}: builds no pseudo_anomaly; expected "
+                "make_pseudo_anomaly(settings) of ddllib.pseudo_anomalies.mixture among its models"
+            )
         return self.models["pseudo_anomaly"]
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ddllib import checkpoints
@@ -38,13 +39,27 @@ def new_run(settings: Settings) -> Run:
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         models = method.build(settings)
-    lacking = [n for n in ("temporal", "channels") if not hasattr(models.get("model"), n)]
-    if lacking:
-        raise DDLError(f"method {settings.method}: builds no model with {' and '.join(lacking)}")
+    _check_built(settings, models, method.window(settings))
     names = [*STEP_CURVES, *method.curves, LEARNING_RATE]
     models = {name: model.to(device) for name, model in models.items()}
     history = {name: [] for name in names}
     return Run(settings, models, history, precision=method.precision(settings))
+
+
+def _check_built(settings: Settings, models, window: int) -> None:
+    """Raise ``DDLError`` where a method's ``build`` gives what cannot be trained and scored."""
+    model = isinstance(models, dict) and models.get("model")
+    lacking = [name for name in ("temporal", "channels") if not hasattr(model, name)]
+    if lacking:
+        raise DDLError(
+            f"method {settings.method}: builds no model with {' and '.join(lacking)}; expected "
+            'a dict whose "model" has both'
+        )
+    if model.temporal != window:
+        raise DDLError(
+            f"method {settings.method}: its model has temporal {model.temporal}, its window is "
+            f"{window}; expected the same"
+        )
 
 
 def load_run(folder: Path | str) -> Run:
@@ -292,8 +307,14 @@ def train_step(
     Raises ``DDLError`` when the loss is not finite; weights and optimiser are then as before.
     """
     terms = method_of(run.settings).loss(run, sample, rng)
+    method = f"method {run.settings.method}"
     if not isinstance(terms, dict) or "total" not in terms:
-        raise DDLError(f"method {run.settings.method}: its loss gives no dict with a total")
+        raise DDLError(f"{method}: its loss gives no dict with a total")
+    for name, value in terms.items():
+        if not isinstance(value, Tensor) or value.dim():
+            raise DDLError(f"{method}: its loss gives {name} as no scalar tensor")
+        if name not in run.history:
+            raise DDLError(f"{method}: its loss gives {name}, which its curves do not name")
     with torch.no_grad():
         numbers = torch.stack([value.detach() for value in terms.values()]).tolist()
     values = dict(zip(terms, numbers, strict=True))

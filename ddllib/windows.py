@@ -58,7 +58,7 @@ def paint_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def paint_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
-    """The same from boxes in whole pixels, B x T x 4, ends excluded."""
+    """Masks from boxes in whole pixels, B x T x 4, ends excluded."""
     x0, y0, x1, y1 = boxes.unbind(-1)
     ys = torch.arange(height, device=boxes.device)
     xs = torch.arange(width, device=boxes.device)

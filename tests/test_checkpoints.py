@@ -115,7 +115,7 @@ def test_one_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
     assert "code was run" not in capsys.readouterr().out
 
 
-def test_something_else_under_its_name_is_told(tmp_path):
+def test_something_else_under_its_name_is_reported(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / checkpoints.NAME)
     with pytest.raises(DDLError, match="holds no checkpoint of this project"):
         checkpoints.read(tmp_path)
@@ -145,7 +145,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_values_of_another_kind_under_a_fitting_checksum_are_told(trained, fault):
+def test_values_of_another_kind_under_a_fitting_checksum_are_reported(trained, fault):
     folder, _ = trained
     rewrite(folder, FAULTS[fault])
     with pytest.raises(DDLError, match=f"checkpoint.pt: damaged .*{fault}.*train again") as told:
@@ -171,7 +171,7 @@ UNFIT = {
 }
 
 
-def test_moments_of_another_shape_are_told_before_a_step(trained, small_settings, small_data):
+def test_moments_of_another_shape_are_reported_before_a_step(trained, small_settings, small_data):
     folder, _ = trained
     rewrite(folder, lambda c: c["parts"][2]["state"][0].update(exp_avg=torch.zeros(3)))
     with pytest.raises(DDLError, match=r"does not fit this run \(exp_avg of \(3,\)"):
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_does_not_fit_the_run_ends_in_one_line(
 
 
 @pytest.mark.parametrize("name", [checkpoints.NAME, checkpoints.PREVIOUS])
-def test_a_folder_in_its_place_is_told_before_training(
+def test_a_folder_in_its_place_is_reported_before_training(
     small_settings, small_data, tmp_path, monkeypatch, name
 ):
     (tmp_path / name / "something").mkdir(parents=True)

@@ -7,6 +7,7 @@ from torch import nn
 
 from data_prep import companions
 from ddllib import DDLError, fit, pipeline
+from ddllib.calibration import measure
 from ddllib.methods import METHODS, Method, base
 from ddllib.methods.base import method
 from ddllib.methods.ddl import DDL
@@ -160,7 +161,7 @@ def test_a_new_method_of_even_t_is_trained_scored_and_watched(small_settings, sm
         assert np.allclose(score_clip(run.model, clip, settings.patch_size), record.scores[name])
 
 
-def test_unknown_names_are_told_with_those_there_are(small_settings):
+def test_unknown_names_are_reported_with_those_there_are(small_settings):
     for changes, words in (
         ({"pseudo_anomaly": "nois"}, "nois.*did you mean 'noise'"),
         ({"score": "ssim + psnr"}, "ssim.*expected some of distance"),
@@ -174,6 +175,88 @@ def test_unknown_names_are_told_with_those_there_are(small_settings):
         pipeline.prepare(small_settings(temporal=4))
     with pytest.raises(DDLError, match="'noise' is taken"):
         kind("noise")(PseudoAnomaly)
+
+
+def test_a_class_that_lacks_what_its_base_asks_for_is_not_registered():
+    with pytest.raises(DDLError, match="derives from PseudoAnomaly"):
+        kind("underived")(object)
+    with pytest.raises(DDLError, match="has no method alter; expected one, see PseudoAnomaly"):
+        kind("empty")(type("Empty", (PseudoAnomaly,), {}))
+    with pytest.raises(DDLError, match="has no method maps or judge"):
+        term("empty")(type("Empty", (ScoreTerm,), {}))
+    with pytest.raises(DDLError, match="has no method build"):
+        method("empty")(type("Empty", (Method,), {}))
+    assert not {"underived", "empty"} & (KINDS.keys() | TERMS.keys() | METHODS.keys())
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (lambda x, mask: (x, mask), r"gives tuple; expected Altered\(x, mask\)"),
+        (lambda x, mask: Altered(x[:, :, :2], mask), "gives x and mask of"),
+        (lambda x, mask: Altered(x, mask[:, :, 0]), "gives x and mask of"),
+    ],
+    ids=["no Altered", "another x", "another mask"],
+)
+def test_a_pseudo_anomaly_of_another_shape_is_reported(small_settings, small_data, answer, words):
+    class Wrong(PseudoAnomaly):
+        def alter(self, sample, random):
+            return answer(sample.x, sample.mask)
+
+    with pytest.raises(DDLError, match=f"Wrong: alter {words}"):
+        Wrong().alter_checked(a_sample(small_settings, small_data), TorchRandom(torch.Generator()))
+
+
+def test_a_term_whose_maps_are_not_as_large_as_frames_is_reported():
+    class Narrow(ScoreTerm):
+        def maps(self, frames, reconstructions):
+            return (frames - reconstructions).mean(dim=1)[..., 1:]
+
+    frames = torch.zeros(2, 3, 32, 32)
+    with pytest.raises(DDLError, match=r"maps of Narrow gives \(2, 32, 31\).*\(2, 32, 32\)"):
+        Narrow().judge(frames, frames, 8)
+
+
+@pytest.mark.parametrize("constant", [0, -1.0, np.nan, np.inf])
+def test_a_term_cannot_measure_a_constant_that_does_not_divide(
+    small_settings, small_data, constant
+):
+    @term("measured")
+    class Measured(ScoreTerm):
+        needs_footage = True
+
+        def maps(self, frames, reconstructions):
+            return (frames - reconstructions).abs().mean(dim=1)
+
+        def measure(self, frames, patch, ignore):
+            return constant
+
+    settings = small_settings(score="measured")
+    scorer = base.method_of(settings).scorer(fit(settings, small_data, progress=False))
+    with pytest.raises(DDLError, match="Measured measures.*expected a number above 0"):
+        measure(scorer, small_data.training)
+    del Measured.measure
+    with pytest.raises(DDLError, match="has needs_footage, but no method measure"):
+        measure(scorer, small_data.training)
+
+
+@pytest.mark.parametrize(
+    "name, replacement, words",
+    [
+        ("build", lambda self, settings: {"net": Mean()}, "no model with temporal and channels"),
+        ("build", lambda self, settings: Mean(), "no model with temporal and channels"),
+        ("window", lambda self, settings: 3, "has temporal 4, its window is 3"),
+        ("curves", (), "gives brightness, which its curves do not name"),
+        ("loss", Method.loss, "has no method loss"),
+        ("loss", lambda self, run, sample, rng: torch.zeros(()), "no dict with a total"),
+        ("loss", lambda self, run, sample, rng: {"total": 1.0}, "total as no scalar tensor"),
+        ("loss", lambda self, run, sample, rng: run.pseudo_anomaly, "builds no pseudo_anomaly"),
+    ],
+)
+def test_what_a_method_lacks_is_reported(small_settings, small_data, name, replacement, words):
+    setattr(a_toy_method(), name, replacement)
+    with pytest.raises(DDLError, match=f"method toy: .*{words}"):
+        fit(small_settings(method="toy"), small_data, progress=False)
 
 
 def test_weights_are_read_from_text():

@@ -161,7 +161,7 @@ def test_one_clip_has_no_bounds():
     assert (result.low, result.high) == (None, None)
 
 
-def test_what_cannot_be_evaluated_is_told():
+def test_what_cannot_be_evaluated_is_reported():
     scores, labels = some_clips()
     with pytest.raises(DDLError, match="protocol is 'best'"):
         evaluate(scores, labels, "best")

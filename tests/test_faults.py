@@ -19,7 +19,7 @@ from ddllib.training import fit
 SIZE = (240, 320)
 
 
-def told(caught, place):
+def must_be_reported(caught, place):
     text = str(caught.value)
     assert "\n" not in text and str(place) in text and "run again" in text
     assert "cannot be written" in text and ("make room" in text or "raise the limit" in text)
@@ -32,7 +32,7 @@ def test_a_disk_that_fills_up_while_preparing(footage, disk):
     clip = (out / "training" / "01.npy").stat().st_size
     with disk.full(clip // 2), pytest.raises(DDLError) as caught:
         prepare(footage, out, SIZE, progress=False)
-    told(caught, out)
+    must_be_reported(caught, out)
     assert verify(out) == before, "the earlier preparation is whole"
     assert not list(out.rglob("*.tmp"))
     assert "03" in prepare(footage, out, SIZE, progress=False)["clips"]["training"]
@@ -55,7 +55,7 @@ def test_a_disk_that_fills_up_while_a_record_is_written(disk):
     larger = {"01": np.random.default_rng(1).random(900_000)}
     with disk.full(100_000), pytest.raises(DDLError) as caught:
         write_record(folder, facts, larger, {}, {})
-    told(caught, folder)
+    must_be_reported(caught, folder)
     assert np.array_equal(read_record(folder).scores["01"], scores["01"])
     write_record(folder, facts, larger, {}, {})
     assert len(read_record(folder).scores["01"]) == 900_000
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_up_while_scoring(small_settings, small_data, disk, mo
     run = pipeline.train(settings, small_data, progress=False)
     with disk.full(20_000), pytest.raises(DDLError) as caught:
         pipeline.score(settings, small_data, run, progress=False)
-    told(caught, settings.record_folder)
+    must_be_reported(caught, settings.record_folder)
     assert not (settings.record_folder / "run.json").exists()
     assert pipeline.train(settings, small_data, progress=False).steps_now == 0
     assert pipeline.score(settings, small_data, run, progress=False).metrics

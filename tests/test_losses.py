@@ -187,7 +187,7 @@ def test_discrepancy_is_the_distance_from_the_pseudo_anomaly_alone():
     assert float(distinction_loss(x, x_a, y, torch.zeros_like(mask), "discrepancy")) == 0
 
 
-def test_an_unknown_form_is_told():
+def test_an_unknown_form_is_reported():
     x, x_a, y, mask = images()
     with pytest.raises(DDLError, match="expected per_pixel, norms, discrepancy or target"):
         distinction_loss(x, x_a, y, mask, "median")

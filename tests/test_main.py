@@ -24,7 +24,14 @@ def test_every_study_explains_itself(name, capsys):
     assert end.value.code == 0 and f"study {name}" in capsys.readouterr().out
 
 
-def test_an_unknown_verb_is_told_in_one_line(capsys):
+def test_help_keeps_each_example_on_a_line_of_its_own(capsys):
+    with pytest.raises(SystemExit):
+        main(["experiments", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "    python -m ddllib experiments list" in lines
+
+
+def test_an_unknown_verb_is_reported_in_one_line(capsys):
     assert main(["wacth"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "expected one of watch, mark" in told

@@ -334,7 +334,7 @@ def both(maps, masks):
     return [lambda: pixel_auroc(maps, masks), lambda: region_and_track(maps, masks, 3)]
 
 
-def test_what_cannot_be_judged_is_told():
+def test_what_cannot_be_judged_is_reported():
     maps, masks = noisy_world()
     faults = [
         ({}, {}, "there are no maps"),
@@ -352,7 +352,7 @@ def test_what_cannot_be_judged_is_told():
                 call()
 
 
-def test_masks_of_one_kind_are_told():
+def test_masks_of_one_kind_are_reported():
     maps, masks = noisy_world()
     none = {name: np.zeros_like(mask) for name, mask in masks.items()}
     with pytest.raises(DDLError, match="every pixel is normal"):
@@ -373,6 +373,6 @@ def test_masks_of_one_kind_are_told():
         ({"levels": 1}, "levels is 1; expected at least 2"),
     ],
 )
-def test_settings_out_of_range_are_told(settings, message):
+def test_settings_out_of_range_are_reported(settings, message):
     with pytest.raises(DDLError, match=message):
         region_and_track(*noisy_world(), **{"patch": 3, **settings})

@@ -106,7 +106,7 @@ def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(stopped, smal
 
 
 @pytest.mark.parametrize("file", ["scores.npz", "run.json"])
-def test_a_damaged_record_is_told_and_made_anew(finished, small_data, capsys, file):
+def test_a_damaged_record_is_reported_and_made_anew(finished, small_data, capsys, file):
     settings, run, record = finished
     (record.folder / file).write_bytes(b"{")
     run.steps_now = 0
@@ -127,7 +127,7 @@ def test_a_damaged_record_is_told_and_made_anew(finished, small_data, capsys, fi
         ({"history": {"sigma": ["x"]}}, "a curve of something else than numbers"),
     ],
 )
-def test_a_record_that_no_run_left_is_told(finished, change, fault):
+def test_a_record_that_no_run_left_is_reported(finished, change, fault):
     folder = finished[2].folder
     facts = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**facts, **change}))
@@ -135,7 +135,9 @@ def test_a_record_that_no_run_left_is_told(finished, change, fault):
         read_record(folder)
 
 
-def test_runs_that_cannot_be_kept_are_told_before_training(small_settings, small_data, monkeypatch):
+def test_runs_that_cannot_be_kept_are_reported_before_training(
+    small_settings, small_data, monkeypatch
+):
     settings = small_settings()
     monkeypatch.setattr(pipeline, "fit", None)  # not reached
     settings.run_folder.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +207,7 @@ def test_labels_of_one_kind_allow_no_auc_but_keep_the_scores(small_settings, sma
     assert record.metrics == {} and record.scores
 
 
-def test_what_cannot_be_scored_is_told_before_training(small_settings, small_data):
+def test_what_cannot_be_scored_is_reported_before_training(small_settings, small_data):
     small_data.testing = {"07": small_data.testing["01"][:2]}
     with pytest.raises(DDLError, match="test clip '07' .* has 2 frames; expected at least 3"):
         pipeline.train(small_settings(), small_data, progress=False)
@@ -242,7 +244,7 @@ def test_footage_without_labels_is_scored_but_not_evaluated(small_settings, smal
     assert record.facts["metrics"] == {} and set(record.scores) == {"01", "02"}
 
 
-def test_records_are_found_by_name_and_damage_is_told(finished):
+def test_records_are_found_by_name_and_damage_is_reported(finished):
     _, _, record = finished
     assert [r.name for r in find_records(record.folder.parent.parent)] == [record.name]
     (record.folder / "scores.npz").write_bytes(b"not an archive")
@@ -321,7 +323,9 @@ def test_weights_are_asked_for_by_a_detector_that_has_some(small_settings, foota
         ({"held_out": 2}, "common", "held_out is 2: no test clip would be scored; leave it out"),
     ],
 )
-def test_that_there_is_nothing_to_score_is_told(small_settings, small_data, changes, layout, told):
+def test_that_there_is_nothing_to_score_is_reported(
+    small_settings, small_data, changes, layout, told
+):
     settings = small_settings(data="tiny-data", **changes)
     pipeline.check_tests(replace(settings, held_out=0), small_data)
     small_data.testing.clear()
@@ -330,7 +334,9 @@ def test_that_there_is_nothing_to_score_is_told(small_settings, small_data, chan
         pipeline.check_tests(settings, small_data)
 
 
-def test_what_cannot_be_ignored_is_told_before_training(small_settings, small_data, monkeypatch):
+def test_what_cannot_be_ignored_is_reported_before_training(
+    small_settings, small_data, monkeypatch
+):
     monkeypatch.setattr(pipeline, "fit", None)  # not reached
     with pytest.raises(DDLError, match="no-mask.png: not found"):
         pipeline.train(small_settings(ignore="no-mask.png"), small_data, progress=False)

@@ -112,7 +112,7 @@ def test_edges_repeat_the_nearest_score():
     assert scores[0] == scores[1] and scores[-1] == scores[-2] and scores[1] != scores[2]
 
 
-def test_what_cannot_be_scored_is_told():
+def test_what_cannot_be_scored_is_reported():
     with pytest.raises(DDLError, match="at least 3"):
         score_clip(a_model(), a_clip(frames=2), 4)
     with pytest.raises(DDLError, match="patch is 64"):

@@ -97,7 +97,7 @@ def test_a_webcam_may_be_named_by_its_number():
         ("seed: !!python/object/apply:os.getcwd []\n", "not plain YAML"),
     ],
 )
-def test_a_bad_profile_is_told(tmp_path, monkeypatch, text, word):
+def test_a_bad_profile_is_reported(tmp_path, monkeypatch, text, word):
     monkeypatch.setattr(settings, "PROFILES", tmp_path)
     monkeypatch.setattr(settings, "OWN_PROFILES", tmp_path / "none")
     (tmp_path / "bad.yaml").write_text(text)
@@ -117,7 +117,7 @@ def test_folders_count_from_the_projects_root(monkeypatch, tmp_path):
     assert paths.data_root() == tmp_path
 
 
-def test_what_is_not_found_is_told_with_where_it_was_looked_for(monkeypatch, tmp_path):
+def test_what_is_not_found_is_reported_with_where_it_was_looked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("DDL_DATA", str(tmp_path))
     (tmp_path / "yard").mkdir()
     assert paths.find_path("yard") == tmp_path / "yard"
@@ -134,7 +134,7 @@ def test_the_vocabulary_is_the_settings_fields():
     assert set(Settings().asdict()) == VOCABULARY
 
 
-def test_a_missing_gpu_is_told():
+def test_a_missing_gpu_is_reported():
     import torch
 
     from ddllib.devices import resolve_device

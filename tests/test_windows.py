@@ -92,7 +92,7 @@ def test_tracks_are_drawn_at_random_but_by_the_seed(clips):
     assert torch.equal(areas(0), areas(0)) and not torch.equal(areas(0), areas(1))
 
 
-def test_what_cannot_be_used_is_told(clips):
+def test_what_cannot_be_used_is_reported(clips):
     with pytest.raises(DDLError, match="no training clips"):
         Windows({}, track_rows([]), 3)
     with pytest.raises(DDLError, match="shorter than"):

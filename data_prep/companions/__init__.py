@@ -65,10 +65,10 @@ def make(
     originals, kind = originals_for(name, split, footage), together(name)
     count = min(len(clips), cpu_count()) if kind else 1
     workers = Parallel(count, return_as="generator_unordered", prefer=kind)
-    done = workers(
+    results = workers(
         delayed(write)(Path(folder), name, split, clip, originals.get(clip)) for clip in clips
     )
-    for _ in tqdm(done, name, len(clips), leave=False, unit="clip", disable=not progress):
+    for _ in tqdm(results, name, len(clips), leave=False, unit="clip", disable=not progress):
         pass
 
 
@@ -121,7 +121,10 @@ def mask_of(name: str) -> str | None:
         return mask
     if choice not in known.get(kind, ()):
         kinds = ", ".join([*known, "inpainted"])
-        raise DDLError(f"{name}: no array beside clips; expected such as flow-tvl1, one of {kinds}")
+        raise DDLError(
+            f"{name}: no array beside clips has this name; expected a kind ({kinds}) and a choice, "
+            "such as flow-tvl1"
+        )
     return None
 
 

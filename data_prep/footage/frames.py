@@ -114,7 +114,7 @@ def read_timed(clip: Clip, colour: bool = False) -> Iterator[Timed]:
 
 
 def read_raw(clip: Clip, colour: bool = False) -> Iterator[Timed]:
-    """The same before scaling to 8 bits: uint8, or uint16 for footage of more than 8 bits.
+    """All frames before scaling to 8 bits: uint8, or uint16 for footage of more bits.
 
     Images in a folder have no times: all are kept, at `rate` or `USUAL_RATE` per second.
     """

@@ -103,22 +103,22 @@ class ValueCounts:
         self.shares.append(float(np.mean(mask > self.white / 2)))
         if not mask.any():
             return
-        even, level = in_areas(mask), mask / self.white
-        self.look_at_values(mask, even)
+        in_area, level = in_areas(mask), mask / self.white
+        self.look_at_values(mask, in_area)
         grey = (level > 1 / 8) & (level < 7 / 8)
         self.grey += np.count_nonzero(grey)
-        self.grey_even += np.count_nonzero(even & grey)
+        self.grey_even += np.count_nonzero(in_area & grey)
         self.middle += np.count_nonzero((level > 1 / 4) & (level < 3 / 4))
         self.bright += np.count_nonzero(level >= 3 / 4)
 
-    def look_at_values(self, mask: np.ndarray, even: np.ndarray) -> None:
+    def look_at_values(self, mask: np.ndarray, in_area: np.ndarray) -> None:
         values, places, counts = np.unique(mask, return_inverse=True, return_counts=True)
         self.whole = self.whole and not np.any(values % 1)
         self.most = max(self.most, np.count_nonzero(values))
-        in_even = np.bincount(places.ravel(), even.ravel(), len(values))
+        area_counts = np.bincount(places.ravel(), in_area.ravel(), len(values))
         between = (values > 0) & (values < self.top)
         self.values += np.count_nonzero(between)
-        self.values_even += np.count_nonzero(between & (in_even >= counts / 2))
+        self.values_even += np.count_nonzero(between & (area_counts >= counts / 2))
 
     def has_numbers(self) -> bool:
         """Whether the values are numbers of objects."""
@@ -135,8 +135,8 @@ def in_areas(mask: np.ndarray) -> np.ndarray:
     """Whether each pixel belongs to a square of 2 x 2 equal pixels, H x W bool."""
     rows = mask[:-1] == mask[1:]
     squares = rows[:, :-1] & rows[:, 1:] & (mask[:-1, :-1] == mask[:-1, 1:])
-    even = np.zeros(mask.shape, bool)
+    in_area = np.zeros(mask.shape, bool)
     for down in (slice(None, -1), slice(1, None)):
         for right in (slice(None, -1), slice(1, None)):
-            even[down, right] |= squares
-    return even
+            in_area[down, right] |= squares
+    return in_area

@@ -37,7 +37,7 @@ def natural_key(name: str) -> tuple:
 
 
 def clip_key(name: str) -> tuple:
-    """The same for a clip's name; an event's number before date and time is ignored."""
+    """Sort key of a clip's name; an event's number before date and time is ignored."""
     stamp = STAMP.search(name)
     number = stamp and EVENT.fullmatch(name[: stamp.start()])
     return natural_key(name[number.end() :] if number else name)

@@ -50,7 +50,7 @@ def find_clips(base: Path, split: str) -> dict[str, Clip]:
 
 
 def clips_of(tree: Tree, split: str) -> dict[str, Clip]:
-    """The same for a folder that was searched already; adds notes on what is passed over.
+    """Clips of a folder that was searched already; adds notes on what is passed over.
 
     Raises DDLError for frames beside videos, two clips of one name and a folder without frames.
     """

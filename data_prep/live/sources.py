@@ -171,7 +171,7 @@ class Recording:
         return None if single or not self._starts else self.place(time_s)
 
     def place(self, time_s: float) -> tuple[str, float]:
-        """The same for any recording, after it was read up to this time."""
+        """Name and seconds as ``where`` gives them, for a recording read up to this time."""
         index = max(bisect.bisect_right(self._starts, time_s) - 1, 0)
         return self.names[index], time_s - self._starts[index]
 

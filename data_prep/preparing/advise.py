@@ -144,23 +144,23 @@ def measured_rate(clip: Clip) -> float | None:
     return len(times) / duration(times) if len(times) > 1 else None
 
 
-def propose_rate(rate: float | None, wanted: float | None) -> Proposal:
+def propose_rate(rate: float | None, proposed: float | None) -> Proposal:
     if rate is None:
         reason = (
             "images in folders, and videos of one frame, tell no time: all are kept, as "
             f"{RATE:g} a second. Alarms an hour are counted by it: set what they were taken at."
         )
-        wanted = RATE
-    elif wanted is None:
+        proposed = RATE
+    elif proposed is None:
         reason = f"all of the {rate:.3g} frames per second are kept, few enough to show motion."
         # A value is needed here: the default of the profile would drop frames.
-        wanted = max(tidy_rate(rate), LOWEST_RATE)
+        proposed = max(tidy_rate(rate), LOWEST_RATE)
     else:
         reason = (
             f"{rate:.3g} frames per second are recorded, at which the frames of a window hardly "
             f"differ; UCSD Ped2 has {RATE:g}."
         )
-    return Proposal("frame_rate", wanted, reason)
+    return Proposal("frame_rate", proposed, reason)
 
 
 def propose_size(footage: Footage, clips: Sequence[Clip]) -> Proposal:

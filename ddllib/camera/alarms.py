@@ -113,7 +113,7 @@ class Alarms(Listener):
                 self.teller.owed()  # it had ended, but perhaps nobody was told
 
     def on_begin_anew(self) -> Path | None:
-        """The same events will be found again, so the old ones are moved aside."""
+        """Move the old events aside, as the same ones will be found again."""
         return self.journal.events.set_aside()
 
     def on_live(self) -> None:

@@ -151,8 +151,9 @@ class CameraWatch:
 
     def _choose_threshold(self) -> None:
         ready = self.ready
-        given = self.settings, ready.known, ready.run, self.options.threshold
-        self.chosen = assembly.threshold(*given)
+        self.chosen = assembly.threshold(
+            self.settings, ready.known, ready.run, self.options.threshold
+        )
         ready.keep()
         about = str(self.chosen), *filter(None, [self.chosen.warning])
         for line in (*ready.notes(), *about, *rate_notes(self.known_rate, self.rate)):

@@ -55,8 +55,8 @@ def read_cameras(path: Path, **options) -> Cameras:
     if not isinstance(content, dict) or not isinstance(content.get("cameras"), dict):
         raise DDLError(f"{path}: no cameras; expected `cameras:` with a name and options for each")
     _check_names(content, ("to", "defaults", "cameras", *PROCESS), str(path))
-    given = content.get("defaults") or {}
-    defaults = _read(given, CAMERA.keys() - {"source", "to"}, path, f"{path}: defaults")
+    defaults = content.get("defaults") or {}
+    defaults = _read(defaults, CAMERA.keys() - {"source", "to"}, path, f"{path}: defaults")
     to = _checked(_path, content.get("to") or FOLDER, path, f"{path}: to")
     cameras = {}
     for name, values in content["cameras"].items():

@@ -19,8 +19,9 @@ class Journal:
     ``events`` (``EventFile``) holds a row for each event; ``changes`` (``ChangeFile``) one for each
     change of the scene. ``facts`` and ``renew`` are those of ``EventFile``. ``earlier`` is the last
     event of an earlier part of this watch, with all that was added since; None if there is none. An
-    event that overlaps it is the same event, found again or continued. An event that was saved or
-    written is owed until ``settle`` is called: the next process has to report it.
+    event that overlaps it is the same event, found again or continued. Between the
+    first row that an event has in the file and ``settle`` it is owed: if this process is killed,
+    the next one reports it.
     """
 
     def __init__(self, folder: Path | str, facts: Mapping, renew: bool = False):

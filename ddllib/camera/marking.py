@@ -214,7 +214,7 @@ class _ArrayCut:
 
 
 class _FileCut:
-    """The same from a file or folder that was watched, read from its beginning."""
+    """An event's frames from a file or folder that was watched, read from its beginning."""
 
     def __init__(self, footage: Path | str, event: Event, frame_rate: float | None):
         from data_prep.live.sources import open_source, shown

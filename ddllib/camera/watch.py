@@ -64,7 +64,7 @@ def watch_claimed(
     watched: WatchResult | None = None,
     by_day: bool = False,
 ) -> WatchResult:
-    """The same as ``watch``, for a folder that is ``claimed`` already.
+    """Watch as ``watch`` does, into a folder that is ``claimed`` already.
 
     ``watched`` is filled while the watch runs, so that another thread can see how it goes. With
     ``by_day`` a live source has a table of scores for each day (``Table``).

@@ -190,6 +190,6 @@ def _prepared_of(run: Run) -> Prepared:
                 return data
     raise DDLError(
         f"{run.folder}: holds no {handover.NAME}, and its prepared data {expected.name} is not "
-        "beside it; expected one of them; run chapter 5 where it was trained, then copy its whole "
-        "folder"
+        "beside it; expected one of them; run chapter 5 where it was trained, with a "
+        "threshold_share above 0, then copy its whole folder"
     )

@@ -82,14 +82,14 @@ def what_matters(effects: Sequence[Effect]) -> list[str]:
     """
     if not effects:
         return ["Which change matters: not run."]
-    tried = [effect for effect in effects if effect.low is not None]
-    certain = [effect for effect in tried if effect.low > 0 or effect.high < 0]
+    repeated = [effect for effect in effects if effect.low is not None]
+    certain = [effect for effect in repeated if effect.low > 0 or effect.high < 0]
     order = sorted(effects, key=lambda effect: effect.mean)
     losses = [_named(effect) for effect in order[:3] if effect.mean < 0]
     gains = [_named(effect) for effect in order[:-4:-1] if effect.mean > 0]
     return [
-        f"Of {len(effects)} changes {len(tried)} were tried with several seeds; more than chance "
-        f"explains there: {', '.join(map(_named, certain)) or 'none'}.",
+        f"Of {len(effects)} changes {len(repeated)} were tried with several seeds; more than "
+        f"chance explains there: {', '.join(map(_named, certain)) or 'none'}.",
         f"The largest losses, in points of AUC: {', '.join(losses) or 'none'}.",
         f"The largest gains: {', '.join(gains) or 'none'}.",
     ]
@@ -108,7 +108,7 @@ class Base(NamedTuple):
 
 
 def bases_of(trials: Sequence[Trial], unchanged: str) -> dict[str, Base]:
-    """For each variant the one that lacks its last change; without such a variant the unchanged."""
+    """What each variant is compared with: that without its last change, else the unchanged one."""
     unchanged_values = next((t.settings.asdict() for t in trials if t.variant == unchanged), {})
     changes: dict[str, dict] = {}
     for trial in trials:
@@ -269,7 +269,7 @@ def most_seeds(trials: Sequence[Trial], unchanged: str) -> str:
     return f"changes tried with more than one seed: {', '.join(variants)}"
 
 
-def what_one_seed_told(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
+def one_seed_sentence(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     """Whether the first seed alone shows the effects that all seeds show, a sentence."""
     aucs = _aucs_by_seed(trials, protocol)
     variants = [name for name, seeds in aucs.items() if name != unchanged and len(seeds) > 1]

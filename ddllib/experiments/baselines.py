@@ -51,12 +51,14 @@ def beside(run: Record, records: Iterable[Record]) -> dict[str, list[Record]]:
 
     They have the same score, but for the flow's magnitude, which has its own.
     """
-    wanted = recorded(run.facts["settings"])
+    run_settings = recorded(run.facts["settings"])
     groups: dict[str, list[Record]] = {name: [] for name in CHANGES}
     for record in records:
         name, values = baseline_name(record), recorded(record.facts["settings"])
-        score = CHANGES[name].get("score", wanted["score"]) if name else None
-        is_same = all(values[key] == wanted[key] for key in _SAME) and values["score"] == score
+        score = CHANGES[name].get("score", run_settings["score"]) if name else None
+        is_same = (
+            all(values[key] == run_settings[key] for key in _SAME) and values["score"] == score
+        )
         if name and is_same and record.labels.keys() == run.labels.keys():
             groups[name].append(record)
     return groups
@@ -157,14 +159,14 @@ def rows_of_neighbours(
     """The neighbour mean as rows of another table: its name, size and protocol, and its AUC."""
     rows = {}
     for size in dict.fromkeys(sizes):
-        found = [
+        neighbour_records = [
             r
             for r in records
             if baseline_name(r) == NEIGHBOURS and r.facts["settings"]["size"] == size
         ]
-        for protocol in protocols if found else protocols[:1]:
+        for protocol in protocols if neighbour_records else protocols[:1]:
             name = f"{NEIGHBOURS}, nothing learnt, {size} x {size}; {protocol}"
-            rows[name] = mean_of(found, protocol)
+            rows[name] = mean_of(neighbour_records, protocol)
     return rows
 
 

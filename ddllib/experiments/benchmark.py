@@ -40,7 +40,12 @@ from ddllib.experiments import (
     speedups,
     textbook,
 )
-from ddllib.experiments.benchmark_tables import judged_table, means_table, sizes_told, speed_table
+from ddllib.experiments.benchmark_tables import (
+    judged_table,
+    size_sentence,
+    speed_table,
+    speedup_table,
+)
 from ddllib.experiments.benchmark_work import (
     CASES,
     COMPILED,
@@ -81,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
     parser.add_argument("--cases", nargs="*", choices=[*CASES], default=[*CASES])
     parser.add_argument("--judge", metavar="PROFILE", help="a profile whose run is trained")
-    parser.add_argument("--means", action="store_true", help="also leave out one means at a time")
+    parser.add_argument(
+        "--speedups", action="store_true", help="also measure without each speedup in turn"
+    )
     parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
     options = parser.parse_args(arguments)
     return run_command("benchmark", lambda: _report(options))
@@ -91,19 +98,19 @@ def _report(options: argparse.Namespace) -> None:
     judge_settings = load_profile(options.judge, device=options.device) if options.judge else None
     device = resolve_device(options.device)
     report = measure([CASES[name] for name in options.cases], options.device, options.rounds)
-    if options.means:
+    if options.speedups:
         report["means"] = [
             row
             for name in options.cases
-            for row in means_rows(CASES[name].on(device), device, options.rounds)
+            for row in speedup_rows(CASES[name].on(device), device, options.rounds)
         ]
     if judge_settings:
         report["judged"] = judge(judge_settings)
     print(report["device"])
     for name, speed in report["ceilings"].items():
         print(f"matrix product, {name}: {speed / 1e12:.2f} TFLOP/s")
-    print(sizes_told(report))
-    for rows in (speed_table(report), judged_table(report), means_table(report)):
+    print(size_sentence(report))
+    for rows in (speed_table(report), judged_table(report), speedup_table(report)):
         print(rows.to_string(index=False))
     if options.to:
         write_json(options.to, report)
@@ -244,8 +251,8 @@ def _memory_status(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 2**10
 
 
-def means_rows(case: Case, device: torch.device, rounds: int) -> list[dict]:
-    """For each means of the fast path, how many times longer the work takes without it."""
+def speedup_rows(case: Case, device: torch.device, rounds: int) -> list[dict]:
+    """How many times longer the work takes without each speedup; records call it a means."""
     with tempfile.TemporaryDirectory() as folder:
         clip = torch.from_numpy(read_clip(write_images(Path(folder), case.frames), case.size))
     clip, starts = clip.to(device), [k % (case.frames - 2) for k in range(case.batch)]
@@ -261,10 +268,10 @@ def means_rows(case: Case, device: torch.device, rounds: int) -> list[dict]:
             "case": case.name,
             "what": what,
             "means": name,
-            "ratio": total / seconds_of_means[speedups.WITH_ALL],
+            "ratio": total / seconds_without[speedups.WITH_ALL],
         }
-        for what, seconds_of_means in seconds.items()
-        for name, total in seconds_of_means.items()
+        for what, seconds_without in seconds.items()
+        for name, total in seconds_without.items()
         if name != speedups.WITH_ALL
     ]
 

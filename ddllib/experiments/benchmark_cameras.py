@@ -40,7 +40,7 @@ LONGEST_DELAY_S = 0.5  # within which 95 % of the answers have to come
 CLIP_S = 60.0  # seconds of the clip that all cameras play again and again
 READY_S = 300.0  # seconds within which all cameras have to be live
 FLOOR_S = 20.0  # seconds at most for which the plain loop decodes
-LOOK_S = 5.0  # seconds between two looks at the statuses
+STATUS_INTERVAL_S = 5.0  # seconds between two readings of the status files
 SIZES = {"360p": (360, 640), "1080p": (1080, 1920)}
 
 
@@ -132,7 +132,7 @@ def hold(folder: Path, address: str, run: Path, count: int, rate: float, duratio
             first, began = _statuses(folder), time.monotonic()
             cpu_before, disk_before, looks = _cpu_s(process), _bytes(folder), []
             while time.monotonic() - began < duration_s:
-                time.sleep(LOOK_S)
+                time.sleep(STATUS_INTERVAL_S)
                 looks += _statuses(folder)
             elapsed = time.monotonic() - began
             cpu, memory = _cpu_s(process) - cpu_before, process.memory_info().rss
@@ -157,11 +157,14 @@ def _wait_until_live(watch: subprocess.Popen, folder: Path, count: int) -> None:
     while time.monotonic() < deadline and watch.poll() is None:
         statuses = _statuses(folder)
         if len(statuses) == count and all(s["delay_95_s"] is not None for s in statuses):
-            time.sleep(2 * LOOK_S)  # so that the first look holds nothing of the beginning
+            # So that the first reading holds nothing of the beginning.
+            time.sleep(2 * STATUS_INTERVAL_S)
             return
         time.sleep(0.5)
-    said = (folder / "log").read_text().splitlines()[-1:] or ["nothing"]
-    raise DDLError(f"{count} cameras: not all live within {READY_S:g} s; the watch said: {said[0]}")
+    last_line = (folder / "log").read_text().splitlines()[-1:] or ["nothing"]
+    raise DDLError(
+        f"{count} cameras: not all live within {READY_S:g} s; the watch said: {last_line[0]}"
+    )
 
 
 def _statuses(folder: Path) -> list[dict]:

@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> None:
     for kind in FORMATS.values():
         kind.check_packages()
-    given = command.parser().parse_args([str(options.run), "--to", "onnx"])
-    ready, scorer = command.scorer_to_export(given)
+    export_options = command.parser().parse_args([str(options.run), "--to", "onnx"])
+    ready, scorer = command.scorer_to_export(export_options)
     shape = FRAMES, ready.known.channels, *ready.known.size
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     threads = torch.get_num_threads()

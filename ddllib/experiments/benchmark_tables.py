@@ -28,14 +28,14 @@ def speed_table(report: Mapping) -> pd.DataFrame:
     )
 
 
-def sizes_told(report: Mapping) -> str:
+def size_sentence(report: Mapping) -> str:
     """The names of the sizes explained: side of a frame in pixels, width of the model."""
     texts = (f"{r['case']}: {r['size']} px, width {r['latent_dim']}" for r in report["rows"])
     return "; ".join(dict.fromkeys(texts))
 
 
-def means_table(report: Mapping) -> pd.DataFrame:
-    """How many times longer the work takes without each means; a dash where it is not used."""
+def speedup_table(report: Mapping) -> pd.DataFrame:
+    """How many times longer the work takes without each speedup; a dash where it is not used."""
     rows = pd.DataFrame(report.get("means", []))
     if rows.empty:
         return rows

@@ -20,11 +20,11 @@ def auc_by_epochs(records: Sequence[Record], like: Settings, protocol: str) -> P
 
     A run that held clips out counts too, where it scored the test clips afterwards.
     """
-    wanted = {k: v for k, v in like.asdict().items() if k not in _FREE}
+    fixed = {k: v for k, v in like.asdict().items() if k not in _FREE}
     points: Points = {}
     for record in records:
         settings, metrics = recorded(record.facts["settings"]), record.metrics or record.tests
-        is_same = all(settings[name] == value for name, value in wanted.items())
+        is_same = all(settings[name] == value for name, value in fixed.items())
         if record.is_trained and is_same and metrics:
             point = settings["epochs"], 100 * metrics[protocol]["auc"]
             points.setdefault(MODES[settings["mode"]], []).append(point)

@@ -213,7 +213,7 @@ def verdict(find: Callable[[str, str], list[Record]], protocol: str, model: str)
 
 
 def unlike_pairs(find: Callable[[str, str], list[Record]], models=("unet", "c3dsu")) -> str:
-    """Which pairs of a difference had different boxes or code, one or two sentences.
+    """Which pairs of runs that are subtracted had different boxes or code: a sentence.
 
     Boxes differ where the detector ran on another kind of processor; code is compared by commit.
     """

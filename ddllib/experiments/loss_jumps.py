@@ -38,10 +38,10 @@ def jump_table(records: Sequence[Record], protocol: str) -> pd.DataFrame:
 
 def jump_verdict(records: Sequence[Record], protocol: str) -> str:
     """How many runs have jumps, and whether those are worse than others of the same setting."""
-    made = _with_ratio(records)
-    counts = {record.name: len(jumps(record.facts["history"])) for record in made}
+    with_ratio = _with_ratio(records)
+    counts = {record.name: len(jumps(record.facts["history"])) for record in with_ratio}
     groups: dict[str, list[Record]] = {}
-    for record in made:
+    for record in with_ratio:
         values = {**record.facts["settings"], "seed": None}
         groups.setdefault(repr(sorted(values.items())), []).append(record)
     both, better = 0, 0
@@ -52,8 +52,9 @@ def jump_verdict(records: Sequence[Record], protocol: str) -> str:
             both, better = both + 1, better + (np.mean(calm) > np.mean(others))
     with_jumps = sum(count > 0 for count in counts.values())
     return (
-        f"{with_jumps} of {len(made)} runs have a jump, a loss above {HEIGHT} times the median of "
-        f"the {BEFORE} steps before; of {both} settings with seeds of both kinds, {better} have "
+        f"{with_jumps} of {len(with_ratio)} runs have a jump, a loss above {HEIGHT} times the "
+        f"median of the {BEFORE} steps before; "
+        f"of {both} settings with seeds of both kinds, {better} have "
         "the higher mean AUC where there is none"
     )
 

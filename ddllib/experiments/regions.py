@@ -8,7 +8,6 @@ The run's folder is the one in which it was scored, with its maps; published rec
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from ddllib.data import Prepared, load_prepared
@@ -52,11 +51,7 @@ def summary(record: Record, figures: Criteria) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(
-        prog="python -m ddllib regions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m ddllib regions", description=__doc__)
     parser.add_argument("record", type=Path, help="the folder in which a run was scored")
     parser.add_argument("boxes", type=Path, help="the folder of the files of boxes")
     parser.add_argument(

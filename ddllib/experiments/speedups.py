@@ -1,4 +1,4 @@
-"""The gain by each means of the quick path: the same work without one of them, to be timed."""
+"""What each speedup of the quick path gains: the work without one of them, to be timed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ddllib.windows import Sample
 
 WITH_ALL = "with all"
 ONCE, BOTH, BFLOAT = "frames encoded once", "both passes at once", "bfloat16"
-MEANS = {
+SPEEDUPS = {
     "scoring": (WITH_ALL, ONCE, CHANNELS_LAST, STRIDED, BFLOAT),
     "training": (WITH_ALL, ONE_PASS_NORMS, BOTH, CHANNELS_LAST, STRIDED, BFLOAT),
 }
@@ -36,13 +36,13 @@ def scoring_without(settings: Settings, clip: Tensor) -> dict[str, Callable[[], 
     frames = clip.transpose(0, 1)[None]
     windows = clip.unfold(0, settings.temporal, 1).permute(0, 1, 4, 2, 3)
 
-    def without_means(name: str) -> Callable[[], Tensor]:
+    def without_speedup(name: str) -> Callable[[], Tensor]:
         precision = "float32" if name == BFLOAT else settings.precision
         model = for_scoring(new_run(settings).model, precision, left_out=[name])
         inputs = (windows if name == ONCE else frames).to(getattr(torch, precision))
         return torch.inference_mode()(lambda: model(inputs))
 
-    return {name: without_means(name) for name in MEANS["scoring"]}
+    return {name: without_speedup(name) for name in SPEEDUPS["scoring"]}
 
 
 def training_without(settings: Settings, sample: Sample) -> dict[str, Callable[[], float]]:
@@ -67,7 +67,7 @@ def training_without(settings: Settings, sample: Sample) -> dict[str, Callable[[
 
         return step
 
-    return {name: way(name) for name in MEANS["training"]}
+    return {name: way(name) for name in SPEEDUPS["training"]}
 
 
 def flops(model: UNet, x: Tensor) -> int:

@@ -56,9 +56,9 @@ def aucs_by_anomaly(record: Record, protocol: str) -> dict[str, float]:
     labels = np.concatenate([record.labels[clip] for clip in clips])
     aucs = {}
     for kind in ANOMALIES:
-        shown = np.concatenate([by_kind[kind][clip] for clip in clips])
-        kept = shown | (labels == 0)
-        aucs[kind] = float(roc_auc_score(shown[kept], scores[kept]))
+        of_kind = np.concatenate([by_kind[kind][clip] for clip in clips])
+        counted = of_kind | (labels == 0)
+        aucs[kind] = float(roc_auc_score(of_kind[counted], scores[counted]))
     return aucs | {ALL: float(roc_auc_score(labels, scores))}
 
 
@@ -126,7 +126,7 @@ def matrix(
     return pd.DataFrame(rows), {pair[0]: row for pair, row in gains(aucs, pairs).items()}
 
 
-def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
+def gain_sentence(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
     """What kinds help and harm for one anomaly, or for all frames, sentences.
 
     Those beyond chance are named; where there is none, the largest gain is, as open.
@@ -169,7 +169,7 @@ def learning_the_strength(
     return pd.DataFrame(rows).fillna("–")
 
 
-def strength_told(rows: pd.DataFrame) -> str:
+def strength_sentence(rows: pd.DataFrame) -> str:
     """Whether learning sigma helps on kinds other than noise, a sentence on those rows."""
     others = rows[rows[""].str.contains("SDL") & ~rows[""].str.startswith("noise")]
     if not (others["runs"] > 0).any():
@@ -194,16 +194,21 @@ def _helps(row: pd.Series) -> bool:
 
 def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[str]:
     """The chapter in three sentences: the best kind over all, kinds for one anomaly, strength."""
-    told_of = {c: {n: row[c] for n, row in added.items() if c in row} for c in COLUMNS}
-    if not told_of[ALL]:
+    gains_by = {
+        column: {kind: row[column] for kind, row in added.items() if column in row}
+        for column in COLUMNS
+    }
+    if not gains_by[ALL]:
         return ["Not run."]
-    best = {c: max(gains, key=lambda n: gains[n].mean) for c, gains in told_of.items()}
+    best = {
+        column: max(gains, key=lambda kind: gains[kind].mean) for column, gains in gains_by.items()
+    }
     beyond = sum(gain.holds for row in added.values() for gain in row.values())
-    by_anomaly = "; ".join(f"{c}: {best[c]} ({told_of[c][best[c]].mean:+.1f})" for c in ANOMALIES)
+    by_anomaly = "; ".join(f"{c}: {best[c]} ({gains_by[c][best[c]].mean:+.1f})" for c in ANOMALIES)
     return [
         f"Over all frames the largest gain is that of {best[ALL]}, "
-        f"{told_of[ALL][best[ALL]].mean:+.1f} points.",
+        f"{gains_by[ALL][best[ALL]].mean:+.1f} points.",
         f"The highest by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
         f"{sum(map(len, added.values()))} are beyond chance.",
-        strength_told(learnt),
+        strength_sentence(learnt),
     ]

@@ -21,17 +21,17 @@ from ddllib.models.unet import ConvBlock, TemporalConv
 CHANNELS_LAST = "channels-last maps"
 ONE_PASS_NORMS = "norm and rectifier in one"
 STRIDED = "one strided convolution"
-MEANS = frozenset({CHANNELS_LAST, ONE_PASS_NORMS, STRIDED})
+SPEEDUPS = frozenset({CHANNELS_LAST, ONE_PASS_NORMS, STRIDED})
 
 
 def accelerate(model: nn.Module, left_out: Container[str] = ()) -> nn.Module:
     """A quick twin of ``model`` that shares its parameters and buffers.
 
     Training one trains the other; their state dictionaries have the same keys. Outputs agree to
-    1e-5 in float32, outputs and gradients to rounding in float64. ``left_out`` names ``MEANS`` not
-    to use, for measurements. The convolution weights of both models become channels-last.
+    1e-5 in float32, outputs and gradients to rounding in float64. ``left_out`` names ``SPEEDUPS``
+    not to use, for measurements. The convolution weights of both models become channels-last.
     """
-    twin = _twin(model, frozenset(MEANS) - frozenset(left_out))
+    twin = _twin(model, frozenset(SPEEDUPS) - frozenset(left_out))
     if CHANNELS_LAST not in left_out:
         for module in twin.modules():
             if isinstance(module, nn.Conv2d):
@@ -41,14 +41,16 @@ def accelerate(model: nn.Module, left_out: Container[str] = ()) -> nn.Module:
     return twin
 
 
-def _twin(module: nn.Module, means: frozenset[str]) -> nn.Module:
+def _twin(module: nn.Module, speedups: frozenset[str]) -> nn.Module:
     twin = copy.copy(module)
-    twin._modules = {name: child and _twin(child, means) for name, child in module._modules.items()}
+    twin._modules = {
+        name: child and _twin(child, speedups) for name, child in module._modules.items()
+    }
     kind = QUICK.get(type(module))
     if kind:
-        twin.__class__, twin.means = kind, means
+        twin.__class__, twin.speedups = kind, speedups
     if isinstance(twin, BatchNorm2d):
-        twin.with_kernels = ONE_PASS_NORMS in means
+        twin.with_kernels = ONE_PASS_NORMS in speedups
     return twin
 
 
@@ -79,7 +81,7 @@ class QuickConvBlock(ConvBlock):
     after it are one convolution of stride 2.
     """
 
-    means: frozenset[str]
+    speedups: frozenset[str]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.resampled(self.normed(self.batch_norm_1, self.heads(x), self.head_bias))
@@ -118,7 +120,7 @@ class QuickConvBlock(ConvBlock):
     def resampled(self, x: Tensor) -> Tensor:
         """The change of resolution and the last convolution."""
         weight, half = self.conv_last.weight, self.conv_last.kernel_size[0] // 2
-        if isinstance(self.resample, nn.PixelUnshuffle) and STRIDED in self.means:
+        if isinstance(self.resample, nn.PixelUnshuffle) and STRIDED in self.speedups:
             # 2 x 2 pixels in channels and k x k of those are 2k x 2k pixels.
             weight = weight.unflatten(1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)  # w, c, ky, y, kx, x
             weight = weight.flatten(4, 5).flatten(2, 3)

@@ -51,6 +51,6 @@ def shuffled(x: Tensor) -> Tensor:
 
 
 def by_strides(x: Tensor) -> Tensor:
-    """The same for a GPU, where PyTorch's own would change the layout to channels-first."""
+    """PixelShuffle(2) for a GPU, where PyTorch's own changes the layout to channels-first."""
     x = x.permute(0, 2, 3, 1).unflatten(-1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)
     return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

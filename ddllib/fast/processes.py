@@ -143,7 +143,7 @@ def gathered(batch: Tensor) -> Tensor:
 
 
 def average_gradients(optimiser: torch.optim.Optimizer) -> None:
-    """The same gradients in all processes, so that their weights stay the same."""
+    """Give all processes the mean gradients, so that their weights stay the same."""
     if is_alone():
         return
     for parameters in optimiser.param_groups:

@@ -22,7 +22,7 @@ EXTRACTORS: dict[str, type[FeatureExtractor]] = {}
 
 def extractor(name: str):
     """Class decorator: register an extractor under the name used in ``settings.features``."""
-    return registry.register(EXTRACTORS, name)
+    return registry.register(EXTRACTORS, name, FeatureExtractor, ["load"])
 
 
 class FeatureExtractor:

@@ -163,7 +163,7 @@ def timeline(folder: Path, caption: str = "") -> HTML:
         lines=lines,
         level=y(story["threshold"]),
         count=len(scores),
-        told=told(story, story["threshold"]),
+        told=threshold_sentence(story, story["threshold"]),
         caption=caption,
         alt="score over time of "
         + ", ".join(line["name"] for line in lines)
@@ -171,7 +171,7 @@ def timeline(folder: Path, caption: str = "") -> HTML:
     )
 
 
-def told(story: Mapping, threshold: float) -> str:
+def threshold_sentence(story: Mapping, threshold: float) -> str:
     """What a threshold gives on a timeline's clips, in a sentence; ``touch.js`` says the same."""
     release = release_of(threshold, story["quiet"])
     met = np.zeros(3, int)

@@ -222,8 +222,14 @@ def smooth(values: Sequence[float | None], length: int) -> np.ndarray:
 def loss_curves(history: Mapping[str, Sequence[float]], length: int = 25) -> Figure:
     """The loss terms over training, each a moving average of ``length`` steps.
 
-    Raises ``DDLError`` where no step was trained.
+    Raises ``DDLError`` where no step was trained, or by a method without these terms.
     """
+    missing = {"reconstruction", "p", "q"} - history.keys()
+    if missing:
+        raise DDLError(
+            f"the run logs no {' and no '.join(sorted(missing))}: these are curves of DDL; train "
+            "and score another method in chapter 6"
+        )
     if not history["reconstruction"]:
         raise DDLError("no step was trained, so no loss can be drawn; set epochs to 1 or more")
     figure, axes = axes_of(1, 2, figsize=(8.5, 2.8))

@@ -19,7 +19,14 @@ LONGEST_S = 1e9  # the system's timers do not take larger values
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line and exits with status 2."""
+    """A parser that reports an error in one line and exits with status 2.
+
+    Its help keeps the lines of the description, which may hold examples.
+    """
+
+    def __init__(self, *args, **options):
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {printable(message)}; see --help\n")
@@ -46,7 +53,7 @@ def number(what: str, least: float = 0.0, most: float = sys.float_info.max) -> C
 
 
 def whole(what: str, least: int = 1) -> Callable:
-    """The same for a whole number from ``least`` up."""
+    """A type for argparse: a whole number from ``least`` up."""
 
     def read(text: str) -> int:
         try:

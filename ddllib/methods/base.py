@@ -25,7 +25,7 @@ METHODS: dict[str, type[Method]] = {}
 
 def method(name: str):
     """Class decorator: register a method under the name used in ``settings.method``."""
-    return registry.register(METHODS, name)
+    return registry.register(METHODS, name, Method, ["build"])
 
 
 def method_of(settings: Settings) -> Method:
@@ -88,7 +88,7 @@ class Method:
         return companions_of(settings.pseudo_anomaly, settings)
 
     def scoring_companions(self, settings: Settings) -> dict[str, str]:
-        """The same for test clips and scoring."""
+        """The arrays beside the test clips that scoring takes, by role."""
         return {}
 
     def begin(self, run: Run, windows: Windows) -> None:
@@ -115,9 +115,12 @@ class Method:
     def loss(self, run: Run, sample: Sample, rng: torch.Generator) -> dict[str, Tensor]:
         """The loss of one batch, a scalar ``total``, and values of ``curves``, all scalars.
 
-        Models are taken from ``run.quick``; ``rng`` draws on the windows' device.
+        Models are taken from ``run.quick``; ``rng`` draws on the windows' device. A method that
+        trains nothing needs none.
         """
-        raise NotImplementedError
+        raise DDLError(
+            f"method {run.settings.method}: has no method loss; expected one, or epochs 0"
+        )
 
     def metrics(
         self,

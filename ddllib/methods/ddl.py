@@ -89,7 +89,7 @@ def batch_loss(
     altered: list[Altered] = []
 
     def pseudo_anomalies() -> Tensor:
-        altered.append(run.pseudo_anomaly.alter(sample, TorchRandom(rng)))
+        altered.append(run.pseudo_anomaly.alter_checked(sample, TorchRandom(rng)))
         return altered[0].x
 
     way = way or quickest_way(x.device, settings.compile, settings.latent_dim <= SMALL)

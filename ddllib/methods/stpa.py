@@ -224,22 +224,22 @@ def perturbed(
     if not len(chosen):
         return x
     with torch.no_grad():
-        altered = pseudo_anomaly.alter(normal.take(chosen.cpu()), random).x
+        altered = pseudo_anomaly.alter_checked(normal.take(chosen.cpu()), random).x
     return x.index_copy(0, chosen.to(x.device), altered.to(x.dtype))
 
 
-def window_loss(y: Tensor, normal: Tensor, given: Tensor, repel: bool = False) -> Tensor:
+def window_loss(y: Tensor, normal: Tensor, inputs: Tensor, repel: bool = False) -> Tensor:
     """Equations 4 and 5: the mean squared error of ``y`` to the normal windows, a scalar.
 
-    All are B x C x T x H x W, in [-1, 1]. ``given`` is what the model was given, ``y`` what it made
-    of it. With ``repel`` the loss is that of STEAL (Astrid et al. 2021): the error of a window that
-    was altered is that to itself, and counts negative.
+    All are B x C x T x H x W, in [-1, 1]. ``inputs`` are the windows that the model got, ``y``
+    their reconstructions. With ``repel`` the loss is that of STEAL (Astrid et al. 2021): for an
+    altered window it is minus the error to that window itself.
     """
     if not repel:
         return F.mse_loss(y.float(), normal)
-    altered = (given != normal).flatten(1).any(dim=1)
-    # A normal window is given as it is, so that this is its error to the target, too.
-    errors = (y.float() - given).square().flatten(1).mean(dim=1)
+    altered = (inputs != normal).flatten(1).any(dim=1)
+    # A normal window is its own input, so that this is its error to the target, too.
+    errors = (y.float() - inputs).square().flatten(1).mean(dim=1)
     return torch.where(altered, -errors, errors).mean()
 
 

@@ -70,7 +70,7 @@ def train_discriminator(run: Run, windows: Windows, numbers: Tensor) -> Tensor:
     descend(discriminator, *labelled(normal[:learnt], altered[:learnt]), rng)
     answers = discriminator.examine(*labelled(normal[learnt:], altered[learnt:]))
     discriminator.source.copy_(extractor.checksum)
-    print(told(settings.features, discriminator))
+    print(training_sentence(settings.features, discriminator))
     return answers[: len(normal) - learnt]
 
 
@@ -92,7 +92,7 @@ def pairs(
     for part in tqdm(numbers.split(AT_ONCE), "features", disable=None):
         sample = windows.sample(part, windows.draw(part, rng)).first(run.model.frames)
         with torch.no_grad():
-            x = run.pseudo_anomaly.alter(sample, random).x
+            x = run.pseudo_anomaly.alter_checked(sample, random).x
         changed = (x != sample.x).flatten(1).any(dim=1)
         for features, pictures in ((normal, sample.x), (altered, x)):
             frames = described(pictures[changed].transpose(1, 2), run.settings.features_of)
@@ -117,9 +117,9 @@ def descend(
     discriminator.eval()
 
 
-def told(features: str, discriminator: Discriminator) -> str:
+def training_sentence(features: str, discriminator: Discriminator) -> str:
     """What came of D's training, in one line."""
     accuracy, spread = float(discriminator.accuracy), float(discriminator.spread)
-    seen = f"discriminator on {features}: of windows kept aside {accuracy:.0%} are told rightly"
+    text = f"discriminator on {features}: {accuracy:.0%} of windows kept aside are told rightly"
     end = "; no better than chance, its term says little" if discriminator.collapsed else ""
-    return f"{seen}, its answers spread by {spread:.3f}{end}"
+    return f"{text}, its answers spread by {spread:.3f}{end}"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ddllib import registry
+from ddllib.errors import DDLError
 from ddllib.windows import Sample
 
 KINDS: dict[str, type[PseudoAnomaly]] = {}
@@ -20,7 +21,7 @@ KINDS: dict[str, type[PseudoAnomaly]] = {}
 
 def kind(name: str):
     """Class decorator: register a kind under the name used in settings and held-out clips."""
-    return registry.register(KINDS, name)
+    return registry.register(KINDS, name, PseudoAnomaly, ["alter"])
 
 
 class Altered(NamedTuple):
@@ -71,6 +72,24 @@ class PseudoAnomaly(nn.Module):
     def alter(self, sample: Sample, random: Random) -> Altered:
         """The windows with their objects altered."""
         raise NotImplementedError
+
+    def alter_checked(self, sample: Sample, random: Random) -> Altered:
+        """What ``alter`` gives; ``DDLError`` where it is not of the shapes of the windows.
+
+        A mask of another shape could be broadcast without an error, and train something else.
+        """
+        altered = self.alter(sample, random)
+        name = f"pseudo-anomaly {type(self).__name__}"
+        if not isinstance(altered, Altered):
+            raise DDLError(
+                f"{name}: alter gives {type(altered).__name__}; expected Altered(x, mask)"
+            )
+        shapes, expected = (
+            [tuple(part.shape) for part in pair] for pair in (altered, (sample.x, sample.mask))
+        )
+        if shapes != expected:
+            raise DDLError(f"{name}: alter gives x and mask of {shapes}; expected {expected}")
+        return altered
 
 
 class TorchRandom:

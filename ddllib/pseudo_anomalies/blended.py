@@ -44,7 +44,7 @@ class Blended(PseudoAnomaly):
 
     def alter(self, sample: Sample, random: Random) -> Altered:
         with torch.no_grad():
-            whole = self.inner.alter(sample, random)
+            whole = self.inner.alter_checked(sample, random)
         return Altered(torch.lerp(sample.x, whole.x, self.anomaly_weight), whole.mask)
 
 

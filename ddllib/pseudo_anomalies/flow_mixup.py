@@ -48,7 +48,7 @@ class Mixup(PseudoAnomaly):
 
 @kind("mixup in silhouette")
 class SilhouetteMixup(Mixup):
-    """The same only within the object's silhouette, as the paper's figure 2 shows it."""
+    """Flow mixed only within the object's silhouette, as the paper's figure 2 shows it."""
 
     @classmethod
     def companions(cls, settings) -> dict[str, str]:

@@ -111,7 +111,8 @@ def alterations(
     for start, stop, boxes in places:
         sample = _sample(clip, boxes, start, pseudo_anomaly.frames_of(stop - start), donor)
         with torch.no_grad():
-            x = pseudo_anomaly.alter(sample, _WithinObject(rng, sample)).x[0].transpose(0, 1)
+            x_a = pseudo_anomaly.alter_checked(sample, _WithinObject(rng, sample)).x
+        x = x_a[0].transpose(0, 1)
         piece = (x[:, : clip.shape[1]] * 255 + 1e-4).floor().byte().numpy()  # 1.9999 counts as 2
         labels = np.repeat([0, 1, 0], [start, len(piece), len(clip) - stop]).astype(np.uint8)
         yield np.concatenate([clip[:start], piece, clip[stop:]]), labels
@@ -199,8 +200,8 @@ def altered_clips(
         any_altered = False
         for seed, (name, donor) in enumerate(zip(held_out, donors, strict=True)):
             rows = tracks[tracks["clip"] == name]
-            made = alterations(kind, held_out[name], rows, donor, seed)
-            for number, (frames, labels) in enumerate(made):
+            pieces = alterations(kind, held_out[name], rows, donor, seed)
+            for number, (frames, labels) in enumerate(pieces):
                 any_altered = True
                 yield f"{kind}/{number}/{name}", frames, labels
         if not any_altered:

@@ -50,7 +50,7 @@ class LNTRAPatch(PseudoAnomaly):
         return torch.minimum(rows[:, :, None], columns[:, None, :])
 
     def _edge_weights(self, frames: int, length: int, random: Random) -> Tensor:
-        """The same along one axis, T x length: 1 within the box, then a linear ramp down to 0."""
+        """The intruder's share along one axis, T x length: 1 inside, then a linear ramp to 0."""
         scale = length / FULL_SIDE
         draws = random.uniform((2 + frames,)).cpu()
         half = max(float(draws[0]) * LARGEST * length, SMALLEST * scale) / 2

@@ -40,7 +40,8 @@ class Mixture(PseudoAnomaly):
         for number, member in enumerate(self.kinds):
             windows = (numbers == number).nonzero()[:, 0]
             if len(windows):
-                altered, places = member.alter(sample.take(windows), random), windows.to(x.device)
+                altered = member.alter_checked(sample.take(windows), random)
+                places = windows.to(x.device)
                 x = x.index_copy(0, places, altered.x.to(x.dtype))
                 mask = mask.index_copy(0, places, altered.mask)
         return Altered(x, mask)

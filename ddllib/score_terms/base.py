@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, cat
 
 from ddllib import registry
+from ddllib.errors import DDLError
 from ddllib.patches import patch_scores, without
 
 TERMS: dict[str, type[ScoreTerm]] = {}
@@ -17,7 +18,7 @@ RECENT = 3  # frames that a term may look at: the one that is scored and those b
 
 def term(name: str):
     """Class decorator: register a term under the name used in ``settings.score``."""
-    return registry.register(TERMS, name)
+    return registry.register(TERMS, name, ScoreTerm, ["maps or judge"])
 
 
 class ScoreTerm:
@@ -34,14 +35,23 @@ class ScoreTerm:
     constant: float | None = None  # what it decided
 
     def measure(self, frames: Iterable[Tensor], patch: int, ignore: np.ndarray | None) -> float:
-        """The constant by training frames, n x C x H x W in [0, 1] at a time."""
-        raise NotImplementedError
+        """The constant, above 0, by training frames: batches n x C x H x W in [0, 1]."""
+        raise DDLError(
+            f"score: {type(self).__name__} has needs_footage, but no method measure; expected one"
+        )
 
     def judge(
         self, frames: Tensor, reconstructions: Tensor, patch: int, ignore: np.ndarray | None = None
     ) -> tuple[Tensor, Tensor]:
         """Scores N and maps N x H x W of ``maps`` and ``scores``; ``ignore`` counts 0 in both."""
-        maps = without(self.maps(frames, reconstructions), ignore)
+        maps = self.maps(frames, reconstructions)
+        expected = (len(frames), *frames.shape[-2:])
+        if maps.shape != expected:
+            raise DDLError(
+                f"score: maps of {type(self).__name__} gives {tuple(maps.shape)}; expected "
+                f"N x H x W, here {expected}"
+            )
+        maps = without(maps, ignore)
         return self.scores(maps, patch), maps
 
     def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:

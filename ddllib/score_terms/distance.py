@@ -17,5 +17,5 @@ class Distance(ScoreTerm):
 
 
 def distance_map(frames: Tensor, reconstructions: Tensor) -> Tensor:
-    """The same as a function: N x C x H x W in [0, 1] twice to N x H x W float32."""
+    """The map of ``Distance``: N x C x H x W in [0, 1] twice to N x H x W float32."""
     return pixel_distance(frames, reconstructions)[:, 0] * (frames.shape[1] / 3) ** 0.5

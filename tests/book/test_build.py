@@ -202,13 +202,13 @@ def test_pages_follow_the_toc(two):
 
 
 @pytest.mark.parametrize("text", ["- 1\n", "a: [\n", "root: book/index\nchapters: 3\n"])
-def test_a_broken_table_of_contents_is_told(two, text):
+def test_a_broken_table_of_contents_is_reported(two, text):
     (two.root / "_toc.yml").write_text(text)
     with pytest.raises(DDLError, match="_toc.yml"):
         fingerprints(two)
 
 
-def test_a_chapter_that_is_no_notebook_is_told(two):
+def test_a_chapter_that_is_no_notebook_is_reported(two):
     two.source("book/two").write_bytes(b"\xff\xfe")
     with pytest.raises(DDLError, match="book/two.ipynb: not a notebook"):
         fingerprints(two)

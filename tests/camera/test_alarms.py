@@ -109,7 +109,7 @@ def test_an_event_with_an_early_peak_has_its_clip_though_the_watch_was_killed(tm
     assert any((tmp_path / f"0001{suffix}").is_file() for suffix in CLIPS)
 
 
-def test_what_was_told_before_the_watch_was_killed_is_told_to_its_end(tmp_path):
+def test_what_was_told_before_the_watch_was_killed_is_reported_to_its_end(tmp_path):
     scores = [0.1] * 30 + [0.9] * 70 + [0.1] * 30
     told = watched(tmp_path, scores[:60], ends=False)
     assert told and told[0].startswith("event 1 runs since")
@@ -232,7 +232,7 @@ def test_an_event_leaves_a_row_a_picture_a_clip_and_its_numbers(tmp_path):
     assert not list(tmp_path.glob(".running*")) and not list(tmp_path.glob("*.part*"))
 
 
-def test_an_event_without_end_is_told_when_it_begins(tmp_path):
+def test_an_event_without_end_is_reported_when_it_begins(tmp_path):
     lines = []
     listener = alarms_in(tmp_path, tell=lines.append)
     for k in range(100):
@@ -298,7 +298,7 @@ def nudged(at):
     return Nudged()
 
 
-def test_events_of_a_changed_scene_are_kept_and_told_together(tmp_path):
+def test_events_of_a_changed_scene_are_kept_and_reported_together(tmp_path):
     lines = watched(tmp_path, QUIET + (LOUD + QUIET) * 3, drift=nudged(63))
     assert [event.drift for event in read_events(tmp_path)[0]] == ["moved"] * 3
     changed, together = lines
@@ -372,7 +372,7 @@ def test_a_trace_forgets_what_lies_before_an_event_once_it_is_over():
     assert list(trace.seen) == [36, 37, 38, 39]
 
 
-def test_an_event_told_of_before_the_scene_changed_is_told_to_its_end(tmp_path):
+def test_an_event_told_of_before_the_scene_changed_is_reported_to_its_end(tmp_path):
     lines = watched(tmp_path, QUIET + LOUD + QUIET, drift=nudged(len(QUIET + LOUD) - 1))
     assert read_events(tmp_path)[0][0].drift == "moved"
     assert lines[0].startswith("event 1 runs since") and lines[1].startswith("the scene has")
@@ -396,13 +396,13 @@ def drifts(tmp_path, gains, where=None):
     return lines, marks
 
 
-def test_a_changed_scene_is_told_though_the_stream_breaks_off_again_and_again(tmp_path):
+def test_a_changed_scene_is_reported_though_the_stream_breaks_off_again_and_again(tmp_path):
     lines, marks = drifts(tmp_path, [1.0] * 20 + [0.5] * 20)
     assert len(lines) == 1 and "times darker" in lines[0]
     assert marks.index(True) < 35 and all(marks[35:])
 
 
-def test_a_changed_scene_is_told_once_however_short_the_clips_are(tmp_path):
+def test_a_changed_scene_is_reported_once_however_short_the_clips_are(tmp_path):
     def where(seconds):
         return f"{seconds // 110:.0f}", seconds % 110  # ten frames to a clip
 

@@ -308,7 +308,9 @@ def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_normal_footage_that_changed_since_training_is_told(walkway, tmp_path, capsys, monkeypatch):
+def test_normal_footage_that_changed_since_training_is_reported(
+    walkway, tmp_path, capsys, monkeypatch
+):
     settings, _, _, path = walkway
     given = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
     assert main([*given, str(tmp_path / "a")]) == 0

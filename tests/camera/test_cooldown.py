@@ -11,7 +11,7 @@ from ddllib.camera.on_event import OnEvent
 LONG = 3600.0  # seconds; no test waits for it
 
 
-def test_the_first_event_is_told_at_once_and_those_after_it_in_one_summary(tmp_path):
+def test_the_first_event_is_reported_at_once_and_those_after_it_in_one_summary(tmp_path):
     calls = []
     cooldown = Cooldown(LONG, tmp_path, lambda *call: calls.append(call))
     for number in (1, 2, 3, 4):
@@ -37,7 +37,7 @@ def test_the_summary_comes_when_the_cooldown_is_over(tmp_path):
     assert [number for number, _ in calls] == [1, 2] and sum(count for _, count in calls) == 2
 
 
-def test_what_a_killed_watch_suppressed_is_told_by_the_next(tmp_path):
+def test_what_a_killed_watch_suppressed_is_reported_by_the_next(tmp_path):
     calls = []
     killed = Cooldown(LONG, tmp_path, lambda *call: None)
     for number in (5, 6, 7):

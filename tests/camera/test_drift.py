@@ -29,13 +29,13 @@ def test_minutes_of_ordinary_footage_pass_in_silence():
         ("something parked", "background", "of the background look different"),
     ],
 )
-def test_a_change_is_told_once_within_seconds(name, kind, words):
+def test_a_change_is_reported_once_within_seconds(name, kind, words):
     (found,) = told(name)
     assert found["kind"] == kind and words in found["sentence"]
     assert 0 < found["second"] - drift_study.BEFORE_S < 20
 
 
-def test_dusk_is_told_as_a_gradual_change():
+def test_dusk_is_reported_as_a_gradual_change():
     found = told("dusk", minutes=3)
     assert found[0]["kind"] == "light" and "darker, gradually" in found[0]["sentence"]
 
@@ -60,13 +60,13 @@ def test_the_scene_comes_back_and_the_drift_is_over():
     assert pushed(monitor, frames(3, 80)) == [] and monitor.drift is None
 
 
-def test_a_little_less_light_on_a_bright_scene_is_no_other_background():
+def test_a_little_less_light_on_a_bright_scene_is_not_reported():
     monitor = DriftMonitor(2.0)
     pushed(monitor, frames(1, 60, grey=(200, 250)))
     assert pushed(monitor, frames(2, 80, gain=0.84, grey=(200, 250))) == []
 
 
-def test_scores_that_do_not_come_down_are_told():
+def test_scores_that_do_not_come_down_are_reported():
     monitor = DriftMonitor(2.0, high=0.5)
     assert pushed(monitor, frames(1, 200), score=0.3) == []
     (found,) = pushed(monitor, frames(2, 200), score=0.8)
@@ -109,7 +109,7 @@ def test_a_camera_watched_day_and_night_knows_both():
     assert [found.kind for found in pushed(monitor, nudged)] == ["moved"]
 
 
-def test_one_light_has_one_background_and_a_moment_of_another_none():
+def test_a_light_has_a_background_of_its_own_unless_it_lasts_a_moment_only():
     same = list(frames(1, 30))
     still = np.median([frame.mean(axis=0) for frame in same], axis=0)
     assert np.allclose(backgrounds(same), still[None], atol=1e-3)

@@ -96,7 +96,7 @@ def test_the_clip_of_an_event_is_loaded_when_it_is_played(folder):
         {"region": None},
     ],
 )
-def test_what_no_event_has_left_is_told_in_one_line(folder, tmp_path, change):
+def test_what_no_event_has_left_is_reported_in_one_line(folder, tmp_path, change):
     with np.load(folder / "0002.npz") as kept:
         numbers = {**kept, **change}
     parts = {name: value for name, value in numbers.items() if value is not None}
@@ -242,7 +242,7 @@ def test_times_of_a_live_source_s_events_are_dates_in_the_table():
     assert live["start"][0].startswith("2027-01-1") and "start, s" not in live
 
 
-def test_times_of_a_live_source_are_told_as_dates(tmp_path):
+def test_times_of_a_live_source_are_reported_as_dates(tmp_path):
     seconds = 1.8e9 + np.arange(20.0)
     figure = timeline(seconds, np.zeros(20), 0.5, 0.4)
     (axis,) = figure.axes

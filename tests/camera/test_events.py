@@ -63,7 +63,7 @@ def test_a_dropped_frame_does_not_end_an_event():
     assert not any(pushed) and spans([detector.close()]) == [(0, 5)]
 
 
-def test_a_running_event_is_told_once_it_is_long_enough():
+def test_a_running_event_is_reported_once_it_is_long_enough():
     detector = EventDetector(0.5, 0.3, least_s=0.3)
     seen = []
     for i in range(4):
@@ -159,7 +159,7 @@ def test_an_event_during_which_the_process_was_killed_has_a_line_after_all(tmp_p
     assert read_events(tmp_path)[0] == [EVENT, replace(late, open=True)]
 
 
-def test_an_event_that_ended_is_written_once_and_left_until_it_is_told(tmp_path):
+def test_an_event_that_ended_is_written_once_and_left_until_it_is_reported(tmp_path):
     file = EventFile(tmp_path, {})
     file.begin(EVENT)
     file.append(EVENT)
@@ -204,7 +204,7 @@ def test_events_of_another_threshold_are_not_mixed_in(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
-def test_a_time_that_is_none_is_told(tmp_path, value):
+def test_a_time_that_is_none_is_reported(tmp_path, value):
     EventFile(tmp_path, {}).append(EVENT)
     text = (tmp_path / "events.csv").read_text().replace(",0.200,", f",{value},")
     (tmp_path / "events.csv").write_text(text)

@@ -103,7 +103,7 @@ def test_a_watch_says_how_it_begins_before_the_first_frame_and_leaves_closing_to
         assert first.calls == second.calls == [begins, *heard]
 
 
-def test_what_was_put_aside_is_told_with_its_place(tmp_path):
+def test_what_was_put_aside_is_reported_with_its_place(tmp_path):
     class Aside(Listener):
         def on_begin_anew(self):
             return tmp_path / "elsewhere"
@@ -115,7 +115,7 @@ def test_what_was_put_aside_is_told_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("pause", [None, 8], ids=["marked", "marked, and so long a pause"])
-def test_a_gap_is_told_once_to_every_listener_and_the_filter_begins_anew(tmp_path, pause):
+def test_a_gap_is_reported_once_to_every_listener_and_the_filter_begins_anew(tmp_path, pause):
     first, second, smooth = Notes(), Notes(), RunningMedian(5)
     watched(Frames(20, marked=(8,), pause=pause), tmp_path, first, second, smooth=smooth)
     assert first.calls == second.calls == ["live", *range(8), "gap", *range(8, 20)]

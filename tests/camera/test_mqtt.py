@@ -49,7 +49,7 @@ with Mqtt(Broker("127.0.0.1", int(sys.argv[1])), connected.append):
 
 
 @needs_broker
-def test_a_process_that_dies_is_told_offline_by_the_broker(broker):
+def test_a_process_that_dies_is_reported_offline_by_the_broker(broker):
     ear = Ear(broker.port)
     subprocess.run([sys.executable, "-c", DIES, str(broker.port)])
     assert ear.wait_for("ddl/state", lambda heard: heard and heard[-1] == "offline")
@@ -86,7 +86,7 @@ def test_without_a_broker_nothing_waits_and_one_line_says_so():
     assert len(lines) == 1 and "cannot be reached; trying again" in lines[0]
 
 
-def test_a_missing_package_is_told_with_what_to_do(monkeypatch):
+def test_a_missing_package_is_reported_with_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(DDLError, match="paho-mqtt is not installed; install it"):
         Mqtt(Broker("localhost"), print)

@@ -29,7 +29,7 @@ def test_a_command_gets_the_folder_and_the_number(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"ran-1", "ran-2"} and not told
 
 
-def test_what_fails_is_told_in_one_line_and_nothing_waits(tmp_path, monkeypatch):
+def test_what_fails_is_reported_in_one_line_and_nothing_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(on_event, "LAST_S", 1.0)
     monkeypatch.setattr(on_event, "MOST", 2)
     told = []
@@ -47,7 +47,7 @@ def test_what_fails_is_told_in_one_line_and_nothing_waits(tmp_path, monkeypatch)
     ("command", "word"),
     [("no-such-program -x", "no such program"), ("", "no such program"), ("a 'b", "No closing")],
 )
-def test_a_command_that_is_none_is_told_before_the_watch(tmp_path, command, word):
+def test_a_command_that_is_none_is_reported_before_the_watch(tmp_path, command, word):
     with pytest.raises(DDLError, match=f"--on-event {command}: .*{word}"):
         OnEvent(command, tmp_path)
 
@@ -64,7 +64,7 @@ def test_it_is_run_once_for_each_event_that_has_ended(tmp_path):
         assert (cut, ended) == (cut, [1, 2])
 
 
-def test_an_event_that_a_stop_cuts_short_is_told_then_and_when_it_has_ended(tmp_path):
+def test_an_event_that_a_stop_cuts_short_is_reported_then_and_when_it_has_ended(tmp_path):
     ended, scores = [], QUIET + [0.9] * 30 + QUIET
     cut = len(QUIET) + 20
     watched(tmp_path, scores[:cut], on_event=ended.append)
@@ -73,7 +73,7 @@ def test_an_event_that_a_stop_cuts_short_is_told_then_and_when_it_has_ended(tmp_
     assert ended == [1, 1]
 
 
-def test_an_event_that_a_live_watch_was_killed_in_is_told_when_it_is_watched_again(tmp_path):
+def test_an_event_that_a_live_watch_was_killed_in_is_reported_when_it_is_watched_again(tmp_path):
     ended, said, scores = [], [], QUIET + [0.9] * 30
     watched(tmp_path, scores, ends=False, on_event=ended.append)
     assert not ended
@@ -89,7 +89,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("frames", [6, 30])  # hardly an event, and one that is told while it runs
 @pytest.mark.parametrize("recorded", [True, False])
-def test_an_event_at_whose_end_the_watch_was_killed_is_told_by_the_next(tmp_path, recorded, frames):
+def test_an_event_at_whose_end_the_watch_was_killed_is_reported_by_the_next(
+    tmp_path, recorded, frames
+):
     def killed(number):
         raise Killed
 
@@ -109,7 +111,7 @@ def test_an_event_at_whose_end_the_watch_was_killed_is_told_by_the_next(tmp_path
 
 
 @pytest.mark.parametrize(("mark", "told"), [(160, [1]), (0, [])], ids=["meanwhile", "before"])
-def test_of_a_changed_scene_an_event_is_told_that_began_before_it(tmp_path, mark, told):
+def test_of_a_changed_scene_an_event_is_reported_that_began_before_it(tmp_path, mark, told):
     class Changed:
         """A scene that is another from a frame on."""
 

@@ -75,7 +75,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("more", "word"), FAULTS)
-def test_a_fault_of_the_process_s_part_is_told_by_its_name(tmp_path, more, word):
+def test_a_fault_of_the_process_s_part_is_reported_by_its_name(tmp_path, more, word):
     with pytest.raises(DDLError) as fault:
         read_cameras(file_of(tmp_path, "run", **more), every=30.0)
     assert f"cameras.yaml: {word}" in str(fault.value)

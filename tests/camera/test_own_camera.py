@@ -142,7 +142,7 @@ def test_data_prepared_before_it_told_its_seconds_is_used_as_it_is(tmp_path, own
 
 
 @pytest.mark.parametrize("seconds", [0, -1, True, "9", None, float("nan"), float("inf")])
-def test_seconds_that_cannot_be_are_told(tmp_path, own_runs, seconds):
+def test_seconds_that_no_recording_can_have_are_reported(tmp_path, own_runs, seconds):
     write_video(tmp_path / "in" / "a.avi", pictures(20))
     prepare(tmp_path / "in", tmp_path / "out", SIZE, detector="none", progress=False)
     path = tmp_path / "out" / "manifest.json"
@@ -219,7 +219,7 @@ def test_a_mask_and_boxes_say_the_same(tmp_path):
         ("tests", "tests: not an image"),
     ],
 )
-def test_what_cannot_be_ignored_is_told(value, word):
+def test_what_cannot_be_ignored_is_reported(value, word):
     with pytest.raises(DDLError, match=word):
         load_ignore(value, (32, 32))
 
@@ -275,7 +275,7 @@ def test_the_ends_of_clips_are_not_trained_on(small_data, small_settings):
     assert all(bool((a == b).all()) for a, b in pairs)
 
 
-def test_tracks_of_other_footage_are_still_told(small_data, small_settings):
+def test_tracks_of_other_footage_are_still_reported(small_data, small_settings):
     row = {**small_data.tracks.iloc[0].to_dict(), "frame": 25}
     small_data.tracks = pd.concat([small_data.tracks, pd.DataFrame([row])])
     with pytest.raises(DDLError, match="a box in frame 25"):
@@ -455,7 +455,7 @@ def test_a_video_of_one_frame_has_no_rate(tmp_path):
     assert told.settings["frame_rate"] == 10 and "tell no time" not in told.lines()[0]
 
 
-def test_what_leaves_nothing_to_learn_from_is_told(tmp_path):
+def test_what_leaves_nothing_to_learn_from_is_reported(tmp_path):
     told, wishes = [], {"patience": 0.3, "tell": lambda line: told.append(line)}
     with camera_of(pictures(2), pause=0.02) as playing:
         with pytest.raises(DDLError, match="nothing was kept: frames come too seldom"):
@@ -466,7 +466,7 @@ def test_what_leaves_nothing_to_learn_from_is_told(tmp_path):
     assert not list((tmp_path / "few").iterdir()) + list((tmp_path / "none").iterdir())
 
 
-def test_a_recording_that_the_disk_does_not_hold_is_told(disk):
+def test_a_recording_that_the_disk_does_not_hold_is_reported(disk):
     with camera_of(pictures(60), pause=0.02) as playing, disk.full(20_000):
         with pytest.raises(DDLError, match="avi: (not all of its|the disk is full)"):
             list(record(playing.address, disk.folder, 2, 10, patience=0.5, tell=print))
@@ -495,7 +495,7 @@ def test_a_camera_is_recorded_as_footage(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("rate, told", [(30, True), (10, False)])
-def test_a_recording_that_says_another_rate_than_came_is_told(tmp_path, rate, told):
+def test_a_recording_that_says_another_rate_than_came_is_reported(tmp_path, rate, told):
     lines, frames = [], pictures(100)
     with camera_of([*frames, 60], pause=0.1) as playing:  # ten frames per second at most
         wishes = {"patience": 0.5, "tell": lines.append}

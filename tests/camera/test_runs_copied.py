@@ -217,7 +217,7 @@ def test_an_older_run_is_handed_over_by_its_first_watch(place, tmp_path, monkeyp
     assert watched(copy, tmp_path, "here", "--alarms", "900")[0] == there[0]
 
 
-def test_an_older_run_copied_alone_is_told(place, tmp_path, monkeypatch, capsys):
+def test_an_older_run_copied_alone_is_reported(place, tmp_path, monkeypatch, capsys):
     settings, data = place
     run = train_to_watch(settings, data, progress=False)
     handover.forget(run.folder)
@@ -239,7 +239,7 @@ def test_an_older_run_finds_its_prepared_data_after_its_profile_changed(
     assert watched(run.folder, tmp_path, "here")[0] == there[0]
 
 
-def test_too_short_footage_is_told_and_leaves_the_run(small_settings, small_data, capsys):
+def test_too_short_footage_is_reported_and_leaves_the_run(small_settings, small_data, capsys):
     run = train_to_watch(small_settings(threshold_share=0.1, epochs=1), small_data, progress=False)
     assert run.epoch == 1 and handover.read(run.folder) is None
     assert "cannot be watched with elsewhere yet: threshold_share is 0.1" in capsys.readouterr().out
@@ -268,7 +268,7 @@ def test_too_short_footage_is_told_and_leaves_the_run(small_settings, small_data
         ("arrays", "another"),
     ],
 )
-def test_facts_that_nobody_left_are_told_in_one_line(place, tmp_path, capsys, name, value):
+def test_facts_that_nobody_left_are_reported_in_one_line(place, tmp_path, capsys, name, value):
     settings, data = place
     run = train_to_watch(settings, data, progress=False)
     facts = json.loads((run.folder / handover.NAME).read_text())
@@ -276,7 +276,7 @@ def test_facts_that_nobody_left_are_told_in_one_line(place, tmp_path, capsys, na
     check_one_line(run.folder, tmp_path, capsys)
 
 
-def test_damaged_arrays_are_told_in_one_line_and_made_anew(place, tmp_path, capsys):
+def test_damaged_arrays_are_reported_in_one_line_and_made_anew(place, tmp_path, capsys):
     settings, data = place
     run = train_to_watch(settings, data, progress=False)
     path, facts = run.folder / handover.ARRAYS, json.loads((run.folder / handover.NAME).read_text())

@@ -36,3 +36,17 @@ def test_faults_of_cameras_and_kills_lose_and_double_nothing(watchable, tmp_path
         assert states["hangs up"]["reconnections"] > 0 and states["stalls"]["reconnections"] > 0
         events = {name: check_folder(tmp_path / "to" / name) for name in soak.cameras}
         assert events["steady"] > 0 and events["hangs up"] > 0
+
+
+@pytest.mark.slow
+def test_cameras_go_on_when_a_full_disk_has_room_again(watchable, tmp_path, disk):
+    with Soak(watchable, tmp_path, only=("steady", "hangs up"), to=disk.folder) as soak:
+        soak.wait_until(lambda: soak.all_have(FRAMES))
+        with disk.full(process=soak.process.pid):
+            soak.wait_until(lambda: soak.said().count("make room") >= len(soak.cameras))
+        freed = time.time()
+        soak.wait_until(lambda: all(s["time_s"] > freed for s in soak.statuses()))
+        soak.wait_until(lambda: soak.all_have(2))
+        assert soak.end(signal.SIGTERM) == 143
+        assert "Traceback" not in soak.said()
+        assert all(check_folder(disk.folder / name) > 0 for name in soak.cameras)

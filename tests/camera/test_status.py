@@ -50,7 +50,7 @@ def test_a_status_says_how_the_watch_goes(tmp_path):
     assert status.events == 3 and status.free_bytes > 0
 
 
-def test_the_worst_state_is_told(tmp_path, monkeypatch):
+def test_the_worst_state_is_reported(tmp_path, monkeypatch):
     post = a_post(tmp_path)
     assert state_of(post) == "live"
     post.camera.alarms.scene.drift = Drift("moved", "the view moved", 7)
@@ -150,7 +150,7 @@ def test_at_loopback_it_answers_to_this_machine_s_names_only(page, host, status)
     assert got(page, "/", host)[0] == status
 
 
-def test_a_port_that_is_taken_is_told(page):
+def test_a_port_that_is_taken_is_reported(page):
     port = int(page.address.rsplit(":", 1)[1][:-1])
     with pytest.raises(DDLError, match=f"page: 127.0.0.1:{port} .* choose another"):
         StatusPage("127.0.0.1", port, lambda: [], {})

@@ -103,7 +103,7 @@ def test_ignored_pixels_count_nothing_in_either_way_of_scoring():
     assert (offline <= whole).all() and (offline < whole).sum() > 3
 
 
-def test_a_mask_of_another_size_is_told():
+def test_a_mask_of_another_size_is_reported():
     scorer = StreamScorer(a_model(), PATCH, ignore=np.zeros((16, 16), bool))
     with pytest.raises(DDLError, match="16x16 and 32x32"):
         stream(scorer, a_clip())
@@ -157,7 +157,7 @@ def test_a_long_stream_keeps_no_more_than_a_window():
         (np.zeros((3, 32, 32), np.uint8), "those before it are 1x32x32"),
     ],
 )
-def test_a_frame_that_does_not_fit_is_told_and_leaves_the_stream_as_it_was(frame, word):
+def test_a_frame_that_does_not_fit_is_reported_and_leaves_the_stream_as_it_was(frame, word):
     model, clip = a_model(), a_clip()
     scorer, answers = StreamScorer(model, PATCH), []
     for t, good in enumerate(clip):

@@ -81,7 +81,7 @@ def test_clips_that_differ_widen_the_interval():
     assert width(1.5) > 1.5 * width(0.0)
 
 
-def test_too_little_footage_is_told_in_one_line_and_extrapolated():
+def test_too_little_footage_is_reported_in_one_line_and_extrapolated():
     clips = footage(5, clips=10)
     chosen = choose_threshold(clips, 0.5, "alarms per hour", RATE)
     assert chosen.method == "extreme value"
@@ -120,7 +120,7 @@ def test_one_long_clip_is_cut_where_it_has_forgotten():
     assert chosen.warning
 
 
-def test_the_spread_of_rare_frames_is_not_taken_for_none():
+def test_the_spread_of_a_level_that_few_clips_reach_is_not_zero():
     sizes, rare = np.full(10, 100.0), np.zeros((10, 3))
     rare[:, 0], rare[0, 1] = [40, 0, 0, 30, 0, 20, 0, 10, 0, 0], 1
     counts = Counts(np.array([1.0, 2.0, 3.0]), rare, sizes, "share of frames")
@@ -336,7 +336,7 @@ def test_every_recorded_run_of_ped2_is_asked():
         ped2_study.measure([], [0.01], 10)
 
 
-def test_how_often_intervals_hold_over_sets_and_of_one_is_told():
+def test_how_often_intervals_hold_over_sets_and_of_one_is_reported():
     clips, few = footage(8, clips=40, frames=300), footage(9, clips=12, frames=40)
     report = little_footage_study.measure(few, clips, [0.05], RATE, sets=12, splits=10)
     (row,) = report["rows"]

@@ -38,6 +38,6 @@ def test_without_masks_or_box_an_abnormal_frame_is_enough():
     assert verdicts([event(5, 15, box=None)], LABELS, MASKS) == [HIT]
 
 
-def test_counts_are_told_in_words():
+def test_counts_are_reported_in_words():
     assert counts([HIT, FALSE, HIT]) == "3 events: 2 hits, 0 beside, 1 false alarm"
     assert counts([]) == "0 events: 0 hits, 0 beside, 0 false alarms"

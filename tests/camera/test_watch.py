@@ -293,7 +293,7 @@ def test_two_do_not_watch_into_one_folder(tmp_path):
     assert watched(frames_of(a_clip(frames=3)), tmp_path, listeners=[Calls(listen)]).scored == 3
 
 
-def test_a_source_that_comes_in_bursts_is_told_why_nothing_is_scored(tmp_path):
+def test_a_source_that_comes_in_bursts_is_reported_why_nothing_is_scored(tmp_path):
     clip = a_clip(frames=8)
     seen = watched(frames_of(clip, gaps=range(0, 8, 2)), tmp_path)
     assert seen.scored == 0 and "0 of 8 frames scored" in seen.report()
@@ -402,7 +402,7 @@ NO_NUMBERS = ("0", "-1", "nan", "inf", "-inf", "1e999", "ten", "")
 
 @pytest.mark.parametrize("option", NUMBERS)
 @pytest.mark.parametrize("text", NO_NUMBERS)
-def test_a_number_that_no_watch_can_have_is_told_by_its_option(option, text, tmp_path, capsys):
+def test_a_number_that_no_watch_can_have_is_reported_by_its_option(option, text, tmp_path, capsys):
     given = ["--run", "no run", "--source", "0", "--to", str(tmp_path / "to")]
     with pytest.raises(SystemExit) as ended:
         main([*given, f"{option}={text}"])

@@ -127,7 +127,7 @@ def test_other_files_are_refused_in_one_line_that_names_them(fault, name, ckpt, 
     assert "\n" not in str(error.value) and "telea" in str(error.value)
 
 
-def test_missing_weights_are_told_with_where_to_put_them(monkeypatch, tmp_path):
+def test_missing_weights_are_reported_with_where_to_put_them(monkeypatch, tmp_path):
     monkeypatch.setenv("DDL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
     with pytest.raises(DDLError, match="last.ckpt.*models.*telea"):

@@ -15,10 +15,10 @@ from ddllib.experiments.ablations import (
     judged_alike,
     most_seeds,
     multiplicity,
+    one_seed_sentence,
     other_boxes,
     seed_spread,
     what_matters,
-    what_one_seed_told,
 )
 from ddllib.experiments.by_epochs import auc_by_epochs, why_it_helps
 from ddllib.experiments.by_kind import below_chance, effect_by_kind, kinds_table, paired_table
@@ -92,19 +92,19 @@ def test_what_a_first_seed_told_is_checked_by_the_others():
         ]
 
     usual = trials()[:3]
-    told = what_one_seed_told([*usual, *change("once", 0.2)], "median", "as it is")
+    told = one_seed_sentence([*usual, *change("once", 0.2)], "median", "as it is")
     assert told == "no change has a second seed to check its first by"
     bare = [ATrial(t.variant, t.settings, None) for t in usual]
-    assert what_one_seed_told(bare, "median", "as it is") == told
+    assert one_seed_sentence(bare, "median", "as it is") == told
     several = change("luck", 0.2, 0.02, 0.1) + change("true", 0.15, 0.16, 0.15)
     several += change("small", 0.01, 0.011, 0.01) + change("none", 0.01, -0.01, 0)
-    assert what_one_seed_told([*usual, *several], "median", "as it is") == (
+    assert one_seed_sentence([*usual, *several], "median", "as it is") == (
         "of 4 changes with several seeds the first alone would have told 2 for an effect (luck, "
         "true), of which 1 stood with all; told by all seeds alone: small"
     )
 
 
-def test_one_seed_is_measured_by_the_spread_of_the_unchanged():
+def test_a_variant_of_one_seed_is_compared_with_the_spread_of_the_unchanged():
     tried = trials()[:4]  # norms with one seed
     told = seed_spread(tried, "median", "as it is")
     assert told.startswith("standard deviation over seeds 1.00, pooled")
@@ -157,7 +157,7 @@ def test_runs_judged_by_other_frames_are_named():
     assert judged_alike(found, "as it is") == "judged by other frames: norms"
 
 
-def test_effects_are_told_by_kind_and_by_size():
+def test_effects_are_reported_by_kind_and_by_size():
     rows = effect_by_kind(trials(), "median", "norms", "as it is")
     assert list(rows["kind"]) == list(KINDS) and set(rows["points"]) == {"+9.50"}
     assert set(effect_by_kind(trials(), "median", "wide", "as it is")["points"]) == {"not run"}
@@ -188,7 +188,7 @@ def test_effects_have_an_interval_where_there_are_seeds():
     assert "not run" in what_matters([])[0]
 
 
-def test_the_length_of_training_is_told_with_and_without_pseudo_anomalies():
+def test_the_length_of_training_is_reported_with_and_without_pseudo_anomalies():
     def run(epochs, auc, mode, **changes):
         return a_record(auc, epochs=epochs, mode=mode, **changes)
 
@@ -297,7 +297,7 @@ def test_records_of_two_judges_are_not_mixed():
     assert set(rows.loc["contrast"]) == {"10.0"} and set(rows.loc["norms"]) == {"not run"}
 
 
-def test_the_paired_judge_is_told_as_points_above_the_unaltered_level():
+def test_the_paired_judge_is_reported_as_points_above_the_unaltered_level():
     (row,) = paired_table([paired(0.1)], "median").to_dict("records")
     assert (row["unaltered level"], row["mean"], row["noise 0.5"]) == ("60.0", "+10.0", "+10.0")
     assert "blurred object" in below_chance([paired(-0.1, level=0.9)], "median")

@@ -54,7 +54,7 @@ def test_frames_may_be_counted_from_one(tmp_path):
         ({"01.csv": "x0,y0"}, "line 1 is no box"),
     ],
 )
-def test_what_is_no_file_of_boxes_is_told(tmp_path, files, words):
+def test_what_is_no_file_of_boxes_is_reported(tmp_path, files, words):
     with pytest.raises(DDLError, match=words):
         read_boxes(written(tmp_path, files), LENGTHS, SHAPES)
 

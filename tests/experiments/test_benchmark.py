@@ -137,7 +137,7 @@ def test_leaving_a_means_out_changes_the_time_and_not_the_outcome(monkeypatch):
     clip = torch.rand(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     ways = speedups.scoring_without(settings, clip)
     whole = ways[speedups.WITH_ALL]()
-    assert set(ways) == set(speedups.MEANS["scoring"])
+    assert set(ways) == set(speedups.SPEEDUPS["scoring"])
     for name, way in ways.items():
         again = way()
         again = again.transpose(0, 2) if name == speedups.ONCE else again
@@ -145,13 +145,13 @@ def test_leaving_a_means_out_changes_the_time_and_not_the_outcome(monkeypatch):
     x, mask = torch.rand(2, 3, 3, SIZE, SIZE), torch.ones(2, 1, 3, SIZE, SIZE)
     steps = speedups.training_without(settings, a_sample(x, mask))
     losses = {name: way() for name, way in steps.items()}
-    assert set(losses) == set(speedups.MEANS["training"])
+    assert set(losses) == set(speedups.SPEEDUPS["training"])
     assert max(losses.values()) - min(losses.values()) < 1e-5
-    rows = benchmark.means_rows(Case("tiny", SIZE, 8, 20, 2), CPU, 1)
-    table = benchmark_tables.means_table({"means": rows})
+    rows = benchmark.speedup_rows(Case("tiny", SIZE, 8, 20, 2), CPU, 1)
+    table = benchmark_tables.speedup_table({"means": rows})
     assert set(table["left out"]) == {
-        *speedups.MEANS["scoring"][1:],
-        *speedups.MEANS["training"][1:],
+        *speedups.SPEEDUPS["scoring"][1:],
+        *speedups.SPEEDUPS["training"][1:],
     }
 
 

@@ -76,7 +76,7 @@ def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
         ("profile: tiny\ngrid: {seed: [!!python/name:os.system 0]}", "not plain YAML"),
     ],
 )
-def test_a_faulty_experiment_is_told_with_its_file(tmp_path, text, fault):
+def test_a_faulty_experiment_is_reported_with_its_file(tmp_path, text, fault):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(DDLError, match=r"x\.yaml") as told:
         read_experiment("x", tmp_path)

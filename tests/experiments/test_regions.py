@@ -57,7 +57,7 @@ def test_the_command_prints_the_figures_and_the_number_of_thresholds(
     assert "no files of boxes" in capsys.readouterr().err
 
 
-def test_what_lacks_for_it_is_told(scored, boxes):
+def test_what_lacks_for_it_is_reported(scored, boxes):
     _, record, data, _ = scored
     del data.manifest["clips"]["testing"]["02"]["shape"]
     with pytest.raises(DDLError, match="original size of clip '02' is not known"):

@@ -72,7 +72,7 @@ def test_a_record_that_began_with_another_run_is_repeated(record, capsys):
 
 
 @pytest.mark.slow
-def test_what_differs_is_told(record):
+def test_what_differs_is_reported(record):
     facts = json.loads(json.dumps(record.facts))
     facts["history"]["total"][3] += 0.01
     facts["environment"]["packages"]["torch"] = "1.0"
@@ -105,7 +105,7 @@ def test_a_published_record_is_scored_again_by_its_weights(published, capsys, mo
     assert "scores: not the same; AUC (raw) was" in capsys.readouterr().out
 
 
-def test_weights_that_cannot_be_used_are_told(published, capsys, monkeypatch):
+def test_weights_that_cannot_be_used_are_reported(published, capsys, monkeypatch):
     path = published.folder / NAME
     values, content = load_file(path), path.read_bytes()
     for spoil, told in (

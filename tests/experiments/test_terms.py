@@ -42,7 +42,7 @@ def test_a_term_is_held_to_the_papers_score_on_the_same_footage_and_size():
     assert np.isclose(difference.mean, aucs[0] - aucs[1]) and difference.low > 0
 
 
-def test_where_a_term_does_not_help_is_told():
+def test_where_a_term_does_not_help_is_reported():
     told = terms.where_it_helps(records(), "contrast", "raw")
     helps, harms = told.split(". It harms: ")
     assert "demo-short, 32 px; neighbour mean (+" in helps and "another" not in helps

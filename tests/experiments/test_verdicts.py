@@ -63,7 +63,7 @@ def test_a_figure_is_reached_by_a_mean_and_partly_by_single_runs():
     assert verdict(0.80, 0.89) == NO and verdict() == OPEN
 
 
-def test_a_gain_is_told_by_model():
+def test_a_gain_is_reported_by_model():
     runs = {
         ("c3dsu", "ddl"): seeds(0.90, 0.91, 0.92),
         ("c3dsu", "none"): seeds(0.80, 0.812, 0.818),
@@ -95,12 +95,12 @@ def test_sigma_and_the_distances_are_counted_run_by_run():
 
 
 def test_a_weight_that_ends_near_the_fixed_one_is_said_to():
-    def told(*ends):
+    def sentence(*ends):
         runs = [with_curves(a_record(0.9), sigma=[0.5, end]) for end in ends]
         return verdicts.likely_reason({"c3dsu": runs})
 
-    assert "0.48 to 0.55, close to the fixed" in told(0.55, 0.48)
-    assert "close to" not in told(0.5, 0.8) and "little of the object" in told(0.97, 0.9)
+    assert "0.48 to 0.55, close to the fixed" in sentence(0.55, 0.48)
+    assert "close to" not in sentence(0.5, 0.8) and "little of the object" in sentence(0.97, 0.9)
 
 
 def test_noise_stands_for_others_where_other_kinds_gain():

@@ -106,22 +106,22 @@ def test_a_file_that_scores_otherwise_is_not_left(run, monkeypatch, capsys):
     assert {path.name for path in run.iterdir()} == before | {"run.onnx"}
 
 
-def test_what_is_missing_or_damaged_is_told_in_one_line(run, tmp_path, capsys):
-    def told(*given):
+def test_what_is_missing_or_damaged_is_reported_in_one_line(run, tmp_path, capsys):
+    def error_of(*given):
         assert command.main(list(given)) == 1
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    assert "no checkpoint in it" in told(str(tmp_path / "none"), "--to", "onnx")
-    assert ".xml" in told(str(run), "--to", "openvino", "--out", str(tmp_path / "a.onnx"))
-    assert "patch is 64" in told(str(run), "--to", "onnx", "--patch", "64")
-    assert "no boxes" in told(str(run), "--to", "onnx", "--ignore", "[[")
+    assert "no checkpoint in it" in error_of(str(tmp_path / "none"), "--to", "onnx")
+    assert ".xml" in error_of(str(run), "--to", "openvino", "--out", str(tmp_path / "a.onnx"))
+    assert "patch is 64" in error_of(str(run), "--to", "onnx", "--patch", "64")
+    assert "no boxes" in error_of(str(run), "--to", "onnx", "--ignore", "[[")
     (tmp_path / "file").touch()
     through = str(tmp_path / "file" / "a.onnx")
-    assert "cannot be written" in told(str(run), "--to", "onnx", "--out", through)
+    assert "cannot be written" in error_of(str(run), "--to", "onnx", "--out", through)
     for checkpoint in run.glob("checkpoint*"):
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert "checkpoint" in told(str(run), "--to", "onnx")
+    assert "checkpoint" in error_of(str(run), "--to", "onnx")
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch, run, capsys):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ddllib import Conv3DSkipUNet, UNet
-from ddllib.fast.accelerate import MEANS, QuickTemporalConv, accelerate
+from ddllib.fast.accelerate import SPEEDUPS, QuickTemporalConv, accelerate
 from ddllib.models.autoencoder3d import Autoencoder3D
 
 
@@ -19,7 +19,7 @@ def outcome(model, x):
     return y.detach(), gradients, model.state_dict()
 
 
-@pytest.mark.parametrize("left_out", [(), *((means,) for means in sorted(MEANS))])
+@pytest.mark.parametrize("left_out", [(), *((means,) for means in sorted(SPEEDUPS))])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("preset", ["released", "paper"])
 @pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet])

@@ -214,7 +214,7 @@ def test_a_large_mean_costs_no_digits():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_not_a_number_is_told_by_what_comes_out(dtype, swept):
+def test_what_is_not_a_number_is_reported_by_what_comes_out(dtype, swept):
     x = maps(2, 24, 8, 8, dtype)
     x[0, 3, 2, 2] = torch.nan
     y = both(24)[0].rectified([x])

@@ -173,7 +173,7 @@ def join(device="cpu", batch_size=10):
 
 
 @pytest.mark.parametrize("given", [{"batch_size": 9}, {"device": "cuda"}])
-def test_what_cannot_be_divided_is_told_once(started_by_torchrun, given):
+def test_what_cannot_be_divided_is_reported_once(started_by_torchrun, given):
     started_by_torchrun.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SystemExit):
         join(**given)

@@ -99,7 +99,7 @@ def test_without_a_network_the_command_says_so_in_one_line(tmp_path, capsys):
     assert "download it by hand into" in error and "and run again" in error
 
 
-def test_what_only_a_person_can_get_is_told_with_its_place(tmp_path, capsys):
+def test_what_only_a_person_can_get_is_reported_with_its_place(tmp_path, capsys):
     assert main(["download", "shanghaitech", str(tmp_path / "sht")]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "campus_dataset.html" in error

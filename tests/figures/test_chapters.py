@@ -301,7 +301,7 @@ def test_a_known_parameter_is_taken_without_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_a_figure_is_shown_once_or_told_to_be_missing(executed_chapters, path):
+def test_a_figure_is_shown_once_or_reported_as_missing(executed_chapters, path):
     executed = executed_chapters.executed(f"book/{path.stem}").read_text()
     for cell in json.loads(executed)["cells"]:
         source = "".join(cell["source"]).replace("plots.set_style", "")

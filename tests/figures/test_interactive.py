@@ -9,7 +9,14 @@ from bs4 import BeautifulSoup
 from support import browser as browsers
 
 from ddllib.errors import DDLError
-from ddllib.figures.interactive import Clip, error_pictures, slider, timeline, told, write_timeline
+from ddllib.figures.interactive import (
+    Clip,
+    error_pictures,
+    slider,
+    threshold_sentence,
+    timeline,
+    write_timeline,
+)
 
 STYLE = Path(__file__).resolve().parents[2] / "book" / "style"
 QUIET, LOUD = 0.1, 0.9
@@ -63,10 +70,10 @@ def story_of(folder):
     [(0.5, "1 of 1 abnormal stretches raise an alarm, 1 false alarm"), (0.95, "0 of 1")],
 )
 def test_a_threshold_tells_its_hits_and_false_alarms(folder, threshold, expected):
-    assert expected in told(story_of(folder), threshold)
+    assert expected in threshold_sentence(story_of(folder), threshold)
 
 
-def test_a_timeline_that_lacks_a_file_is_told_in_one_line(folder, tmp_path):
+def test_a_timeline_that_lacks_a_file_is_reported_in_one_line(folder, tmp_path):
     (tmp_path / "timeline.json").write_text(json.dumps(story_of(folder)))
     with pytest.raises(DDLError, match="a-frames.webp: cannot be read"):
         timeline(tmp_path)
@@ -124,7 +131,7 @@ def test_frames_of_a_timeline_follow_mouse_finger_and_keyboard(browser, page):
 def test_the_threshold_counts_as_the_watch_does(browser, page, folder):
     browser.open(page)
     story = story_of(folder)
-    assert browser.value(TOLD) == told(story, 0.5)
+    assert browser.value(TOLD) == threshold_sentence(story, 0.5)
     middle = browser.place(".ddl-level")
     top = browser.place(".ddl-timeline svg", y=0.11)
     browser.drag(middle, {**top, "x": middle["x"]})
@@ -133,7 +140,7 @@ def test_the_threshold_counts_as_the_watch_does(browser, page, folder):
     for _ in range(25):
         browser.press("ArrowLeft")
     threshold = float(browser.value(TOLD).split(":")[0].split()[1])
-    assert browser.value(TOLD).split(":")[1] == told(story, threshold).split(":")[1]
+    assert browser.value(TOLD).split(":")[1] == threshold_sentence(story, threshold).split(":")[1]
     assert "1 of 1 abnormal" in browser.value(TOLD)
 
 

@@ -79,3 +79,8 @@ def test_the_drawing_has_every_box_and_outline(ready):
 def test_a_run_without_a_step_has_no_losses_to_draw():
     with pytest.raises(DDLError, match="no step was trained.*set epochs to 1 or more"):
         plots.loss_curves({"reconstruction": [], "p": [], "q": []})
+
+
+def test_a_run_of_another_method_has_no_losses_of_ddl_to_draw():
+    with pytest.raises(DDLError, match="logs no p and no q.*train and score.*in chapter 6"):
+        plots.loss_curves({"total": [1.0], "reconstruction": [1.0]})

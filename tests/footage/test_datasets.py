@@ -57,7 +57,7 @@ def test_own_footage_is_not_taken_for_a_known_set():
     assert datasets.identify({"training": {"01": 120}, "testing": {}}, (240, 360)) is None
 
 
-def test_differences_are_told_clip_by_clip():
+def test_differences_are_reported_clip_by_clip():
     lengths = lengths_of("ped2")
     lengths["testing"]["03"] -= 1
     lengths["training"]["99"] = 5
@@ -94,7 +94,7 @@ def test_ped2_is_read_by_its_path(ped2):
 
 
 @pytest.mark.slow
-def test_avenue_is_read_by_its_path_and_its_absent_clips_are_told(ped2):
+def test_avenue_is_read_by_its_path_and_its_absent_clips_are_reported(ped2):
     assert reported(ped2.parent / "avenue") == [
         "layout: Avenue; data set: avenue (CUHK Avenue)",
         "training: 2 of 16 clips, 389 of 15328 frames",
@@ -138,7 +138,7 @@ def linked(source, target):
 
 
 @pytest.mark.slow
-def test_a_lost_last_frame_is_told_with_expected_and_found(ped2, tmp_path):
+def test_a_lost_last_frame_is_reported_with_expected_and_found(ped2, tmp_path):
     copy = linked(ped2, tmp_path / "copy")
     (copy / "training" / "frames" / "07" / "149.jpg").unlink()
     assert "differs: training 07 has 149 frames, expected 150" in reported(copy)
@@ -147,7 +147,7 @@ def test_a_lost_last_frame_is_told_with_expected_and_found(ped2, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_other_labels_than_the_official_are_told(ped2, tmp_path):
+def test_other_labels_than_the_official_are_reported(ped2, tmp_path):
     copy = linked(ped2, tmp_path / "copy")
     (copy / "ped2.mat").unlink()
     (copy / "labels.csv").write_text("clip,first,last\n01,61,179\n")

@@ -127,7 +127,7 @@ def prepare_folder(tmp_path):
     return tmp_path / "out"
 
 
-def test_footage_of_another_depth_is_told(tmp_path, own_runs):
+def test_footage_of_another_depth_is_reported(tmp_path, own_runs):
     write_deep(tmp_path / "yard" / "training", "png", thermal())
     data = load_prepared(prepare_folder(tmp_path))
     write_images(tmp_path / "eight" / "a", moving(12, (48, 64)))
@@ -164,7 +164,7 @@ def test_images_of_decimal_numbers_are_refused(tmp_path):
 # ---- another shape
 
 
-def test_pictures_of_other_proportions_are_told_once_a_clip(tmp_path, own_runs):
+def test_pictures_of_other_proportions_are_reported_once_a_clip(tmp_path, own_runs):
     write_media(tmp_path / "yard" / "a.avi", late_colour(0), codec="ffv1")
     data = load_prepared(prepare_folder(tmp_path))
     assert data.shapes == {(48, 64)}

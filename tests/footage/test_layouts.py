@@ -228,7 +228,7 @@ def test_avenues_ground_truth_next_door_is_nobody_elses(common, tmp_path):
         (["Training/a.avi"], "Training: not the name of a split here; rename it to training"),
     ],
 )
-def test_what_would_be_overlooked_is_told(tmp_path, names, match):
+def test_what_would_be_overlooked_is_reported(tmp_path, names, match):
     with pytest.raises(DDLError, match=match):
         layouts.find_footage(folder_of(tmp_path, *names))
 
@@ -281,7 +281,7 @@ def test_a_videos_suffix_may_be_any_that_cameras_write(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("place", [".", "testing"])
-def test_a_folder_under_the_name_of_the_labels_is_told(tmp_path, place):
+def test_a_folder_under_the_name_of_the_labels_is_reported(tmp_path, place):
     for split in ("training", "testing"):
         write_frames(tmp_path / split / "frames" / "01", walk())
     (tmp_path / place / "labels.csv").mkdir()

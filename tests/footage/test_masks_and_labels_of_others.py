@@ -77,7 +77,7 @@ def with_array(yard, masks):
 
 @pytest.mark.parametrize("quality", [20, 50, 75, 95, 100])
 @pytest.mark.parametrize("kept_as", [".jpg", ".png"])
-def test_masks_through_jpeg_are_cut_in_the_middle(tmp_path, quality, kept_as):
+def test_masks_kept_as_jpeg_are_thresholded_half_way(tmp_path, quality, kept_as):
     through = [
         cv2.imdecode(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
         for mask in marks()
@@ -188,14 +188,14 @@ def test_masks_of_other_kinds_of_images_are_read(tmp_path, form):
 
 
 @pytest.mark.parametrize("colour", [0, 255])
-def test_marks_in_transparency_alone_are_told(tmp_path, colour):
+def test_marks_in_transparency_alone_are_reported(tmp_path, colour):
     mask = Image.fromarray(marks()[5])
     plain = Image.new("L", mask.size, colour)
     Image.merge("RGBA", [plain, plain, plain, mask]).save(tmp_path / "000.png")
     refused(lambda: read((tmp_path / "000.png",)), "000.png: .*transparency .*; save it without")
 
 
-def test_masks_of_several_sizes_are_told(tmp_path):
+def test_masks_of_several_sizes_are_reported(tmp_path):
     masks = [*marks()[:3], np.zeros((9, 9), np.uint8)]
     refused(lambda: read(saved(tmp_path, masks)), "003.png: a mask of 9 x 9 pixels, but .* 64 x 48")
 
@@ -257,7 +257,7 @@ def test_rounding_is_no_other_proportion(side):
     assert misfit((COUNT, frame[0] // 4, frame[1] // 4), COUNT, frame) is None
 
 
-def test_masks_turned_round_are_told(yard, tmp_path):
+def test_masks_turned_round_are_reported(yard, tmp_path):
     with_array(yard, 255 - marks())
     refused(
         lambda: prepare(yard, tmp_path / "out", SIZE, progress=False),
@@ -356,7 +356,7 @@ def test_tables_of_spreadsheets_give_every_range(tmp_path, text, encoding):
         ("clip,first,last\n03,10,14\n", "line 2: no test clip '03'; expected one of 01, walk"),
     ],
 )
-def test_rows_that_are_not_sure_are_told_with_their_line(tmp_path, text, match):
+def test_rows_that_are_not_sure_are_reported_with_their_line(tmp_path, text, match):
     refused(lambda: ranges(table(tmp_path, text)), f"labels.csv: .*{match}")
 
 
@@ -411,7 +411,7 @@ def test_ranges_of_both_directions_are_read(tmp_path, cells, expected):
         ([[[61, 500]]], "clip 00: frames 60 to 499 .* do not lie in its 400 frames"),
     ],
 )
-def test_ranges_whose_direction_is_not_sure_are_told(tmp_path, cells, match):
+def test_ranges_whose_direction_is_not_sure_are_reported(tmp_path, cells, match):
     refused(lambda: abnormal(*cells_of(tmp_path, *cells)), f"gt.mat: {match}")
 
 
@@ -425,7 +425,7 @@ def test_two_ranges_that_do_not_overlap_have_one_direction(tmp_path, seed):
         assert sorted(found) == drawn.tolist()
 
 
-def test_a_matrix_that_is_no_cell_is_told(tmp_path):
+def test_a_matrix_that_is_no_cell_is_reported(tmp_path):
     savemat(tmp_path / "gt.mat", {"gt": np.array([[61], [180]])})
     refused(lambda: read_labelling(tmp_path / "gt.mat", {"01": 200}), "gt.mat: `gt` is no cell")
 
@@ -458,7 +458,7 @@ def test_a_row_or_a_column_of_labels_is_read(tmp_path, shape, dtype):
         (np.array([[0, 1], [1]], object), "not a readable array of labels"),
     ],
 )
-def test_arrays_that_are_no_labels_are_told(tmp_path, values, match):
+def test_arrays_that_are_no_labels_are_reported(tmp_path, values, match):
     np.save(tmp_path / "01.npy", values, allow_pickle=True)
     refused(lambda: ranges(tmp_path, {"01": 3}), f"01.npy: {match}")
 
@@ -480,7 +480,7 @@ def test_labels_of_no_clip_are_not_to_be_removed(tmp_path):
         ranges(tmp_path)
 
 
-def test_labels_of_one_name_twice_are_told(tmp_path):
+def test_labels_of_one_name_twice_are_reported(tmp_path):
     for form in ("NFC", "NFD"):
         np.save(tmp_path / f"{unicodedata.normalize(form, 'walk é')}.npy", np.zeros(60))
     with pytest.raises(DDLError, match="labels of walk é a second time"):

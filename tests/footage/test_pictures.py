@@ -34,7 +34,7 @@ def test_a_video_that_fits_is_whole(tmp_path, code, suffix, count):
 
 
 @pytest.mark.parametrize(("code", "suffix"), CODECS)
-def test_a_video_that_the_disk_does_not_hold_is_told(disk, code, suffix):
+def test_a_video_that_the_disk_does_not_hold_is_reported(disk, code, suffix):
     with disk.full(40_000):
         video = Video(disk.folder / f"a{suffix}", code, 10, SHAPE)
         with pytest.raises(DDLError, match=f"a{suffix}: (not all of its|the disk is full)"):
@@ -57,7 +57,7 @@ def test_where_no_webm_can_be_written_it_is_motion_jpeg(tmp_path, monkeypatch):
         open_video(tmp_path / "missing" / "a", 10, SHAPE)
 
 
-def test_a_line_is_told_before_the_process_is_killed():
+def test_a_line_is_reported_before_the_process_is_killed():
     work = "lambda: (print('an alarm'), os.kill(os.getpid(), 9))"
     code = f"import os; from ddllib.io.commands import run_command; run_command('a', {work})"
     given = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}

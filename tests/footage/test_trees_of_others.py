@@ -86,7 +86,7 @@ def test_pictures_are_read_in_the_order_of_time(tmp_path, names):
     assert frame_names(write_files(tmp_path, *(f"clip/{name}" for name in shuffled))) == names
 
 
-def test_a_lost_frame_is_told_where_frames_are_counted(tmp_path):
+def test_a_lost_frame_is_reported_where_frames_are_counted(tmp_path):
     for k, names in enumerate(
         [
             ["000001.jpg", "000002.jpg", "000004.jpg"],
@@ -109,7 +109,7 @@ def test_a_lost_frame_is_told_where_frames_are_counted(tmp_path):
         ("5.png", "a second frame of the same number, as 5.png|as 005.jpg"),
     ],
 )
-def test_an_odd_picture_is_told(tmp_path, odd, told):
+def test_an_odd_picture_is_reported(tmp_path, odd, told):
     names = [f"clip/{t:03d}.jpg" for t in range(14)]
     assert re.search(told, refusal(write_files(tmp_path, *names, f"clip/{odd}")))
 
@@ -198,7 +198,7 @@ def test_folders_of_frames_may_lie_as_deep_as_their_masks(tmp_path):
     assert np.flatnonzero(data.labels["2024_c"]).tolist() == list(ABNORMAL["01"])
 
 
-def test_two_ways_to_one_name_are_told(tmp_path):
+def test_two_ways_to_one_name_are_reported(tmp_path):
     write_files(tmp_path, "training/a/b.mp4", "training/a_b.mp4")
     told = refusal(tmp_path)
     assert "a second clip named a_b" in told and "rename one of them" in told
@@ -218,7 +218,7 @@ def test_stills_beside_their_videos_are_passed_over(tmp_path):
     assert "0001.jpg: an image among videos, named as none of them" in refusal(tmp_path)
 
 
-def test_a_split_without_clips_is_told(tmp_path):
+def test_a_split_without_clips_is_reported(tmp_path):
     (tmp_path / "training" / "2024-01-01" / "12").mkdir(parents=True)
     with pytest.raises(DDLError, match="no training clips found"):
         prepare(tmp_path, tmp_path / "out", SIZE, progress=False)
@@ -231,7 +231,7 @@ def test_known_folders_and_names_stay_as_they_are(tmp_path):
     assert clip_names(tmp_path, "testing") == ["01", "02"] and not find_footage(tmp_path).notes
 
 
-def test_what_lies_beside_the_footage_is_told(tmp_path):
+def test_what_lies_beside_the_footage_is_reported(tmp_path):
     write_files(tmp_path, "training/a.mp4", "more/b.mp4", "c.mp4", "papers/readme.txt")
     assert sorted(find_footage(tmp_path).notes) == [
         f"passed over {tmp_path / 'c.mp4'}: beside training, testing; give it by itself",
@@ -239,7 +239,7 @@ def test_what_lies_beside_the_footage_is_told(tmp_path):
     ]
 
 
-def test_images_directly_in_a_folder_of_clips_are_told(tmp_path):
+def test_images_directly_in_a_folder_of_clips_are_reported(tmp_path):
     write_files(tmp_path, "training/cover.jpg", "training/frames/a/000.jpg")
     assert "1 images directly in it (cover.jpg), of no clip" in find_footage(tmp_path).notes[0]
 
@@ -255,7 +255,7 @@ def test_links_are_followed_once(tmp_path):
     assert sum("which is read already" in note for note in find_footage(root).notes) == 3
 
 
-def test_folders_too_deep_are_told(tmp_path):
+def test_folders_too_deep_are_reported(tmp_path):
     deep = "/".join("abcdefghij")
     write_files(tmp_path, f"training/{deep}/00.mp4", "training/1/2/3/4/5/6/7/8/00.mp4")
     footage = find_footage(tmp_path)
@@ -263,7 +263,7 @@ def test_folders_too_deep_are_told(tmp_path):
     assert "more than 8 folders deep; give it by itself" in footage.notes[0]
 
 
-def test_too_many_folders_are_told(tmp_path, monkeypatch):
+def test_too_many_folders_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "MOST_FOLDERS", 3)
     write_files(tmp_path, *(f"training/{k}/00.mp4" for k in range(4)))
     assert "more than 3 folders; expected fewer; give a part of them" in refusal(tmp_path)
@@ -286,7 +286,7 @@ def test_decomposed_names_are_those_of_labels_and_masks(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["training", "testing/masks"])
-def test_two_forms_of_one_name_are_told(tmp_path, place):
+def test_two_forms_of_one_name_are_reported(tmp_path, place):
     write_files(tmp_path, "training/x/000.png", "testing/café/000.png")
     for form in ("NFD", "NFC"):
         write_files(tmp_path, unicodedata.normalize(form, f"{place}/café/000.png"))
@@ -333,7 +333,7 @@ def test_a_folder_of_a_watch_is_no_footage_itself(tmp_path):
     assert "left by a watch (scores.csv), no footage" in refusal(tmp_path)
 
 
-def test_a_data_set_within_the_footage_is_told(tmp_path):
+def test_a_data_set_within_the_footage_is_reported(tmp_path):
     write_files(tmp_path, "mon.avi", "backup/training/old.avi")
     footage = find_footage(tmp_path)
     assert list(footage.clips["training"]) == ["mon"]
@@ -409,7 +409,7 @@ def test_a_stack_alone_and_deeper_is_a_clip(tmp_path):
     assert layouts.open_clip(clip.path, "testing").frames == (clip.path,) * 3
 
 
-def test_stacks_among_frames_are_told(tmp_path):
+def test_stacks_among_frames_are_reported(tmp_path):
     for t in range(3):
         write_stack(tmp_path / "clip" / f"{t}.tif", 1)
     assert frame_names(tmp_path) == ["0.tif", "1.tif", "2.tif"]

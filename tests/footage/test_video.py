@@ -37,7 +37,7 @@ def test_footage_of_varying_rate_is_whole(tmp_path, own_runs, name):
 @pytest.mark.parametrize("name", ["a.webm", "a.mkv"])
 @pytest.mark.parametrize("times", [None, VARYING])
 @pytest.mark.parametrize("share", [0.4, 0.6])
-def test_a_file_that_breaks_off_is_told(tmp_path, name, times, share):
+def test_a_file_that_breaks_off_is_reported(tmp_path, name, times, share):
     write_matroska(tmp_path / name, pictures(COUNT), times)
     cut(tmp_path / name, share)
     told = rf"{name}: breaks off after \d+ frames, [\d.]+ of (3.0|5.9) s"
@@ -45,7 +45,7 @@ def test_a_file_that_breaks_off_is_told(tmp_path, name, times, share):
         list(read_video(tmp_path / name))
 
 
-def test_a_slow_camera_is_whole_and_its_loss_is_told(tmp_path):
+def test_a_slow_camera_is_whole_and_its_loss_is_reported(tmp_path):
     path = tmp_path / "slow.mkv"
     write_matroska(path, pictures(12), 4.0 * np.arange(12), ends=48.0)
     assert len(list(read_video(path))) == 12
@@ -164,7 +164,7 @@ def test_labels_of_a_fragmented_video_are_held_to_its_true_frames(tmp_path, own_
 
 
 @pytest.mark.parametrize("flags", ["frag_keyframe", "faststart"])
-def test_a_film_that_breaks_off_is_told(tmp_path, flags):
+def test_a_film_that_breaks_off_is_reported(tmp_path, flags):
     options = {"movflags": flags}
     path = write_media(tmp_path / "a.mp4", noise(50), sound_s=2.5, options=options, gop_size=10)
     data = path.read_bytes()  # a fragmented file that ends between two parts may be all there is

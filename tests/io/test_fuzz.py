@@ -102,7 +102,7 @@ def mutated(data: bytes, edits) -> bytes:
 
 
 @contextlib.contextmanager
-def told():
+def one_line_at_most():
     """A DDLError of one line may come out of the block, and nothing else; warnings neither."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -167,7 +167,7 @@ def test_labels(tmp_path, name):
     @given(texts(valid) if isinstance(valid, str) else contents(valid))
     def read(data):
         path.write_bytes(data)
-        with told():
+        with one_line_at_most():
             read_labelling(path, CLIPS)
 
     path.write_bytes(valid.encode() if isinstance(valid, str) else valid)
@@ -191,7 +191,7 @@ def test_masks(tmp_path, name):
     @given(contents(TRUTH[name]))
     def read(data):
         path.write_bytes(data)
-        with told():
+        with one_line_at_most():
             assert len(list(read_masks([path]))) == mask_count([path])
 
     path.write_bytes(TRUTH[name])
@@ -210,7 +210,7 @@ def test_images(tmp_path, ending):
     @given(contents(valid.tobytes()))
     def read(data):
         path.write_bytes(data)
-        with told():
+        with one_line_at_most():
             assert read_image(path, cv2.IMREAD_ANYCOLOR).dtype == np.uint8
 
     read()
@@ -231,7 +231,7 @@ def test_profiles(tmp_path, monkeypatch):
     @given(texts(PROFILE))
     def read(data):
         path.write_bytes(data)
-        with told():
+        with one_line_at_most():
             found = load_profile("profile")
             assert found.run_folder.is_relative_to(found.profile_folder)
             json.dumps(found.asdict())
@@ -254,7 +254,7 @@ def test_values_of_parameters():
     @bounded(400)
     @given(st.sampled_from(names), VALUES)
     def choose(name, value):
-        with told():
+        with one_line_at_most():
             found = load_profile("tiny", **{name: value} if name != "profile" else {})
             assert found.patch_size > 0
 
@@ -268,7 +268,7 @@ def test_experiments(tmp_path):
     @given(texts(EXPERIMENT))
     def read(data):
         path.write_bytes(data)
-        with told():
+        with one_line_at_most():
             read_experiment(str(path))
 
     path.write_text(EXPERIMENT)
@@ -285,9 +285,9 @@ def test_prepared_data(ready):
     @given(st.sampled_from(files), EDITS)
     def read(name, edits):
         (folder / name).write_bytes(mutated(valid[name], edits))
-        with told():
+        with one_line_at_most():
             load_prepared(folder, "labels.csv")
-        with told():
+        with one_line_at_most():
             verify(folder)
         (folder / name).write_bytes(valid[name])
 
@@ -315,7 +315,7 @@ def test_manifests_of_another_form(ready):
             changed[name] = value
         path.write_text(json.dumps(changed))
         for reader in (load_prepared, verify):
-            with told():
+            with one_line_at_most():
                 reader(ready[0])
 
     read()
@@ -333,7 +333,7 @@ def test_records(tmp_path):
     @given(st.sampled_from(sorted(valid)), EDITS)
     def read(name, edits):
         (folder / name).write_bytes(mutated(valid[name], edits))
-        with told():
+        with one_line_at_most():
             read_record(folder)
         (folder / name).write_bytes(valid[name])
 
@@ -350,7 +350,7 @@ def test_contact_sheets(ready, tmp_path):
     @given(contents(valid))
     def read(data):
         path.write_bytes(data)
-        with told():
+        with one_line_at_most():
             contact_sheets.load(path)
 
     read()

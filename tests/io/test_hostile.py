@@ -185,13 +185,13 @@ def test_a_few_lines_of_aliases_do_not_become_a_billion_values(tmp_path):
         ("profile: tiny\ngrid: {size: [1600000000]}", "size is 1600000000"),
     ],
 )
-def test_an_experiment_of_another_form_is_told(tmp_path, text, fault):
+def test_an_experiment_of_another_form_is_reported(tmp_path, text, fault):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(DDLError, match=fault):
         read_experiment(str(tmp_path / "x.yaml"))
 
 
-def test_a_grid_of_too_many_runs_is_told(tmp_path):
+def test_a_grid_of_too_many_runs_is_reported(tmp_path):
     grid = ", ".join(f"{name}: {list(range(1, 101))}" for name in ("seed", "epochs", "batch_size"))
     (tmp_path / "x.yaml").write_text(f"profile: tiny\ngrid: {{{grid}}}")
     assert "1000000 runs; expected at most" in refusal(read_experiment, str(tmp_path / "x.yaml"))
@@ -277,7 +277,7 @@ def test_a_video_that_promises_more_frames_than_it_holds(tmp_path, frames):
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\rb", "a\u202eb"])
 @pytest.mark.parametrize("kind", ["clip", "frame"])
-def test_names_with_control_characters_are_told_in_one_line(footage, tmp_path, name, kind):
+def test_names_with_control_characters_are_reported_in_one_line(footage, tmp_path, name, kind):
     folder = footage / "training" / "frames"
     if kind == "clip":
         write_frames(folder / name, walk(3))
@@ -399,7 +399,7 @@ def changed(manifest, **changes):
         ({"sha256": 3}, "no checksums"),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_told(ready, change, fault):
+def test_a_manifest_that_does_not_fit_is_reported(ready, change, fault):
     path = ready[0] / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert fault in refusal(load_prepared, ready[0])
@@ -466,12 +466,12 @@ def refusal_or_changed(folder):
         np.zeros((0, 1, *SIZE), np.uint8),
     ],
 )
-def test_an_array_of_another_form_is_told(ready, array):
+def test_an_array_of_another_form_is_reported(ready, array):
     np.save(ready[0] / "training" / "01.npy", array)
     assert "01.npy" in refusal(load_prepared, ready[0])
 
 
-def test_labels_beyond_one_are_told(ready):
+def test_labels_beyond_one_are_reported(ready):
     np.save(ready[0] / "labels" / "labels.csv" / "01.npy", np.full(FRAMES, 7, np.uint8))
     assert "01.npy: expected 0 and 1 only" in refusal(load_prepared, ready[0])
 
@@ -492,7 +492,7 @@ def test_labels_beyond_one_are_told(ready):
         ("training,01,0,99,0.1", "not a table"),
     ],
 )
-def test_a_box_table_of_other_footage_is_told(ready, row, fault):
+def test_a_box_table_of_other_footage_is_reported(ready, row, fault):
     path = ready[0] / "tracks.csv"
     path.write_text(path.read_text() + row + "\n")
     assert fault in refusal(load_prepared, ready[0])
@@ -514,7 +514,7 @@ def a_record(tmp_path):
 @pytest.mark.parametrize(
     "text", ["[]", "{}", '{"settings": 3}', "{", "nul", "", "\xff", "[" * 9999]
 )
-def test_a_damaged_record_is_told(tmp_path, text):
+def test_a_damaged_record_is_reported(tmp_path, text):
     folder = a_record(tmp_path)
     (folder / "run.json").write_text(text, "latin-1")
     assert "run.json" in refusal(read_record, folder)
@@ -523,7 +523,7 @@ def test_a_damaged_record_is_told(tmp_path, text):
 @pytest.mark.parametrize(
     "scores", [[np.nan] * 9, ["x"] * 9, np.zeros((3, 3)), np.zeros(8), np.arange(9)]
 )
-def test_scores_that_cannot_be_are_told(tmp_path, scores):
+def test_scores_that_no_model_can_give_are_reported(tmp_path, scores):
     folder = a_record(tmp_path)
     np.savez(folder / "scores.npz", **{"01": np.array(scores)})
     assert "scores.npz: damaged record" in refusal(read_record, folder)

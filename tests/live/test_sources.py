@@ -487,12 +487,12 @@ def test_what_is_secret_is_not_shown(address, seen):
         ("0", {"channels": 2}, "channels: 2; expected 1 or 3"),
     ],
 )
-def test_what_cannot_be_watched_is_told(address, wishes, word):
+def test_what_cannot_be_watched_is_reported(address, wishes, word):
     with pytest.raises(DDLError, match=word):
         open_source(address, SIZE, **wishes)
 
 
-def test_an_empty_folder_and_a_broken_file_are_told(tmp_path):
+def test_an_empty_folder_and_a_broken_file_are_reported(tmp_path):
     with pytest.raises(DDLError, match="neither videos nor images"):
         open_source(tmp_path, SIZE)
     (tmp_path / "a.avi").write_bytes(b"no video")
@@ -526,7 +526,7 @@ def test_a_pause_in_a_recording_is_a_gap(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), "5", True])
-def test_a_rate_that_is_none_is_told(tmp_path, rate):
+def test_a_rate_that_is_none_is_reported(tmp_path, rate):
     with pytest.raises(DDLError, match="rate is .*; expected frames per second above 0"):
         open_source(tmp_path, 32, rate=rate)
     with pytest.raises(DDLError, match="frame_rate: .*; expected frames per second above 0"):
@@ -534,7 +534,7 @@ def test_a_rate_that_is_none_is_told(tmp_path, rate):
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
-def test_no_end_of_a_recording_is_told(tmp_path, minutes):
+def test_no_end_of_a_recording_is_reported(tmp_path, minutes):
     with pytest.raises(DDLError, match="minutes: .*; expected a number above 0"):
         next(record("0", tmp_path, 60 * minutes, 10))
 

@@ -18,7 +18,7 @@ from ddllib.methods.stpa import STPA, flow_sample, perturbed, window_loss
 from ddllib.methods.stpa_scorer import UnifiedScorer
 from ddllib.models.spatio_temporal import SCALED
 from ddllib.pseudo_anomalies import KINDS
-from ddllib.pseudo_anomalies.base import TorchRandom
+from ddllib.pseudo_anomalies.base import PseudoAnomaly, TorchRandom
 from ddllib.random_state import Draws
 from ddllib.settings import load_profile
 from ddllib.training import load_run, new_run, training_windows
@@ -94,7 +94,7 @@ def test_the_target_is_the_normal_window_whatever_the_input(data, share):
 
 
 def test_pseudo_anomalies_come_as_often_as_p_says(data):
-    class Everything:
+    class Everything(PseudoAnomaly):
         def alter(self, sample, random):
             return KINDS["repeated frames"]().alter(sample, random)._replace(x=sample.x + 1)
 

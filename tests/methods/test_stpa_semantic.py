@@ -203,7 +203,7 @@ def test_other_weights_of_the_extractor_are_refused(data, run):
     assert UnifiedScorer(plain).clip(data.testing["01"]).scores.std() > 0  # needs no features
 
 
-def test_weights_that_are_missing_are_told_before_training(data):
+def test_weights_that_are_missing_are_reported_before_training(data):
     settings = settings_of(features="vifi-clip")
     with pytest.raises(DDLError, match="vifi-clip.*feature_weights"):
         fit(settings, data, settings.run_folder, progress=False)

@@ -93,7 +93,7 @@ def test_with_no_epoch_a_network_stays_as_it_was_drawn(small_settings, small_dat
     assert run.history["total"] == [] and not record.is_trained
 
 
-def test_what_a_baseline_cannot_be_is_told(small_settings):
+def test_what_a_baseline_cannot_be_is_reported(small_settings):
     with pytest.raises(DDLError, match="neighbour-mean learns nothing.*set epochs to 0"):
         method_of(small_settings(method="neighbour-mean"))
     with pytest.raises(DDLError, match="'distance' needs frames, which method optical-flow"):

@@ -46,7 +46,7 @@ def test_windows_that_do_not_halve_are_refused():
         Autoencoder3D(3, scaled_widths(8))(torch.zeros(1, 3, 16, 40, 32))
 
 
-def test_flow_is_given_as_u_v_and_magnitude_of_the_normal_range():
+def test_the_model_gets_u_v_and_magnitude_scaled_by_the_range_of_normal_flow():
     model = SpatioTemporal(3, scaled_widths(8), 16)
     model.flow_scale.fill_(0.5)
     flow = torch.tensor([0.3, -0.4]).view(1, 2, 1, 1, 1).half()

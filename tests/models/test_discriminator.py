@@ -35,7 +35,7 @@ def test_what_can_be_told_apart_is_learnt():
     assert discriminator.facts["accuracy"] > 0.9 and not discriminator.collapsed
 
 
-def test_what_cannot_be_told_apart_is_told_as_such():
+def test_what_cannot_be_told_apart_is_reported_as_such():
     discriminator = trained(shift=0)
     discriminator.examine(*features(2000, 0, 2))
     assert discriminator.facts["accuracy"] == pytest.approx(0.5, abs=0.05)

@@ -143,6 +143,6 @@ def test_released_checkpoint_names_what_does_not_fit_and_changes_nothing():
         (lambda: small()(torch.rand(1, 3, 3, 30, 32)), "multiples of 16"),
     ],
 )
-def test_wrong_use_is_told(make, word):
+def test_wrong_use_is_reported(make, word):
     with pytest.raises(DDLError, match=word):
         make()

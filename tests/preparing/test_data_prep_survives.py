@@ -228,7 +228,7 @@ def test_a_clip_of_two_frames(footage, tmp_path, split):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_past_the_end_of_a_video_are_told_before_it_is_decoded(tmp_path, monkeypatch):
+def test_labels_past_the_end_of_a_video_are_reported_before_it_is_decoded(tmp_path, monkeypatch):
     root = tmp_path / "videos"
     write_video(root / "training" / "01.avi", walk(3))
     write_video(root / "testing" / "01.avi", walk(3))
@@ -315,7 +315,9 @@ def test_other_settings_of_the_detector_find_other_boxes(footage, ready, monkeyp
     assert load_prepared(ready[0]).tracks.equals(before), "the earlier preparation is whole"
 
 
-def test_a_video_that_decodes_to_another_length_than_the_data_sets_is_told(tmp_path, monkeypatch):
+def test_a_video_that_decodes_to_another_length_than_the_data_sets_is_reported(
+    tmp_path, monkeypatch
+):
     root = tmp_path / "videos"
     for name in ("01", "02"):
         write_video(root / "training" / f"{name}.avi", walk(3))

@@ -70,7 +70,7 @@ def test_long_footage_is_measured_by_a_part_of_it(monkeypatch):
     assert 0.9 * MEASURED < sum(seen) < 1.3 * MEASURED and max(seen) <= CHUNK
 
 
-def test_clips_without_a_window_are_told():
+def test_clips_without_a_window_are_reported():
     with pytest.raises(DDLError, match="no training clip is as long as a window"):
         measure(Scorer(a_model(), **SUM, scaled=True), {"short": a_clip(frames=2)})
 

@@ -74,7 +74,7 @@ def test_a_study_that_was_stopped_records_nothing(footage, monkeypatch, tmp_path
         stream_study.measure(footage, 20.0)
 
 
-def test_footage_without_test_clips_is_told(tmp_path):
+def test_footage_without_test_clips_is_reported(tmp_path):
     write_frames(tmp_path / "in" / "a", walk(3))
     with pytest.raises(DDLError, match="expected test clips of known length"):
         stream_study.measure(tmp_path / "in", RATE)

@@ -18,15 +18,15 @@ def _mount(*arguments) -> bool:
 
 
 @contextlib.contextmanager
-def _limited(size):
+def _limited(size, process=0):
     """No file grows beyond `size` bytes: the same class of error as a full disk, for anyone."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = resource.prlimit(process, resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
 
 
@@ -37,10 +37,13 @@ class Disk:
         self.folder, self.mounted = folder, mounted
 
     @contextlib.contextmanager
-    def full(self, room=0):
-        """Meanwhile `room` bytes are free; as a plain folder, no file grows beyond them."""
+    def full(self, room=0, process=0):
+        """Leaves `room` bytes free on a mounted disk; otherwise files may not grow beyond it.
+
+        The latter holds for one process, by default this one.
+        """
         if not self.mounted:
-            with _limited(room):
+            with _limited(room, process):
                 yield
             return
         ballast = self.folder / ".ballast"

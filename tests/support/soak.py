@@ -64,17 +64,20 @@ def scripts():
 class Soak:
     """The cameras, played to a watch in a process of its own; a context."""
 
-    def __init__(self, run, folder, clock_s=0.0):
-        self.folder, self.clock_s = folder, clock_s
+    def __init__(self, run, folder, clock_s=0.0, only=(), to=None):
+        self.folder, self.clock_s, self.to = folder, clock_s, to or folder / "to"
         self.cameras = {
             name: Camera(script, pause=PAUSE_S / (10 if name == "floods" else 1))
             for name, script in scripts().items()
+            if name in (only or scripts())
         }
         cameras = {name: {"source": one.address} for name, one in self.cameras.items()}
-        cameras["floods"]["rate"] = 1000
+        if "floods" in cameras:
+            cameras["floods"]["rate"] = 1000
         defaults = {"run": str(run), "alarms": 600, "rate": 20, "patience": PATIENCE_S}
         self.config = folder / "cameras.yaml"
-        self.config.write_text(json.dumps({"cameras": cameras, "defaults": defaults, "to": "to"}))
+        config = {"cameras": cameras, "defaults": defaults, "to": str(self.to)}
+        self.config.write_text(json.dumps(config))
 
     def __enter__(self):
         self.start()
@@ -114,7 +117,7 @@ class Soak:
             time.sleep(0.2)
 
     def statuses(self):
-        paths = [self.folder / "to" / name / "status.json" for name in self.cameras]
+        paths = [self.to / name / "status.json" for name in self.cameras]
         return [json.loads(path.read_text()) for path in paths if path.is_file()]
 
     def all_have(self, scored):

@@ -9,7 +9,7 @@ INPAINTERS: dict[str, type["Inpainter"]] = {}
 
 def inpainter(name: str):
     """Class decorator: register an in-painter under the name that the setting has."""
-    return registry.register(INPAINTERS, name)
+    return registry.register(INPAINTERS, name, Inpainter, ["paint or fill"])
 
 
 class Inpainter:

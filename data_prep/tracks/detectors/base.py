@@ -10,7 +10,7 @@ from data_prep.footage.layouts import Clip
 DETECTORS = ("motion", "yolo", "faster-rcnn", "none")
 AUTO = "auto"  # the first detector that tracks enough, see `detectors_to_try`
 WEIGHTED = ("yolo", "faster-rcnn", AUTO)  # those that take weights
-NO_CLASS = -1
+NO_CLASS = -1  # of a box whose detector knows no classes
 
 # COCO names of objects that move on a walkway or in a street. Street furniture stands still, and a
 # bag lies within the box of its carrier, so both are left out.
