@@ -52,9 +52,9 @@ def jump_verdict(records: Sequence[Record], protocol: str) -> str:
             both, better = both + 1, better + (np.mean(calm) > np.mean(others))
     with_jumps = sum(count > 0 for count in counts.values())
     return (
-        f"{with_jumps} of {len(made)} runs have a jump, a loss above {HEIGHT} times the median of "
-        f"the {BEFORE} steps before; of {both} settings with seeds of both kinds, {better} have "
-        "the higher mean AUC where there is none"
+        f"{with_jumps} of {len(made)} runs have a jump: a loss above {HEIGHT} times the median of "
+        f"the {BEFORE} steps before. {both} settings have runs with and without one. In {better} "
+        "of them those without one have the higher mean AUC"
     )
 
 

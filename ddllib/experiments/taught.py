@@ -135,7 +135,7 @@ def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
     if not column_gains:
         return f"{column}: not run"
     parts = []
-    for word, sign in (("helps", 1), ("harms", -1)):
+    for word, sign in (("these help", 1), ("these harm", -1)):
         names = [
             f"{name} ({gain.mean:+.1f})"
             for name, gain in sorted(column_gains.items(), key=lambda item: -sign * item[1].mean)
@@ -145,7 +145,8 @@ def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
             parts.append(f"{word}: {', '.join(names)}")
     if not parts:
         best = max(column_gains, key=lambda name: column_gains[name].mean)
-        parts = [f"none is beyond chance; the highest is {best}, {column_gains[best].mean:+.1f}"]
+        mean = f"{column_gains[best].mean:+.1f}"
+        parts = [f"no kind has an effect beyond chance; the highest mean is {best}, {mean}"]
     return f"{column}: {'; '.join(parts)}"
 
 
@@ -176,11 +177,11 @@ def strength_told(rows: pd.DataFrame) -> str:
         return "Learning the strength of other kinds: not run."
     helping = [_kind_of(row) for _, row in others.iterrows() if _helps(row)]
     if helping:
-        return f"Yes, for {'; '.join(helping)}: a learnt strength exceeds a fixed one."
+        return f"Yes, for {'; '.join(helping)}: a learnt strength is better than a fixed one."
     means = "; ".join(f"{_kind_of(row)} {row['mean, points']}" for _, row in others.iterrows())
     return (
-        "No: on no other kind a learnt strength exceeds a fixed one beyond chance (mean "
-        f"differences in points: {means})."
+        "No: on no other kind is a learnt strength better than a fixed one by more than chance "
+        f"(mean differences in points: {means})."
     )
 
 
@@ -199,11 +200,12 @@ def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[
         return ["Not run."]
     best = {c: max(gains, key=lambda n: gains[n].mean) for c, gains in told_of.items()}
     beyond = sum(gain.holds for row in added.values() for gain in row.values())
+    count = sum(map(len, added.values()))
     by_anomaly = "; ".join(f"{c}: {best[c]} ({told_of[c][best[c]].mean:+.1f})" for c in ANOMALIES)
     return [
-        f"Over all frames the largest gain is that of {best[ALL]}, "
-        f"{told_of[ALL][best[ALL]].mean:+.1f} points.",
-        f"The highest by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
-        f"{sum(map(len, added.values()))} are beyond chance.",
+        f"Over all frames the highest kind is {best[ALL]}: {told_of[ALL][best[ALL]].mean:+.1f} "
+        f"points. Of all {count} differences {beyond or 'none'} {'is' if beyond < 2 else 'are'} "
+        "beyond chance.",
+        f"The highest kind for each anomaly: {by_anomaly}.",
         strength_told(learnt),
     ]
