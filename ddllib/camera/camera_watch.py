@@ -71,7 +71,7 @@ class CameraWatch:
         )
         if self.scorer.ignore is not None:
             share = self.scorer.ignore.mean()
-            tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
+            tell(f"ignored: {100 * share:.1f} % of the picture, by {self.settings.ignore}")
         self.skips = self._skips()
         self.watched = WatchResult()
         self.alarms: Alarms | None = None

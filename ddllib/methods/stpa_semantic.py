@@ -120,6 +120,7 @@ def descend(
 def told(features: str, discriminator: Discriminator) -> str:
     """What came of D's training, in one line."""
     accuracy, spread = float(discriminator.accuracy), float(discriminator.spread)
-    seen = f"discriminator on {features}: of windows kept aside {accuracy:.0%} are told rightly"
+    share = f"{100 * accuracy:.0f} %"
+    seen = f"discriminator on {features}: of windows kept aside {share} are classified correctly"
     end = "; no better than chance, its term says little" if discriminator.collapsed else ""
     return f"{seen}, its answers spread by {spread:.3f}{end}"

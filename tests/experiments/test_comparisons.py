@@ -143,9 +143,11 @@ def test_our_cells_lead_to_their_records_and_the_papers_are_grey():
     one, two = published(), published(1)
     ours = {"C3DSU": {"Ped2": comparisons.cited_mean([one, two], "median")}}
     html = table(comparison_table({"MNAD <1>": {"Ped2": 97.0}}, ours)).to_html()
-    assert "90.00 ± 0.00 (2 seeds) <sup>" in html and "MNAD &lt;1&gt;" in html
+    assert "90.00 ± 0.00 (2 seeds) <span" in html and "MNAD &lt;1&gt;" in html
     for seed in (0, 1):
-        assert f'<a href="results/tiny/run%20%26%20{seed}/run.json">{seed}</a>' in html
+        assert f'<a href="results/tiny/run%20%26%20{seed}/run.json">seed {seed}</a>' in html
+    several = comparisons.cited_mean([replace(one, facts=two.facts), *[two] * 4], "median").html()
+    assert several.count(">tiny/run &amp; 1</a>") == 4 and "<summary>5 runs</summary>" in several
     greys = [line for line in html.splitlines() if "row0" in line]
     assert "#767676);" in html and greys and "row1_col0 {" not in html
     html = table(run_table([], "median")).to_html()
