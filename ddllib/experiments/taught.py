@@ -126,11 +126,32 @@ def matrix(
     return pd.DataFrame(rows), {pair[0]: row for pair, row in gains(aucs, pairs).items()}
 
 
-def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
-    """What kinds help and harm for one anomaly, or for all frames, sentences.
+def answer(added: Mapping[str, Mapping[str, Gain]]) -> list[str]:
+    """What kinds help and harm, a sentence for each anomaly; those that are open share one."""
+    columns = [c for c in COLUMNS[::-1] if any(c in row for row in added.values())]
+    if not columns:
+        return ["which kind teaches which anomaly: not run"]
+    clear = [c for c in columns if any(c in row and row[c].holds for row in added.values())]
+    highest = [_highest(added, c) for c in columns if c not in clear]
+    sentences = [told(added, column) for column in clear]
+    if highest:
+        anomalies = "any anomaly" if not clear else "other anomalies"
+        sentences.append(
+            f"no kind has an effect beyond chance on {anomalies}. The highest means, in points: "
+            f"{'; '.join(highest)}"
+        )
+    return sentences
 
-    Those beyond chance are named; where there is none, the largest gain is, as open.
-    """
+
+def _highest(added: Mapping[str, Mapping[str, Gain]], column: str) -> str:
+    """The kind that adds most for an anomaly, with its mean in points."""
+    gains = {name: row[column].mean for name, row in added.items() if column in row}
+    best = max(gains, key=gains.__getitem__)
+    return f"{best} for {column} ({gains[best]:+.1f})"
+
+
+def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
+    """What kinds help and harm beyond chance for one anomaly, or for all frames, a sentence."""
     column_gains = {name: row[column] for name, row in added.items() if column in row}
     if not column_gains:
         return f"{column}: not run"
@@ -143,11 +164,7 @@ def told(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
         ]
         if names:
             parts.append(f"{word}: {', '.join(names)}")
-    if not parts:
-        best = max(column_gains, key=lambda name: column_gains[name].mean)
-        mean = f"{column_gains[best].mean:+.1f}"
-        parts = [f"no kind has an effect beyond chance; the highest mean is {best}, {mean}"]
-    return f"{column}: {'; '.join(parts)}"
+    return f"{column}: {'; '.join(parts) or 'no kind has an effect beyond chance'}"
 
 
 def learning_the_strength(
@@ -195,17 +212,14 @@ def _helps(row: pd.Series) -> bool:
 
 def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[str]:
     """The chapter in three sentences: the best kind over all, kinds for one anomaly, strength."""
-    told_of = {c: {n: row[c] for n, row in added.items() if c in row} for c in COLUMNS}
-    if not told_of[ALL]:
+    if not any(ALL in row for row in added.values()):
         return ["Not run."]
-    best = {c: max(gains, key=lambda n: gains[n].mean) for c, gains in told_of.items()}
     beyond = sum(gain.holds for row in added.values() for gain in row.values())
     count = sum(map(len, added.values()))
-    by_anomaly = "; ".join(f"{c}: {best[c]} ({told_of[c][best[c]].mean:+.1f})" for c in ANOMALIES)
+    by_anomaly = "; ".join(_highest(added, c) for c in ANOMALIES)
     return [
-        f"Over all frames the highest kind is {best[ALL]}: {told_of[ALL][best[ALL]].mean:+.1f} "
-        f"points. Of all {count} differences {beyond or 'none'} {'is' if beyond < 2 else 'are'} "
-        "beyond chance.",
-        f"The highest kind for each anomaly: {by_anomaly}.",
+        f"Of all {count} differences {beyond or 'none'} {'is' if beyond < 2 else 'are'} beyond "
+        f"chance; the highest mean, in points, is that of {_highest(added, ALL)}.",
+        f"The kind with the highest mean for each anomaly: {by_anomaly}.",
         strength_told(learnt),
     ]

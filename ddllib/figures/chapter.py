@@ -48,12 +48,17 @@ def _sentence(text: str) -> str:
     if first.rstrip(",:").isalpha():  # no name such as c3dsu-ddl-seed0
         text = text[0].upper() + text[1:]
     text = text if text[-1] in ".:!?" else f"{text}."
-    return re.sub(r"([\\`*_{}\[\]<>$#])", r"\\\1", text)
+    return _unbroken(re.sub(r"([\\`*_{}\[\]<>$#])", r"\\\1", text))
+
+
+def _unbroken(text: str) -> str:
+    """The text with a percent sign kept on the line of its number."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", text)
 
 
 def write(*paragraphs: str) -> None:
     """Show sentences as prose of the page, each a paragraph; formulas and links are Markdown."""
-    display(Markdown("\n\n".join(paragraphs)))
+    display(Markdown(_unbroken("\n\n".join(paragraphs))))
 
 
 class Cited(str):

@@ -73,8 +73,12 @@ def test_what_holds_is_named_and_else_the_largest_gain():
     assert taught.told({}) == f"{ALL}: not run"
     sentence = taught.told({"noise": row(3, True), "skip": row(5, True), "steal": row(-2, True)})
     assert sentence == f"{ALL}: these help: skip (+5.0), noise (+3.0); these harm: steal (-2.0)"
-    open_one = taught.told({"noise": row(3, False), "skip": row(5, False)})
-    assert "no kind" in open_one and "skip, +5.0" in open_one
+    (open_one,) = taught.answer({"noise": row(3, False), "skip": row(5, False)})
+    assert open_one.startswith("no kind") and open_one.count("skip for") == len(COLUMNS)
+    mixed = row(5, False) | {"cart": Gain(9, 6, 0.001, True)}
+    clear, others = taught.answer({"noise": row(-3, False), "skip": mixed})
+    assert clear == "cart: these help: skip (+9.0)" and others.count("(+5.0)") == 4
+    assert "not run" in taught.answer({"noise": {}})[0]
 
 
 def test_without_runs_nothing_is_told(monkeypatch, tmp_path):
