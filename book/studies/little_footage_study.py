@@ -100,10 +100,10 @@ def measure(
 def lines(report: Mapping) -> list[str]:
     """The results, a sentence for each rate."""
     return [
-        f"{report['sets']} sets of {report['clips']} clips of the walkway, each set split "
-        f"{report['splits']} times; {100 * row['rate']:g} % of frames asked for: held in "
-        f"{100 * row['covered']:.0f} % of all splits, and in {100 * row['single sets'][0]:.0f} to "
-        f"{100 * row['single sets'][1]:.0f} % of those of a single set, in 90 of 100 sets"
+        f"the walkway, {100 * row['rate']:g} % of frames asked for: the interval held in "
+        f"{100 * row['covered']:.0f} % of all splits; for 90 of 100 sets, in "
+        f"{100 * row['single sets'][0]:.0f} to {100 * row['single sets'][1]:.0f} % of their splits "
+        f"({report['sets']} sets of {report['clips']} clips, each split {report['splits']} times)"
         for row in report["rows"]
     ]
 

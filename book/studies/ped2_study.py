@@ -59,9 +59,9 @@ def lines(report: Mapping) -> list[str]:
     frames = sorted({row["frames"] for row in rows})
     counts = " or ".join(str(count) for count in frames)
     return [
-        f"{len(rows)} runs of Ped2, the {counts} normal frames of the test clips of each split "
-        f"{report['splits']} times; {100 * rate:g} % of frames asked for: held in {mean:.0f} % "
-        f"of all splits, and in {low:.0f} to {high:.0f} % of those of a single run"
+        f"Ped2, {100 * rate:g} % of frames asked for: the interval held in {mean:.0f} % of all "
+        f"splits, and in {low:.0f} to {high:.0f} % of those of a single run ({len(rows)} runs; the "
+        f"{counts} normal frames of the test clips were split {report['splits']} times for each)"
         for rate, mean, low, high in zip(
             report["rates"], shares.mean(0), shares.min(0), shares.max(0), strict=True
         )

@@ -166,10 +166,10 @@ def verdict(report: Mapping) -> str:
         (row for row in others if row["run"] == "from nothing"), key=lambda row: row["auc"]
     )
     return (
-        f"Trained on for {trained_on['minutes']:.1f} minutes: AUC {100 * trained_on['auc']:.1f}, "
-        f"where the run as it was has {100 * old_run['auc']:.1f} and the best from nothing "
-        f"{100 * best_new['auc']:.1f} after {best_new['minutes']:.1f} minutes; before the "
-        f"change it was {100 * first['auc']:.1f}."
+        f"The change takes the AUC from {100 * first['auc']:.1f} to "
+        f"{100 * old_run['auc']:.1f}. Further training of {trained_on['minutes']:.1f} minutes "
+        f"brings it to {100 * trained_on['auc']:.1f}. The best run that began from nothing has "
+        f"{100 * best_new['auc']:.1f}, after {best_new['minutes']:.1f} minutes."
     )
 
 

@@ -212,16 +212,17 @@ def lines(report: Mapping) -> list[str]:
     sentences = [
         f"{report['scored']} of {report['sent']} frames scored at {report['rate']:g} per second; "
         f"{report['dropped']} dropped",
-        f"delay: median {delay['median']:.3f} s, 95 % within {delay['p95']:.3f} s; in the first "
-        f"half minute {parts[0]:.3f} s, in the last {parts[-1]:.3f} s",
-        f"largest difference from the scores of the same frames at rest: "
+        f"delay of a score: median {delay['median']:.3f} s, 95 % within {delay['p95']:.3f} s. It "
+        f"does not grow if these are alike: {parts[0]:.3f} s in the first half minute, "
+        f"{parts[-1]:.3f} s in the last",
+        "largest difference from the scores of the same frames, scored as a whole clip: "
         f"{report['largest_difference']:.1g} ({report['precision']})",
     ]
     if report["met"]:
         met, abnormal, false = report["met"]
         sentences.append(
-            f"{len(report['events'])} events: {met} of {abnormal} abnormal stretches meet one, "
-            f"{false} lie on normal frames alone"
+            f"{len(report['events'])} events: they meet {met} of {abnormal} abnormal stretches; "
+            f"{false} of them {'lies' if false == 1 else 'lie'} on normal frames alone"
         )
     return sentences
 

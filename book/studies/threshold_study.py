@@ -283,10 +283,10 @@ def verdict(report: Mapping) -> str:
     within = sum(low <= share <= high for share in covered)
     above = sum(share > high for share in covered)
     return (
-        f"held in {100 * low:.0f} to {100 * high:.0f} % of the splits in {within} of "
-        f"{len(covered)} cases, in more in {above}, in fewer in {len(covered) - within - above}; "
-        f"by the number of splits alone a share is known to {_split_error(report):.0f} points, and "
-        "other footage may differ by more"
+        f"in {within} of {len(covered)} cases the interval held in {100 * low:.0f} to "
+        f"{100 * high:.0f} % of the splits, as it promises; in {above} it held more often, in "
+        f"{len(covered) - within - above} less often. So many splits give such a share to "
+        f"{_split_error(report):.0f} points; other footage may differ by more"
     )
 
 

@@ -74,7 +74,7 @@ class CameraWatch:
         self.scorer: StreamScorer | InTurn = self.ready.scorer(options.backend)
         if self.scorer.ignore is not None:
             share = self.scorer.ignore.mean()
-            tell(f"ignored: {share:.1%} of the picture, by {self.settings.ignore}")
+            tell(f"ignored: {100 * share:.1f} % of the picture, by {self.settings.ignore}")
         wants = options.still == "skip"
         self.skips = wants and may_skip(self.scorer, self.settings.method, self.rate, tell)
         self.watched = WatchResult()

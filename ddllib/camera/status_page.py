@@ -125,7 +125,7 @@ def _shown(status: Status) -> dict:
         "state": status.state,
         "last": "none yet" if last is None else clock(last),
         "rate": f"{status.frames_per_second:.1f}",
-        "reused": f"{reused:.0%}" if reused else "",
+        "reused": f"{100 * reused:.0f} %" if reused else "",
         "dropped": status.dropped,
         "delay": "" if delay is None else f"{delay:.2f} s",
         "events": status.events,

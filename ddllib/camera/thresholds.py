@@ -67,8 +67,8 @@ class Threshold:
         unit = "alarm per hour" if (unit, self.rate) == ("alarms per hour", 1) else unit
         low, rate, high = (_rounded(scale * v, 3) for v in (self.low, self.rate, self.high))
         return (
-            f"threshold {self.value:.4g}: {rate} {unit}; "
-            f"over {self.over:.3g} h of normal footage between {low} and {high}"
+            f"threshold {self.value:.4g}: {rate} {unit} on normal footage, "
+            f"between {low} and {high} over {self.over:.3g} h of it"
         )
 
 

@@ -88,8 +88,8 @@ def what_matters(effects: Sequence[Effect]) -> list[str]:
     losses = [_named(effect) for effect in order[:3] if effect.mean < 0]
     gains = [_named(effect) for effect in order[:-4:-1] if effect.mean > 0]
     return [
-        f"Of {len(effects)} changes {len(repeated)} were tried with several seeds; more than "
-        f"chance explains there: {', '.join(map(_named, certain)) or 'none'}.",
+        f"Of {len(effects)} changes {len(repeated)} were tried with several seeds. More than "
+        f"chance is the effect of: {', '.join(map(_named, certain)) or 'none of them'}.",
         f"The largest losses, in points of AUC: {', '.join(losses) or 'none'}.",
         f"The largest gains: {', '.join(gains) or 'none'}.",
     ]
@@ -163,11 +163,12 @@ def seed_spread(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
     spread = spread_of(trials, protocol, unchanged)
     if spread is None:
         return f"{unchanged}: {len(values)} of 3 seeds were run; a single run may differ by chance"
-    alone = f"; of {unchanged} alone {percent(np.std(values, ddof=1))}" if len(values) > 1 else ""
+    alone = percent(np.std(values, ddof=1)) if len(values) > 1 else ""
     return (
-        f"standard deviation over seeds {percent(spread.deviation)}, pooled over all variants with "
-        f"several seeds ({spread.degrees} degrees of freedom{alone}); a change tried with one seed "
-        f"should exceed {percent(spread.bound(1, 1))} to be more than chance"
+        f"a change that was tried with one seed must exceed {percent(spread.bound(1, 1))} points "
+        "to be more than chance. The standard deviation over seeds, pooled over all variants with "
+        f"several, is {percent(spread.deviation)} ({spread.degrees} degrees of freedom)"
+        + (f"; that of '{unchanged}' alone is {alone}" if alone else "")
     )
 
 
@@ -184,9 +185,9 @@ def multiplicity(trials: Sequence[Trial], protocol: str, unchanged: str) -> str:
         return "no change can be told from chance yet: too few seeds"
     strict = beyond(LEVEL / compared)
     return (
-        f"{compared} changes are compared, of which {len(beyond(LEVEL))} count as effects; chance "
-        f"alone would give {LEVEL * compared:.1f}; by a bound that holds for all of them at once "
-        f"(Bonferroni) there are {len(strict)}: {', '.join(strict) or 'none'}"
+        f"{len(beyond(LEVEL))} of {compared} changes count as effects; chance alone would give "
+        f"{LEVEL * compared:.1f}. By a bound for all changes together (Bonferroni), "
+        f"{len(strict)} {'counts' if len(strict) == 1 else 'count'}: {', '.join(strict) or 'none'}"
     )
 
 
@@ -206,9 +207,10 @@ def ends_alike(trials: Sequence[Trial], protocol: str, unchanged: str, variant: 
     relation = "within" if abs(difference) <= spread.deviation else "beyond"
     bound = spread.bound(len(base_aucs), len(variant_aucs))
     return (
-        f"held-out AUC {percent(np.mean(variant_aucs))} {variant}, {mean_and_spread(base_aucs)} "
-        f"{unchanged}: a difference of {100 * difference:+.2f} points, {relation} the standard "
-        f"deviation over seeds; runs so few tell it to {percent(bound)} points either way"
+        f"the held-out AUC is {percent(np.mean(variant_aucs))} {variant} and "
+        f"{mean_and_spread(base_aucs)} {unchanged}. The difference of {100 * difference:+.2f} "
+        f"points is {relation} the standard deviation over seeds. With so few runs, chance alone "
+        f"can make a difference of {percent(bound)} points"
     )
 
 
@@ -221,7 +223,7 @@ def judged_alike(trials: Sequence[Trial], unchanged: str) -> str:
     base_labels = next((r.labels for t, r in records if t.variant == unchanged), {})
     others = [t.variant for t, r in records if not _same_labels(r.labels, base_labels)]
     if others:
-        return f"judged by other frames: {', '.join(dict.fromkeys(others))}"
+        return f"in these runs other frames were altered: {', '.join(dict.fromkeys(others))}"
     return f"the same frames of the held-out clips were altered for all {len(records)} runs"
 
 
@@ -248,10 +250,10 @@ def other_boxes(trials: Sequence[Trial], unchanged: str) -> str:
         if same_settings and record.facts["data"]["digest"] != base_record.facts["data"]["digest"]:
             others.append(trial.variant)
     if not others:
-        return f"boxes: {run_count} runs had those of '{unchanged}', or others by their setting"
+        return f"all {run_count} runs had the boxes of '{unchanged}', or others by their setting"
     return (
-        f"trained where the detector gave slightly other boxes than '{unchanged}' had, which "
-        f"is a part of the difference: {', '.join(dict.fromkeys(others))}"
+        f"some runs had slightly other boxes than '{unchanged}', from another kind of processor. "
+        f"A part of their difference may come from that: {', '.join(dict.fromkeys(others))}"
     )
 
 
@@ -286,12 +288,11 @@ def one_seed_sentence(trials: Sequence[Trial], protocol: str, unchanged: str) ->
     by_all_only = [
         name for name in variants if name not in by_first and rows.loc[name, BEYOND] == "yes"
     ]
-    return (
-        f"of {len(variants)} changes with several seeds the first alone would have told "
-        f"{len(by_first)} for an effect ({', '.join(by_first) or 'none'}), of which "
-        f"{len(confirmed)} stood with all; told by all seeds alone: "
-        f"{', '.join(by_all_only) or 'none'}"
-    )
+    first = f"{len(by_first) or 'none'} of {len(variants)} changes with several seeds"
+    told = f"by the first seed alone, {first} would count as an effect"
+    if by_first:
+        told += f" ({', '.join(by_first)}). With all seeds, {len(confirmed)} of them still did"
+    return f"{told}. Only all seeds together showed: {', '.join(by_all_only) or 'no other'}"
 
 
 def _aucs_by_seed(trials: Sequence[Trial], protocol: str) -> dict[str, dict[int, float]]:

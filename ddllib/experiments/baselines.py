@@ -210,23 +210,29 @@ def nearness(
         exceeds(groups[name], beside(groups[name][0], records)[FLOW], protocol) for name in known
     ]
     likenesses = _likenesses(groups[highest], records, protocol)
+    over_flow = [difference for difference in over_flow if difference]
     return [
-        f"{NEIGHBOURS}, {protocol}: {_counted(known.values())}; from {lowest}, "
-        f"{points(known[lowest])} points, to {highest}, {points(known[highest])}",
-        f"{FLOW}: {_counted([difference for difference in over_flow if difference])}",
-        f"the order in which the {NEIGHBOURS} puts all frames, compared with that by "
-        f"{', '.join(likenesses)} (rank correlation; 1 is the same order)",
+        f"{_counted(known.values(), NEIGHBOURS)} (protocol {protocol})",
+        f"compared with the {NEIGHBOURS}, the lowest setting is {lowest}: {points(known[lowest])} "
+        f"points. The highest is {highest}: {points(known[highest])} points",
+        _counted(over_flow, FLOW) if over_flow else f"{FLOW}: not run",
+        f"how alike frames are ranked by the {NEIGHBOURS} and by others: {', '.join(likenesses)} "
+        "(rank correlation; 1 is the same order)",
     ]
 
 
-def _counted(differences: Collection[Difference]) -> str:
-    """How many settings are above a baseline, and what these clips show of the others."""
-    above = sum(difference.mean > 0 for difference in differences)
+def _counted(differences: Collection[Difference], baseline: str) -> str:
+    """How many trained settings are beyond a baseline, and how many more are only above it.
+
+    Chance is that of drawing whole clips.
+    """
+    count = len(differences)
     beyond = sum(difference.is_beyond for difference in differences)
-    others = len(differences) - beyond
-    sentence = f"of {len(differences)} trained settings {above} are above it, {beyond} beyond it"
-    shown = f"{sentence}; of the other {others} these clips do not show that they know more"
-    return shown if others else sentence
+    above = sum(difference.mean > 0 for difference in differences) - beyond
+    verb = "are" if beyond > 1 else "is"
+    told = f"{beyond or 'none'} of {count} trained settings {verb} beyond the {baseline}"
+    others = f"{above} {'more ' if beyond else ''}{'has' if above == 1 else 'have'} a higher AUC"
+    return f"{told}; {others}, but not by more than chance" if above else told
 
 
 def _likenesses(runs: Sequence[Record], records: Sequence[Record], protocol: str) -> list[str]:

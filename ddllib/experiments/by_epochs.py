@@ -33,7 +33,7 @@ def auc_by_epochs(records: Sequence[Record], like: Settings, protocol: str) -> P
 
 def why_it_helps(points: Points) -> str:
     """What a longer training does with and without pseudo-anomalies, a sentence."""
-    cells = []
+    cells, trained = [], ""
     for mode, words in (("none", "without pseudo-anomalies"), ("ddl", "with them")):
         by_epochs: dict[int, list[float]] = {}
         for epochs, auc in points.get(MODES[mode], []):
@@ -42,9 +42,11 @@ def why_it_helps(points: Points) -> str:
             first, last = min(by_epochs), max(by_epochs)
             before, after = np.mean(by_epochs[first]), np.mean(by_epochs[last])
             verb = "loses" if after < before else "gains"
+            longer = f"training for {last} epochs instead of {first}"
             cells.append(
-                f"{words} a run {verb} {abs(after - before):.2f} points from {first} to "
-                f"{last} epochs ({before:.2f} to {after:.2f})"
+                f"{words}, {'it' if longer == trained else longer} {verb} "
+                f"{abs(after - before):.2f} points of AUC ({before:.2f} to {after:.2f})"
             )
+            trained = longer
     text = "; ".join(cells)
     return f"{text[0].upper()}{text[1:]}." if cells else "Runs of several lengths: not run."

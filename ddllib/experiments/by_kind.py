@@ -25,7 +25,7 @@ def below_chance(trials: Sequence[Trial], protocol: str) -> str:
     figures = [by_kind(record, protocol) for record in records]
     missed = [kind for kind in KINDS if figures and np.median([f[kind] for f in figures]) <= chance]
     names = [f"{kind} (easier to reconstruct)" if kind in EASIER else kind for kind in missed]
-    return f"not above chance in most runs: {', '.join(names) or 'no kind'}"
+    return f"kinds that most runs do not find better than chance: {', '.join(names) or 'none'}"
 
 
 def kinds_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:

@@ -71,6 +71,6 @@ def where_it_helps(sizes: pd.DataFrame, place: str) -> str:
             sizes_by_outcome[outcome].append(f"{row['size']} ({points:+.2f})")
     ahead, behind, even = (", ".join(entries) or "no size" for entries in sizes_by_outcome.values())
     return (
-        f"{place} clips, with pseudo-anomalies: ahead at {ahead}, behind at {behind}, not to be "
-        f"told apart at {even}"
+        f"{place} clips, by frame size: pseudo-anomalies help at {ahead} and harm at {behind}. The "
+        f"difference is not more than chance at {even}"
     )

@@ -148,8 +148,8 @@ def against(experiments: Mapping[str, Sequence[Record]], protocol: str) -> str:
         return f"{names}: {len(differences)} of the seeds in common, too few to compare"
     row = difference_row(differences)
     return (
-        f"{names}: {row['mean, points']} points over {row['seeds']} seeds, standard "
-        f"error {row['standard error']}; {BEYOND}: {row[BEYOND]}"
+        f"{names}: {row['mean, points']} points over {row['seeds']} seeds, with a standard error "
+        f"of {row['standard error']}. This is {'' if row[BEYOND] == 'yes' else 'not '}{BEYOND}"
     )
 
 
@@ -230,9 +230,10 @@ def unlike_pairs(find: Callable[[str, str], list[Record]], models=("unet", "c3ds
                 if record.facts["data"]["digest"] != other_records[seed].facts["data"]["digest"]:
                     boxes.append(name)
                 code += [name] * (_commit(record) != _commit(other_records[seed]))
-    text = f"slightly other boxes in {len(boxes)} of {pairs} pairs ({'; '.join(boxes)})"
-    text = text if boxes else f"the same boxes in all {pairs} pairs"
-    return f"{text}; other commits of this project in {len(code)} of them"
+    text = f"the two runs had slightly other boxes in {len(boxes)} of {pairs} pairs: "
+    text += "; ".join(boxes)
+    text = text if boxes else f"the two runs had the same boxes in all {pairs} pairs"
+    return f"{text}. They were made by different commits of this project in {len(code)} pairs"
 
 
 def _commit(record: Record) -> str | None:

@@ -39,10 +39,10 @@ def foretelling(pairs: pd.DataFrame) -> str:
     best = pairs.loc[pairs["held_out"].idxmax()]
     variants = pairs["variant"].nunique()
     return (
-        f"{len(pairs)} runs of {variants} variants: rank correlation {order:.2f}, {low:.2f} to "
-        f"{high:.2f} over draws of variants; of these the best by held-out clips, "
-        f"{best['variant']}, has {percent(best['tests'])} on test clips, of which the best has "
-        f"{percent(pairs['tests'].max())}"
+        f"the rank correlation is {order:.2f} ({low:.2f} to {high:.2f} over draws of variants), "
+        f"for {len(pairs)} runs of {variants} variants. The run that is best on held-out clips, "
+        f"'{best['variant']}', has a test AUC of {percent(best['tests'])}; the highest of all runs "
+        f"is {percent(pairs['tests'].max())}"
     )
 
 

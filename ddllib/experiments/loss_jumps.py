@@ -52,10 +52,9 @@ def jump_verdict(records: Sequence[Record], protocol: str) -> str:
             both, better = both + 1, better + (np.mean(calm) > np.mean(others))
     with_jumps = sum(count > 0 for count in counts.values())
     return (
-        f"{with_jumps} of {len(with_ratio)} runs have a jump, a loss above {HEIGHT} times the "
-        f"median of the {BEFORE} steps before; "
-        f"of {both} settings with seeds of both kinds, {better} have "
-        "the higher mean AUC where there is none"
+        f"{with_jumps} of {len(with_ratio)} runs have a jump: a loss above {HEIGHT} times the "
+        f"median of the {BEFORE} steps before. {both} settings have runs with and without one. In {better} "
+        "of them those without one have the higher mean AUC"
     )
 
 

@@ -44,11 +44,11 @@ def sigma_verdict(records: Sequence[Record]) -> str:
         matching = sum(map(_as_described, curves))
         rising = sum(curve[-1] > curve.max() - _SMALLEST_CHANGE for curve in curves)
         sentences.append(
-            f"{MODELS[model]}: {matching} of {len(curves)} runs rise early, then decline and "
-            f"settle, as the paper describes; {rising} of {len(curves)} end within "
-            f"{_SMALLEST_CHANGE} of their peak"
+            f"{MODELS[model]}: in {matching or 'none'} of {len(curves)} runs sigma rises early, "
+            "then falls and settles, as the paper describes; "
+            f"in {rising or 'none'} it ends at its peak (within {_SMALLEST_CHANGE})"
         )
-    return "; ".join(sentences) or "not run"
+    return ". ".join(sentences) or "not run"
 
 
 def counts_as_described(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
@@ -77,8 +77,8 @@ def distance_verdict(records: Sequence[Record]) -> str:
     if not ratios:
         return "not run"
     return (
-        f"Q exceeds P in {sum(ratio > 1 for ratio in ratios)} of {len(ratios)} runs, "
-        f"{min(ratios):.1f} to {max(ratios):.1f} times"
+        f"Q is larger than P in {sum(ratio > 1 for ratio in ratios)} of {len(ratios)} runs; "
+        f"Q is {min(ratios):.1f} to {max(ratios):.1f} times P"
     )
 
 

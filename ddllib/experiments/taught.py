@@ -126,16 +126,37 @@ def matrix(
     return pd.DataFrame(rows), {pair[0]: row for pair, row in gains(aucs, pairs).items()}
 
 
-def gain_sentence(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
-    """What kinds help and harm for one anomaly, or for all frames, sentences.
+def answer(added: Mapping[str, Mapping[str, Gain]]) -> list[str]:
+    """What kinds help and harm, a sentence for each anomaly; those that are open share one."""
+    columns = [c for c in COLUMNS[::-1] if any(c in row for row in added.values())]
+    if not columns:
+        return ["which kind teaches which anomaly: not run"]
+    clear = [c for c in columns if any(c in row and row[c].holds for row in added.values())]
+    highest = [_highest(added, c) for c in columns if c not in clear]
+    sentences = [gain_sentence(added, column) for column in clear]
+    if highest:
+        anomalies = "any anomaly" if not clear else "other anomalies"
+        sentences.append(
+            f"no kind has an effect beyond chance on {anomalies}. The highest means, in points: "
+            f"{'; '.join(highest)}"
+        )
+    return sentences
 
-    Those beyond chance are named; where there is none, the largest gain is, as open.
-    """
+
+def _highest(added: Mapping[str, Mapping[str, Gain]], column: str) -> str:
+    """The kind that adds most for an anomaly, with its mean in points."""
+    gains = {name: row[column].mean for name, row in added.items() if column in row}
+    best = max(gains, key=gains.__getitem__)
+    return f"{best} for {column} ({gains[best]:+.1f})"
+
+
+def gain_sentence(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) -> str:
+    """What kinds help and harm beyond chance for one anomaly, or for all frames, a sentence."""
     column_gains = {name: row[column] for name, row in added.items() if column in row}
     if not column_gains:
         return f"{column}: not run"
     parts = []
-    for word, sign in (("helps", 1), ("harms", -1)):
+    for word, sign in (("these help", 1), ("these harm", -1)):
         names = [
             f"{name} ({gain.mean:+.1f})"
             for name, gain in sorted(column_gains.items(), key=lambda item: -sign * item[1].mean)
@@ -143,10 +164,7 @@ def gain_sentence(added: Mapping[str, Mapping[str, Gain]], column: str = ALL) ->
         ]
         if names:
             parts.append(f"{word}: {', '.join(names)}")
-    if not parts:
-        best = max(column_gains, key=lambda name: column_gains[name].mean)
-        parts = [f"none is beyond chance; the highest is {best}, {column_gains[best].mean:+.1f}"]
-    return f"{column}: {'; '.join(parts)}"
+    return f"{column}: {'; '.join(parts) or 'no kind has an effect beyond chance'}"
 
 
 def learning_the_strength(
@@ -176,11 +194,11 @@ def strength_sentence(rows: pd.DataFrame) -> str:
         return "Learning the strength of other kinds: not run."
     helping = [_kind_of(row) for _, row in others.iterrows() if _helps(row)]
     if helping:
-        return f"Yes, for {'; '.join(helping)}: a learnt strength exceeds a fixed one."
+        return f"Yes, for {'; '.join(helping)}: a learnt strength is better than a fixed one."
     means = "; ".join(f"{_kind_of(row)} {row['mean, points']}" for _, row in others.iterrows())
     return (
-        "No: on no other kind a learnt strength exceeds a fixed one beyond chance (mean "
-        f"differences in points: {means})."
+        "No: on no other kind is a learnt strength better than a fixed one by more than chance "
+        f"(mean differences in points: {means})."
     )
 
 
@@ -194,21 +212,14 @@ def _helps(row: pd.Series) -> bool:
 
 def seen(added: Mapping[str, Mapping[str, Gain]], learnt: pd.DataFrame) -> list[str]:
     """The chapter in three sentences: the best kind over all, kinds for one anomaly, strength."""
-    gains_by = {
-        column: {kind: row[column] for kind, row in added.items() if column in row}
-        for column in COLUMNS
-    }
-    if not gains_by[ALL]:
+    if not any(ALL in row for row in added.values()):
         return ["Not run."]
-    best = {
-        column: max(gains, key=lambda kind: gains[kind].mean) for column, gains in gains_by.items()
-    }
     beyond = sum(gain.holds for row in added.values() for gain in row.values())
-    by_anomaly = "; ".join(f"{c}: {best[c]} ({gains_by[c][best[c]].mean:+.1f})" for c in ANOMALIES)
+    count = sum(map(len, added.values()))
+    by_anomaly = "; ".join(_highest(added, c) for c in ANOMALIES)
     return [
-        f"Over all frames the largest gain is that of {best[ALL]}, "
-        f"{gains_by[ALL][best[ALL]].mean:+.1f} points.",
-        f"The highest by anomaly: {by_anomaly}. Of all gains and losses {beyond} of "
-        f"{sum(map(len, added.values()))} are beyond chance.",
+        f"Of all {count} differences {beyond or 'none'} {'is' if beyond < 2 else 'are'} beyond "
+        f"chance; the highest mean, in points, is that of {_highest(added, ALL)}.",
+        f"The kind with the highest mean for each anomaly: {by_anomaly}.",
         strength_sentence(learnt),
     ]

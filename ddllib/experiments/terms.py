@@ -43,7 +43,7 @@ def by_terms(records: Iterable[Record]) -> dict[str, dict[str, list[Record]]]:
             key = (name, *(str(values[k]) for k in _KEY))
             rows.setdefault(key, {}).setdefault(_score(record), []).append(record)
     named = {
-        f"{data}, {size} px; {name}": terms for (name, data, *_, size, _), terms in rows.items()
+        f"{data} at {size} px, {name}": terms for (name, data, *_, size, _), terms in rows.items()
     }
     return {name: named[name] for name in sorted(named) if PLAIN in named[name]}
 
@@ -86,15 +86,20 @@ def terms_table(records: Iterable[Record], protocol: str) -> pd.DataFrame:
 
 
 def where_it_helps(records: Iterable[Record], term: str, protocol: str) -> str:
-    """Where a term helps beyond its bounds over clips, and where it harms, a sentence or two."""
-    verdicts: dict[str, list[str]] = {"helps": [], "harms": [], "undecided": []}
+    """Where a term helps beyond its bounds over clips, and where it harms, two or three sentences.
+
+    Those that are open are only counted, as ``terms_table`` shows them.
+    """
+    verdicts: dict[str, list[str]] = {"helps": [], "harms": [], "open": []}
     for name, terms in by_terms(records).items():
         difference = change(terms, term, protocol)
         if difference is not None:
-            outcome = "harms" if difference.high < 0 else "undecided"
+            outcome = "harms" if difference.high < 0 else "open"
             outcome = "helps" if difference.is_beyond else outcome
             verdicts[outcome].append(f"{name} ({100 * difference.mean:+.2f})")
     if not any(verdicts.values()):
         return f"{term}: not run"
-    helps, harms, undecided = ("; ".join(names) or "nowhere" for names in verdicts.values())
-    return f"{term} helps beyond the bounds: {helps}. It harms: {harms}. Neither: {undecided}"
+    helps, harms = ("; ".join(verdicts[word]) or "nowhere" for word in ("helps", "harms"))
+    told = f"{term}: in points of AUC, it helps {helps}. It harms {harms}"
+    count, total = len(verdicts["open"]), sum(map(len, verdicts.values()))
+    return f"{told}. For {count} of {total} baselines it is open" if count else told

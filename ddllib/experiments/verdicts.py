@@ -293,13 +293,16 @@ def _by_model(condition: str, finding: Finding) -> str:
     """What each model gains under a condition, a sentence."""
     if finding.outcome == NOT_RUN:
         return f"{condition}: {NOT_RUN}."
-    words = {
+    words = {  # what is certain comes first
         HOLDS: "{} gains {} points",
         NO: "{} does not gain what the paper reports: {} points",
-        OPEN: "whether {} gains is open: {} points",
+        OPEN: "for {} it is open: {} points",
     }
     cells = [
-        words[verdict].format(model, figure) for model, (verdict, figure) in finding.parts.items()
+        form.format(model, figure)
+        for verdict, form in words.items()
+        for model, (own, figure) in finding.parts.items()
+        if own == verdict
     ]
     return f"{condition}, {'; '.join(cells)}."
 

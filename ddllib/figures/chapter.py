@@ -27,6 +27,7 @@ from ddllib.settings import Settings
 
 NUMBERS = "application/vnd.ddl.numbers+json"
 _RESTORE = "restore the file"
+_MOST_LINKS = 4  # of a cell; more are folded
 
 
 def store(**numbers: float | int | str | None) -> None:
@@ -47,12 +48,17 @@ def _sentence(text: str) -> str:
     if first.rstrip(",:").isalpha():  # no name such as c3dsu-ddl-seed0
         text = text[0].upper() + text[1:]
     text = text if text[-1] in ".:!?" else f"{text}."
-    return re.sub(r"([\\`*_{}\[\]<>$#])", r"\\\1", text)
+    return _unbroken(re.sub(r"([\\`*_{}\[\]<>$#])", r"\\\1", text))
+
+
+def _unbroken(text: str) -> str:
+    """The text with a percent sign kept on the line of its number."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", text)
 
 
 def write(*paragraphs: str) -> None:
     """Show sentences as prose of the page, each a paragraph; formulas and links are Markdown."""
-    display(Markdown("\n\n".join(paragraphs)))
+    display(Markdown(_unbroken("\n\n".join(paragraphs))))
 
 
 class Cited(str):
@@ -67,13 +73,26 @@ class Cited(str):
         return cell
 
     def html(self) -> str:
-        """The text as a link if there is one record, else with a link for each seed."""
+        """The text as a link if there is one record, else with a link for each."""
         links = [(r, _address(r, self.file)) for r in self.records if _address(r, self.file)]
         text = html.escape(self)
         if len(self.records) == 1 and links:
             return f'<a href="{links[0][1]}">{text}</a>'
-        seeds = [f'<a href="{address}">{r.facts["settings"]["seed"]}</a>' for r, address in links]
-        return f"{text} <sup>{' '.join(seeds)}</sup>" if seeds else text
+        named = zip(_told_apart([record for record, _ in links]), links, strict=True)
+        runs = [f'<a href="{address}">{html.escape(name)}</a>' for name, (_, address) in named]
+        if len(runs) > _MOST_LINKS:
+            listed = f"<summary>{len(runs)} runs</summary>{' '.join(runs)}"
+            return f'{text} <details class="ddl-runs">{listed}</details>'
+        return f'{text} <span class="ddl-runs">{" ".join(runs)}</span>' if runs else text
+
+
+def _told_apart(records: Sequence[Record]) -> list[str]:
+    """A name for each record of a cell, as short as tells them apart: seed, footage, or folder."""
+    settings = [record.facts["settings"] for record in records]
+    ways = [f"seed {s['seed']}" for s in settings], [s["data"] for s in settings]
+    folders = [record.folder.name for record in records]
+    longest = [f"{record.folder.parent.name}/{record.folder.name}" for record in records]
+    return next((names for names in (*ways, folders) if len({*names}) == len(names)), longest)
 
 
 def _address(record: Record, file: str) -> str | None:
@@ -262,14 +281,16 @@ def detector_table(comparison: Mapping) -> pd.DataFrame:
     columns = {
         "objects per frame": ("objects_per_frame", "{:.1f}"),
         "tracks per clip": ("tracks_per_clip", "{:.1f}"),
-        "windows with a track, %": ("coverage", "{:.0%}"),
-        f"agreement with {comparison['reference']}, %": ("agreement", "{:.0%}"),
+        "windows with a track, %": ("coverage", "{:.0f}"),
+        f"agreement with {comparison['reference']}, %": ("agreement", "{:.0f}"),
         "seconds per frame": ("detection_seconds_per_frame", "{:.4f}"),
     }
     rows = []
     for name, facts in comparison["detectors"].items():
         cells = {
-            title: "not run" if "not_run" in facts else template.format(facts[key]).rstrip("%")
+            title: "not run"
+            if "not_run" in facts
+            else template.format(facts[key] * (100 if title.endswith("%") else 1))
             for title, (key, template) in columns.items()
         }
         rows.append({"detector": name, **cells})

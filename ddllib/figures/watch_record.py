@@ -62,7 +62,7 @@ def _of_stream(report: Mapping | None) -> Sequence[str]:
     events = report["events"]
     return [
         f"A trained model, watched live on the same clips: {met} of {abnormal} abnormal stretches "
-        f"raised one of {len(events)} events, and {false} lay on normal frames alone.",
+        f"met an event. Of {len(events)} events {false} lay on normal frames alone.",
         changed(events),
     ]
 
@@ -71,8 +71,8 @@ def changed(events: Sequence[Mapping]) -> str:
     """How many events nobody is told of, as the scene counted as changed."""
     count = sum(bool(event["drift"]) for event in events)
     return (
-        f"{count} of {len(events)} events came while the scene counted as changed: they are kept, "
-        "and nobody is told of them one by one."
+        f"{count} of {len(events)} events came while the scene counted as changed. They are kept, "
+        "but raise no alarm of their own."
     )
 
 
@@ -83,7 +83,7 @@ def _of_retraining(report: Mapping | None) -> Sequence[str]:
     return [
         f"Before a change of the scene, {_percent(before['in_alarm'])} of the normal frames of a "
         f"trained model were in alarm. After it, with the old threshold, only {after['met']} of "
-        f"{after['abnormal']} abnormal stretches were met: train anew."
+        f"{after['abnormal']} abnormal stretches met an event. So train again after a change."
     ]
 
 

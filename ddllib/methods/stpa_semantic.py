@@ -120,6 +120,7 @@ def descend(
 def training_sentence(features: str, discriminator: Discriminator) -> str:
     """What came of D's training, in one line."""
     accuracy, spread = float(discriminator.accuracy), float(discriminator.spread)
-    text = f"discriminator on {features}: {accuracy:.0%} of windows kept aside are told rightly"
+    share = f"{100 * accuracy:.0f} %"
+    text = f"discriminator on {features}: of windows kept aside {share} are classified correctly"
     end = "; no better than chance, its term says little" if discriminator.collapsed else ""
     return f"{text}, its answers spread by {spread:.3f}{end}"

@@ -158,7 +158,7 @@ def test_a_mask_goes_with_the_run(place, tmp_path, monkeypatch, capsys):
     here = watched(copy, tmp_path, "here")
     assert here[0] == there[0] and here[1]["threshold"] == there[1]["threshold"]
     assert here[1]["threshold"]["rate"] == 240
-    assert "ignored: 50.0% of the picture" in capsys.readouterr().out
+    assert "ignored: 50.0 % of the picture" in capsys.readouterr().out
     assert watched(copy, tmp_path, "box", "--ignore", "[[0, 0, 1, 0.5]]")[0] == there[0]
 
 

@@ -119,7 +119,7 @@ def got(page, path, host=None):
 def test_the_page_shows_every_camera_and_reloads_by_itself(page):
     status, text = got(page, "/")
     assert status == 200 and 'http-equiv="refresh"' in text and "yard" in text
-    assert "40%" in text  # of the scores were reused
+    assert "40 %" in text  # of the scores were reused
     assert "&lt;b&gt;broken" in text and "<b>broken" not in text
     assert got(page, "/yard/index.html") == (200, "its events")
     assert json.loads(got(page, f"/yard/{NAME}")[1])["camera"] == "yard"

@@ -457,7 +457,7 @@ def test_what_the_profile_ignores_is_ignored_on_watch_too(trained, tmp_path, cap
 
     monkeypatch.setattr(settings_module, "PROFILES", tmp_path / "profiles")
     assert scores("mask") == expected(16)
-    assert "ignored: 50.0% of the picture, by [[0, 0, 1, 0.5]]" in capsys.readouterr().out
+    assert "ignored: 50.0 % of the picture, by [[0, 0, 1, 0.5]]" in capsys.readouterr().out
     assert scores("box", "--ignore", "[[0, 0, 1, 0.25]]") == expected(8)
     assert scores("none", "--ignore", "none") == expected(0)
     assert "by [[0, 0, 1, 0.25]]" in capsys.readouterr().out

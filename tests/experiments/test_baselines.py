@@ -7,7 +7,7 @@ import pytest
 from support.records import a_record
 
 from ddllib import DDLError
-from ddllib.evaluation import evaluate, paired_difference
+from ddllib.evaluation import Difference, evaluate, paired_difference
 from ddllib.experiments import baselines
 from ddllib.experiments.comparisons import mode_table
 from ddllib.methods.base import method_of
@@ -121,11 +121,12 @@ def test_nearness_counts_what_is_above_and_beyond():
     flow = {"method": "optical-flow", "score": "flow magnitude", "flow": "dis", "epochs": 0}
     nothing = [scored(2, **NEIGHBOURS), scored(0.3, **flow)]
     told = baselines.nearness({"good": [scored(0.2)], "bad": [scored(5)]}, nothing, "raw")
-    assert "of 2 trained settings 1 are above it, 1 beyond it; of the other 1 these" in told[0]
-    assert "from bad, -" in told[0] and "to good, +" in told[0]
-    assert told[1].startswith("flow magnitude: of 2 trained settings 1 are above it")
-    every = baselines.nearness({"good": [scored(0.2)]}, nothing, "raw")
-    assert "of 1 trained settings 1 are above it, 1 beyond it; from" in every[0]
+    assert told[0] == "1 of 2 trained settings is beyond the neighbour mean (protocol raw)"
+    assert "bad: -" in told[1] and "good: +" in told[1]
+    assert told[2] == "1 of 2 trained settings is beyond the flow magnitude"
+    near = baselines._counted([Difference(0.01, -0.02, 0.03), Difference(-0.1, -0.2, 0.1)], "flow")
+    assert near.startswith("none of 2 ") and "; 1 has a higher AUC, but not by more" in near
+    assert baselines.nearness({"good": [scored(0.2)]}, nothing[:1], "raw")[2].endswith("not run")
 
 
 def test_scores_of_the_same_order_are_wholly_alike():

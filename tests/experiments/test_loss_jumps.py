@@ -43,4 +43,4 @@ def test_runs_with_jumps_are_compared_with_those_without():
     assert table["at, % of steps"].tolist() == ["33", "–", "–", "50"]
     verdict = jump_verdict(records, "median")
     assert verdict.startswith("2 of 4 runs have a jump")
-    assert "of 1 settings with seeds of both kinds, 1 have" in verdict
+    assert "1 settings have runs with and without one. In 1 of them" in verdict

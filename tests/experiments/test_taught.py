@@ -71,12 +71,15 @@ def row(mean, holds):
 
 def test_what_holds_is_named_and_else_the_largest_gain():
     assert taught.gain_sentence({}) == f"{ALL}: not run"
-    sentence = taught.gain_sentence(
-        {"noise": row(3, True), "skip": row(5, True), "steal": row(-2, True)}
-    )
-    assert sentence == f"{ALL}: helps: skip (+5.0), noise (+3.0); harms: steal (-2.0)"
-    open_one = taught.gain_sentence({"noise": row(3, False), "skip": row(5, False)})
-    assert "none is beyond chance" in open_one and "skip, +5.0" in open_one
+    rows = {"noise": row(3, True), "skip": row(5, True), "steal": row(-2, True)}
+    sentence = taught.gain_sentence(rows)
+    assert sentence == f"{ALL}: these help: skip (+5.0), noise (+3.0); these harm: steal (-2.0)"
+    (open_one,) = taught.answer({"noise": row(3, False), "skip": row(5, False)})
+    assert open_one.startswith("no kind") and open_one.count("skip for") == len(COLUMNS)
+    mixed = row(5, False) | {"cart": Gain(9, 6, 0.001, True)}
+    clear, others = taught.answer({"noise": row(-3, False), "skip": mixed})
+    assert clear == "cart: these help: skip (+9.0)" and others.count("(+5.0)") == 4
+    assert "not run" in taught.answer({"noise": {}})[0]
 
 
 def test_without_runs_nothing_is_told(monkeypatch, tmp_path):
@@ -99,7 +102,7 @@ def test_every_variant_of_the_question_on_strength_is_in_the_experiment():
 def test_a_learnt_strength_helps_only_where_it_is_beyond_chance():
     rows = {"": "x, DDL against x, SDL", "runs": 6, "mean, points": "+3.0", "p": "0.00"}
     frame = taught.pd.DataFrame([{**rows, "beyond chance": "yes"}])
-    assert taught.strength_sentence(frame) == "Yes, for x: a learnt strength exceeds a fixed one."
+    assert taught.strength_sentence(frame).startswith("Yes, for x:")
     for changed in ({"beyond chance": "no"}, {"mean, points": "-3.0"}):
         told = taught.strength_sentence(frame.assign(**changed))
         assert told.startswith("No:") and f"x {changed.get('mean, points', '+3.0')}" in told

@@ -35,28 +35,31 @@ def records():
 
 def test_a_term_is_held_to_the_papers_score_on_the_same_footage_and_size():
     known = terms.by_terms(records())
-    assert list(known) == ["another, 32 px; neighbour mean", "demo-short, 32 px; neighbour mean"]
-    assert set(known["demo-short, 32 px; neighbour mean"]) == {"distance", "contrast", "motion"}
-    difference = terms.change(known["demo-short, 32 px; neighbour mean"], "contrast", "raw")
+    assert list(known) == [
+        "another at 32 px, neighbour mean",
+        "demo-short at 32 px, neighbour mean",
+    ]
+    assert set(known["demo-short at 32 px, neighbour mean"]) == {"distance", "contrast", "motion"}
+    difference = terms.change(known["demo-short at 32 px, neighbour mean"], "contrast", "raw")
     aucs = [records()[k].auc("raw") for k in (1, 0)]
     assert np.isclose(difference.mean, aucs[0] - aucs[1]) and difference.low > 0
 
 
 def test_where_a_term_does_not_help_is_reported():
     told = terms.where_it_helps(records(), "contrast", "raw")
-    helps, harms = told.split(". It harms: ")
-    assert "demo-short, 32 px; neighbour mean (+" in helps and "another" not in helps
-    assert harms.startswith("another, 32 px; neighbour mean (-")
-    assert "helps beyond the bounds: nowhere" in terms.where_it_helps(records(), "motion", "raw")
+    helps, harms = told.split(". It harms ")
+    assert "demo-short at 32 px, neighbour mean (+" in helps and "another" not in helps
+    assert harms.startswith("another at 32 px, neighbour mean (-")
+    assert "it helps nowhere" in terms.where_it_helps(records(), "motion", "raw")
     assert terms.where_it_helps(records()[3:4], "contrast", "raw") == "contrast: not run"
 
 
 def test_the_table_has_a_row_for_each_term_that_was_run():
     rows = terms.terms_table(records(), "raw").to_dict("records")
     assert [(row["nothing learnt"], row["score"]) for row in rows] == [
-        ("another, 32 px; neighbour mean", "distance"),
+        ("another at 32 px, neighbour mean", "distance"),
         ("", "contrast"),
-        ("demo-short, 32 px; neighbour mean", "distance"),
+        ("demo-short at 32 px, neighbour mean", "distance"),
         ("", "contrast"),
         ("", "motion"),
     ]

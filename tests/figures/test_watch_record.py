@@ -30,7 +30,7 @@ def test_the_box_tells_what_the_records_hold(watch):
     assert len(lines) == 6
     assert f"{watch['verdicts'].count('hit')} hits" in lines[0]
     assert f"{stream['met'][0]} of {stream['met'][1]} abnormal" in lines[3]
-    assert f"{retrain['rows'][0]['in_alarm']:.0%}".rstrip("%") + " %" in lines[5]
+    assert f"{100 * retrain['rows'][0]['in_alarm']:.0f} %" in lines[5]
 
 
 def test_without_records_the_box_says_that_nothing_was_run():

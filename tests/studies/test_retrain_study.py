@@ -67,10 +67,9 @@ def test_the_verdict_is_by_the_rows():
     rows = [("before the change", 8, 0.9), ("as it was", 8, 0.6), ("trained on", 1, 0.7)]
     rows += [("from nothing", 1, 0.5), ("trained on", 2, 0.8), ("from nothing", 8, 0.75)]
     rows = [{"run": name, "minutes": float(m), "auc": auc} for name, m, auc in rows]
-    assert retraining_study.verdict({"rows": rows}) == (
-        "Trained on for 2.0 minutes: AUC 80.0, where the run as it was has 60.0 and the best from "
-        "nothing 75.0 after 8.0 minutes; before the change it was 90.0."
-    )
+    told = retraining_study.verdict({"rows": rows})
+    assert "from 90.0 to 60.0" in told and "2.0 minutes brings it to 80.0" in told
+    assert told.endswith("has 75.0, after 8.0 minutes.")
 
 
 def test_footage_without_labels_is_refused(tmp_path):
