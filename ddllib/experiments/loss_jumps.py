@@ -53,8 +53,8 @@ def jump_verdict(records: Sequence[Record], protocol: str) -> str:
     with_jumps = sum(count > 0 for count in counts.values())
     return (
         f"{with_jumps} of {len(with_ratio)} runs have a jump: a loss above {HEIGHT} times the "
-        f"median of the {BEFORE} steps before. {both} settings have runs with and without one. In {better} "
-        "of them those without one have the higher mean AUC"
+        f"median of the {BEFORE} steps before. {both} settings have runs with and without one. "
+        f"In {better} of them those without one have the higher mean AUC"
     )
 
 
