@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from ddllib.devices import describe_device, resolve_device
 from ddllib.errors import DDLError
 from ddllib.experiments.camera_streams import encode_walkway, served
 from ddllib.experiments.decoding import decoding_cores
-from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
+from ddllib.io.commands import BACKENDS, Parser, frames_per_second, run_command, seconds, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
 from ddllib.training import load_run
@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = "numbers of cameras, in rising order; the first that is not held is the last"
     cameras = whole("cameras")
     parser.add_argument("--cameras", type=cameras, nargs="+", default=[1, 2, 4, 8, 12], help=counts)
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="as of watch")
     parser.add_argument("--size", choices=SIZES, default="360p")
     parser.add_argument("--rate", type=frames_per_second, default=10.0, help="frames per second")
     parser.add_argument("--seconds", type=seconds, default=60.0, help="for each number of cameras")
@@ -86,13 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(options: argparse.Namespace) -> None:
     rows: list[Held] = []
     side = load_run(run_folder(options.run)).settings.size
+    defaults = {"run": str(options.run.resolve())}
+    defaults |= {"rate": options.rate, "backend": options.backend}
     with tempfile.TemporaryDirectory() as place:
         clip = Path(place) / "clip.mp4"
         encode_walkway(clip, SIZES[options.size], options.rate, CLIP_S)
         with served(clip) as address:
             for count in sorted(options.cameras):
-                given = options.run, count, options.rate, options.seconds
-                taken = hold(Path(place) / str(count), address, *given)
+                folder = Path(place) / str(count)
+                taken = hold(folder, address, count, defaults, options.seconds)
                 addresses = [f"{address}/{k}" for k in range(count)]
                 floor = decoding_cores(addresses, side, min(options.seconds, FLOOR_S))
                 rows.append(Held(**taken, decoding_cores=floor))
@@ -107,21 +110,23 @@ def _report(options: argparse.Namespace) -> None:
     if options.to:
         record = {"device": describe_device(resolve_device("cpu")), "environment": environment()}
         record |= {"size": options.size, "rate": options.rate, "seconds": options.seconds}
+        record |= {"backend": options.backend}
         record |= {"run": options.run.name, "held": largest, "rows": [asdict(row) for row in rows]}
         write_json(options.to, record)
 
 
-def hold(folder: Path, address: str, run: Path, count: int, rate: float, duration_s: float) -> dict:
+def hold(folder: Path, address: str, count: int, defaults: Mapping, duration_s: float) -> dict:
     """Watch ``count`` cameras for so many seconds, once all of them are live.
 
-    What comes back are the fields of ``Held`` without ``decoding_cores``. Raises ``DDLError`` where
-    the cameras do not become live, with what the watch said.
+    ``defaults`` are the options of all, as in ``cameras.yaml``. What comes back are the fields of
+    ``Held`` without ``decoding_cores``. Raises ``DDLError`` where the cameras do not become live,
+    with what the watch said.
     """
     import psutil
 
     folder.mkdir(parents=True)
     cameras = {f"camera-{k}": {"source": f"{address}/{k}"} for k in range(count)}
-    config = {"cameras": cameras, "defaults": {"run": str(run.resolve()), "rate": rate}, "to": "to"}
+    config = {"cameras": cameras, "defaults": dict(defaults), "to": "to"}
     (folder / "cameras.yaml").write_text(json.dumps(config))
     command = [sys.executable, "-m", "ddllib", "watch", "--config", str(folder / "cameras.yaml")]
     with open(folder / "log", "w+") as log:

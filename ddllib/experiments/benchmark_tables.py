@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ddllib.experiments.benchmark_cameras import Held
+from ddllib.experiments.benchmark_cameras import SIZES, Held
 from ddllib.experiments.benchmark_work import TEXTBOOK
 
 
@@ -78,6 +78,15 @@ def cameras_table(report: Mapping) -> pd.DataFrame:
             "disk a day, GB": f"{row['disk_a_day'] / 1e9:.2f}",
         }
         for row in report["rows"]
+    )
+
+
+def cameras_sentence(report: Mapping) -> str:
+    """How many cameras were held, a sentence."""
+    height, width = SIZES[report["size"]]
+    return (
+        f"{report['held']} cameras of {width} x {height} at {report['rate']:g} frames per second "
+        f"are held, watched with the run {report['run']} by {report['backend']}"
     )
 
 

@@ -32,6 +32,7 @@ from ddllib.camera.stillness import SCALES
 from ddllib.camera.watch import watch
 from ddllib.camera.watch_command import main
 from ddllib.evaluation import apply_protocol
+from ddllib.experiments import benchmark_tables
 from ddllib.experiments.benchmark import main as benchmark
 from ddllib.experiments.still_streams import Sensor, Visit, still_stream
 from ddllib.methods.baselines import NeighbourMean, PreviousFrame
@@ -342,3 +343,6 @@ def test_the_benchmark_tells_what_was_saved(watchable, tmp_path, capsys):
     still, walkway = json.loads(record.read_text())["rows"]
     assert 0 < still["reused_share"] < 1 and walkway["reused_share"] < still["reused_share"]
     assert still["scored_ms"] > 0 and "reused_share" in capsys.readouterr().out
+    table = benchmark_tables.still_table(json.loads(record.read_text()))
+    assert list(table["stream"]) == ["still", "walkway"]
+    assert table["frames not scored, %"][0] == f"{100 * still['reused_share']:.0f}"

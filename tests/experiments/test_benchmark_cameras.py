@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from data_prep.live.sources import open_source
 from ddllib import DDLError
-from ddllib.experiments import camera_streams
+from ddllib.experiments import benchmark_tables, camera_streams
 from ddllib.experiments.benchmark import main
 from ddllib.experiments.benchmark_cameras import Held, hold
 from ddllib.experiments.camera_streams import encode_walkway, served
@@ -42,6 +42,18 @@ def test_without_ffmpeg_one_line_says_what_is_missing(monkeypatch):
         camera_streams.program()
 
 
+def test_the_table_says_which_numbers_were_held():
+    rows = [asdict(HELD), asdict(replace(HELD, cameras=8, delay_95_s=0.7))]
+    report = {"size": "360p", "rate": 10.0, "run": "yard", "held": 4, "rows": rows}
+    report["backend"] = "openvino"
+    table = benchmark_tables.cameras_table(report)
+    assert list(table["cameras"]) == [4, 8] and list(table["held"]) == ["yes", "no"]
+    assert list(table["memory, MiB"]) == ["1024"] * 2 and "1.00" in table["disk a day, GB"][0]
+    sentence = benchmark_tables.cameras_sentence(report)
+    assert sentence.startswith("4 cameras of 640 x 360 at 10 frames")
+    assert sentence.endswith("yard by openvino")
+
+
 @needs_ffmpeg
 @pytest.mark.slow
 def test_the_benchmark_measures_the_watch_of_its_cameras(watchable, tmp_path, capsys):
@@ -63,4 +75,4 @@ def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, c
 
 def test_cameras_that_do_not_become_live_are_told_with_what_the_watch_said(tmp_path):
     with pytest.raises(DDLError, match="1 cameras: not all live .*no checkpoint in it"):
-        hold(tmp_path / "1", "http://127.0.0.1:9", tmp_path, 1, 10.0, 1.0)
+        hold(tmp_path / "1", "http://127.0.0.1:9", 1, {"run": str(tmp_path)}, 1.0)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from ddllib.experiments import benchmark_tables
 from ddllib.experiments.benchmark import main
 from ddllib.experiments.benchmark_export import OURS, measure
 
@@ -19,6 +20,8 @@ def test_every_way_scores_the_same_frames(watchable, tmp_path, capsys):
     assert max(exact) < 1e-4
     assert all(row["ms_of_cpu"] > 0 for row in rows.values()) and rows[OURS]["ratio"] == 1
     assert "openvino, whole windows" in capsys.readouterr().out
+    table = benchmark_tables.export_table(json.loads(record.read_text()))
+    assert list(table["way"]) == list(rows) and table["times as fast as ours"][0] == "1.00"
 
 
 def test_a_difference_of_scores_shows():
