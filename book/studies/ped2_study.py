@@ -20,7 +20,7 @@ from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.files import write_json
 from ddllib.paths import RESULTS
 from ddllib.records import Record, environment, find_records
-from ddllib.settings import recorded
+from ddllib.settings import Settings, recorded
 from studies.little_footage_study import held
 from studies.threshold_study import CASES, PED2_RATE, normal_stretches
 
@@ -28,8 +28,11 @@ NAME = "ped2.json"
 
 
 def judged_by_labels(records: Sequence[Record]) -> list[Record]:
-    """The runs of DDL with scores of UCSD Ped2's test clips, not of altered training clips."""
-    values = {"data": "ped2", "held_out": 0}
+    """The runs of DDL with scores of UCSD Ped2's test clips, not of altered training clips.
+
+    Of the scores of one run those by the paper's score are taken.
+    """
+    values = {"data": "ped2", "held_out": 0, "score": Settings().score}
     trained = [r for r in records if r.is_trained and r.method == "ddl"]
     return [r for r in trained if values.items() <= recorded(r.facts["settings"]).items()]
 

@@ -25,7 +25,8 @@ CHANGES: dict[str, dict] = {
     UNTRAINED: {},
 }
 MARK = "†"  # beside a figure that is not beyond the neighbour mean
-_SAME = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch")
+_SAME = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch", "scaled_terms")
+PLAIN = Settings().score  # the paper's
 
 
 def baseline_settings(settings: Settings) -> dict[str, Settings]:
@@ -44,6 +45,13 @@ def baseline_name(record: Record) -> str | None:
         return None
     named = {changes.get("method"): name for name, changes in CHANGES.items()}
     return named.get(record.method, UNTRAINED)
+
+
+def has_plain_score(record: Record) -> bool:
+    """Whether a record of DDL, or a baseline, is by the paper's score or by the baseline's own."""
+    name, values = baseline_name(record), recorded(record.facts["settings"])
+    own = CHANGES[name].get("score", PLAIN) if name else PLAIN
+    return values["score"] == own and not values["scaled_terms"]
 
 
 def beside(run: Record, records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -116,10 +124,13 @@ def marked_mean(records: Sequence[Record]) -> Callable[[Sequence[Record], str], 
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Runs of DDL that differ in nothing but their seed, by model, mode, width and size."""
+    """Runs of DDL that differ in nothing but their seed, by model, mode, width and size.
+
+    Only those by the paper's score are taken.
+    """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        if record.is_trained and record.method == "ddl":
+        if record.is_trained and record.method == "ddl" and has_plain_score(record):
             settings = Settings(**recorded(record.facts["settings"]))
             preset = "" if settings.preset == "released" else f", preset {settings.preset}"
             name = f"{MODELS[settings.model]} {MODES[settings.mode]}, {described(settings)}"

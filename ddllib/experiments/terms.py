@@ -1,4 +1,4 @@
-"""The terms of a score on what learns nothing: where each of them helps, and where not."""
+"""The terms of a score: where each of them helps what learns nothing, and what training adds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from ddllib.evaluation import Difference, paired_difference
-from ddllib.experiments.baselines import CHANGES, baseline_name, mean_of, points
+from ddllib.experiments.baselines import (
+    CHANGES,
+    NEIGHBOURS,
+    PLAIN,
+    baseline_name,
+    beside,
+    has_plain_score,
+    mean_of,
+    over_neighbours,
+    points,
+)
+from ddllib.experiments.comparisons import MODES, cited_mean, made_by, mean_auc
+from ddllib.experiments.grid import Trial
 from ddllib.records import Record
-from ddllib.settings import Settings, recorded
+from ddllib.settings import recorded
 
-PLAIN = Settings().score
 _KEY = ("data", "scene", "frame_rate", "labelling", "ignore", "size", "patch")
 
 
 def of_plain_score(records: Iterable[Record]) -> list[Record]:
     """What learns nothing by the paper's score, or by one that its baseline has of its own."""
-    pairs = ((record, baseline_name(record)) for record in records)
-    return [
-        record
-        for record, name in pairs
-        if name and _score(record) == CHANGES[name].get("score", PLAIN)
-    ]
+    return [record for record in records if baseline_name(record) and has_plain_score(record)]
 
 
 def _score(record: Record) -> str:
@@ -103,3 +109,55 @@ def where_it_helps(records: Iterable[Record], term: str, protocol: str) -> str:
     told = f"{term}: in points of AUC, it helps {helps}. It harms {harms}"
     count, total = len(verdicts["open"]), sum(map(len, verdicts.values()))
     return f"{told}. For {count} of {total} baselines it is open" if count else told
+
+
+def trained_table(
+    trials: Sequence[Trial], records: Sequence[Record], protocol: str
+) -> pd.DataFrame:
+    """A row for each score and way of training of an experiment: the AUC in percent.
+
+    Beside it stand the neighbour mean by the same score, and the points above it with their bounds
+    over clips.
+    """
+    rows = []
+    for (variant, mode), runs in _ways(trials, records).items():
+        neighbours = beside(runs[0], records)[NEIGHBOURS] if runs else []
+        rows.append(
+            {
+                "score": variant,
+                "trained": MODES[mode],
+                "AUC": cited_mean(runs, protocol) if runs else "not run",
+                "neighbour mean": mean_of(neighbours, protocol) if neighbours else "not run",
+                "points above it": points(over_neighbours(runs, records, protocol)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def trained_sentence(trials: Sequence[Trial], records: Sequence[Record], protocol: str) -> str:
+    """Whether training adds anything beyond the neighbour mean by the same score, two sentences."""
+    ways = {
+        (variant, mode): (runs, over_neighbours(runs, records, protocol))
+        for (variant, mode), runs in _ways(trials, records).items()
+    }
+    known = {way: pair for way, pair in ways.items() if pair[1] is not None}
+    if not known:
+        return "trained models by each term: not run"
+    beyond = [f"{MODES[m]}, {v}" for (v, m), (_, above) in known.items() if above.is_beyond]
+    (variant, mode), (runs, _) = max(known.items(), key=lambda item: mean_auc(item[1][0], protocol))
+    return (
+        f"beyond the neighbour mean by the same score: {'; '.join(beyond) or 'none'} of "
+        f"{len(known)} ways. The highest AUC of a trained model is {cited_mean(runs, protocol)}, "
+        f"{MODES[mode]}, {variant}"
+    )
+
+
+def _ways(
+    trials: Sequence[Trial], records: Sequence[Record]
+) -> dict[tuple[str, str], list[Record]]:
+    """The records of an experiment by variant and mode, those of all seeds together."""
+    ways: dict[tuple[str, str], list[Record]] = {}
+    for trial in trials:
+        way = trial.variant, trial.settings.mode
+        ways.setdefault(way, []).extend(made_by(records, [trial]))
+    return ways

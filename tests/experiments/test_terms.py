@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-from support.records import a_record
+from support.records import ATrial, a_record
 
 from ddllib.evaluation import evaluate
-from ddllib.experiments import terms
+from ddllib.experiments import baselines, terms
+from ddllib.settings import Settings
 
 RNG = np.random.default_rng(0)
 LABELS = {f"{k:02d}": RNG.integers(0, 2, 60) for k in range(8)}
@@ -77,3 +78,35 @@ def test_the_plain_score_alone_stands_beside_runs():
         "distance",
         "flow magnitude",
     ]
+
+
+def trial_of(record):
+    settings = Settings(**record.facts["settings"])
+    return ATrial(settings.score, settings, record)
+
+
+def test_trained_models_stand_beside_the_neighbour_mean_by_the_same_score():
+    made = [
+        scored(2.0, **NEIGHBOURS),
+        scored(0.5, **NEIGHBOURS, score="contrast"),
+        scored(0.1, mode="none"),
+        scored(2.0, mode="none", score="contrast"),
+    ]
+    trials = [trial_of(record) for record in made[2:]] + [trial_of(scored(0.1, mode="ddl"))]
+    rows = terms.trained_table(trials, made, "raw").to_dict("records")
+    assert [(row["score"], row["trained"]) for row in rows] == [
+        ("distance", "without DDL"),
+        ("contrast", "without DDL"),
+        ("distance", "DDL"),
+    ]
+    assert rows[0]["points above it"].startswith("+") and rows[1]["points above it"].startswith("-")
+    assert rows[2]["AUC"] == rows[2]["neighbour mean"] == "not run"
+    sentence = terms.trained_sentence(trials, made, "raw")
+    assert "without DDL, distance of 2 ways" in sentence
+    assert "not run" in terms.trained_sentence(trials, [], "raw")
+
+
+def test_other_scores_of_a_run_do_not_count_as_other_seeds():
+    made = [scored(0.1), scored(0.2, score="contrast"), scored(0.3, scaled_terms=True)]
+    (group,) = baselines.grouped(made).values()
+    assert group == made[:1]
