@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddllib.experiments import verdicts
+from ddllib.experiments.findings import HOLDS, NO, OPEN, PARTLY, Finding
 from ddllib.figures import plots
 from ddllib.figures.chapter import highest_frames, paper_figures
 from ddllib.io.files import write_whole
@@ -22,15 +23,15 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- verdict, written by book/cover.py -->\n", "<!-- end of the verdict -->\n"
 LEAD_END = "<!-- end of its first lines -->\n"  # the front page begins with them
 WORDS = {
-    verdicts.HOLDS: "holds",
-    verdicts.PARTLY: "holds in part",
-    verdicts.NO: "does not hold",
-    verdicts.OPEN: "open",
+    HOLDS: "holds",
+    PARTLY: "holds in part",
+    NO: "does not hold",
+    OPEN: "open",
 }
 
 
 def verdict_text() -> str:
-    """The verdict on both papers as Markdown: five sentences, and a table of their claims."""
+    """The verdict on both papers as Markdown: six points, and a table of their claims."""
     records = find_records(RESULTS)
     runs = verdicts.DDLRuns(records, paper_figures(ROOT / "book" / "paper.yaml"))
     ddl, stpa = runs.findings(), verdicts.of_stpa(records)
@@ -42,13 +43,13 @@ def verdict_text() -> str:
     return f"{counts}\n{claims_by_verdict(ddl)}{LEAD_END}\n{sentences}\n{lines}"
 
 
-def _inside(findings: Sequence[verdicts.Finding]) -> str:
+def _inside(findings: Sequence[Finding]) -> str:
     """The summary as the second part of a sentence."""
     summary = verdicts.summary(findings)
     return summary[0].lower() + summary[1:]
 
 
-def claims_by_verdict(findings: Sequence[verdicts.Finding]) -> str:
+def claims_by_verdict(findings: Sequence[Finding]) -> str:
     """A list in Markdown: for each verdict, in short, the claims that got it."""
     lines = []
     for verdict, words in WORDS.items():

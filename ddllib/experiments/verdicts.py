@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from ddllib.experiments import baselines, sigma_findings, unified
+from ddllib.experiments import baselines, own_score, sigma_findings, unified
 from ddllib.experiments.by_kind import kind_differences
 from ddllib.experiments.comparisons import (
     MODELS,
@@ -21,32 +20,17 @@ from ddllib.experiments.comparisons import (
     made_by,
     paired_differences,
 )
+from ddllib.experiments.findings import HOLDS, NO, NOT_RUN, OPEN, PARTLY, Finding, points
 from ddllib.experiments.grid import Trial, read_experiment
 from ddllib.figures.chapter import Cited
 from ddllib.records import Record
 
-HOLDS, PARTLY, NO, OPEN = "holds", "partly", "no", "open"
-NOT_RUN = "not run yet"
 OWN_SIZES = ("headline", "headline-256")  # experiments with a narrower model than the paper's
 TABLE2 = "table2"  # the experiment of the three ways of training
 _CLOSE = 0.15  # of sigma: nearer to 0.5, or to 1, than this is close
 _NOISE = "noise"  # kinds of pseudo-anomaly that are like those of training begin so
 
 Find = Callable[[str, str], list[Record]]  # of model and mode
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One claim: what the paper reports, what came out here, and the verdict.
-
-    ``parts`` has a verdict and its figure for each part that a claim has, such as a model.
-    """
-
-    claim: str
-    paper: str
-    outcome: str
-    verdict: str  # holds, partly, no or open
-    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def verdict_of(differences: Sequence[float], promised: float = 0) -> str:
@@ -78,17 +62,6 @@ def counted(true: int, total: int) -> str:
     if not total:
         return OPEN
     return HOLDS if true == total else PARTLY if true else NO
-
-
-def points(differences: Sequence[float]) -> str:
-    """The mean of paired differences in points, in brackets its interval (``interval``)."""
-    if not differences:
-        return NOT_RUN
-    bounds = interval(differences)
-    if bounds is None:
-        return f"{100 * differences[0]:+.2f} (1 seed)"
-    mean, low, high = (100 * value for value in bounds)
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def figure_reached(
@@ -208,6 +181,7 @@ class DDLRuns:
 
     def __init__(self, records: Sequence[Record], paper: Mapping, protocol: str = "median"):
         real = [r for r in records if r.metrics and r.facts["settings"]["data"] == "ped2"]
+        self.by_all_scores = real
         real = [r for r in real if baselines.has_plain_score(r)]
         self.trained = [r for r in real if r.is_trained and r.method == "ddl"]
         self.unlearnt = [r for r in real if not r.is_trained]
@@ -264,7 +238,7 @@ class DDLRuns:
         ]
 
     def sentences(self) -> list[str]:
-        """What came out, in five sentences, the likely reason among them."""
+        """What came out, in six points, the likely reason among them."""
         figure = self.figure()
         words = {HOLDS: "is reached", PARTLY: "is reached by single runs", NO: "is not reached"}
         words[OPEN] = "has not been tried"
@@ -275,6 +249,7 @@ class DDLRuns:
             _by_model("With a learnt weight instead of a fixed one", self.learnt_weight()),
             likely_reason({model: self.table2(model, "ddl") for model in MODELS}),
             self._of_nothing_learnt(),
+            own_score.sentence(self.by_all_scores, self.protocol),
         ]
 
     def _of_nothing_learnt(self) -> str:

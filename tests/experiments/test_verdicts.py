@@ -6,7 +6,7 @@ from support.records import ATrial, a_record
 
 from ddllib.experiments import verdicts
 from ddllib.experiments.comparisons import interval, mode_dots
-from ddllib.experiments.verdicts import HOLDS, NO, NOT_RUN, OPEN, PARTLY
+from ddllib.experiments.findings import HOLDS, NO, NOT_RUN, OPEN, PARTLY, Finding
 from ddllib.figures import dot_plots
 from ddllib.figures.chapter import paper_figures
 from ddllib.paths import ROOT
@@ -133,17 +133,17 @@ def test_without_records_every_claim_is_open():
 
 
 def test_verdicts_are_counted_in_a_sentence():
-    findings = [verdicts.Finding("", "", "", word) for word in (HOLDS, NO, NO, OPEN)]
+    findings = [Finding("", "", "", word) for word in (HOLDS, NO, NO, OPEN)]
     told = verdicts.summary(findings)
     assert "4 claims 1 holds" in told and "0 in part, 2 not, and 1 is open" in told
 
 
-def test_the_recorded_runs_have_five_sentences_and_links():
+def test_the_recorded_runs_have_six_points_and_links():
     runs = verdicts.DDLRuns(find_records(), PAPER)
     table = verdicts.verdict_table(runs.findings())
     assert set(table["holds?"]) <= {HOLDS, PARTLY, NO, OPEN} and len(table) == 7
     assert all(cell.records for cell in table["here"][:5])
-    assert len(runs.sentences()) == 5 and NOT_RUN not in "".join(runs.sentences())
+    assert len(runs.sentences()) == 6 and NOT_RUN not in "".join(runs.sentences())
 
 
 def test_seeds_and_effects_are_drawn_where_they_lie():
