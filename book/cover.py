@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddllib.experiments import verdicts
+from ddllib.experiments import own_score, verdicts
 from ddllib.experiments.findings import HOLDS, NO, OPEN, PARTLY, Finding
 from ddllib.figures import plots
 from ddllib.figures.chapter import highest_frames, paper_figures
@@ -40,7 +40,9 @@ def verdict_text() -> str:
     sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    return f"{counts}\n{claims_by_verdict(ddl)}{LEAD_END}\n{sentences}\n{lines}"
+    own = own_score.in_short(runs.by_all_scores, runs.protocol)
+    lead = f"{counts}\n{claims_by_verdict(ddl)}\n{own}\n"
+    return f"{lead}{LEAD_END}\n{sentences}\n{lines}"
 
 
 def _inside(findings: Sequence[Finding]) -> str:

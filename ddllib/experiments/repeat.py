@@ -61,6 +61,7 @@ def repeat(record: Record, root: Path, progress: bool = True) -> Record:
 def score_again(record: Record, root: Path, progress: bool = True) -> Record:
     """Prepare the footage and score it by the weights beside a record, all of it below ``root``.
 
+    Scores of test clips need no objects, so none are looked for; held-out clips are altered there.
     Raises ``DDLError`` where the footage or the weights do not exist.
     """
     _take_threads(record)
@@ -68,7 +69,8 @@ def score_again(record: Record, root: Path, progress: bool = True) -> Record:
     run = run_of(settings, record.folder)
     with _runs_in(root):
         _set_finished_aside(settings)
-        return pipeline.score(settings, pipeline.prepare(settings, progress), run, progress)
+        footage = settings if settings.held_out else replace(settings, detector="none")
+        return pipeline.score(settings, pipeline.prepare(footage, progress), run, progress)
 
 
 def _take_threads(record: Record) -> None:
@@ -112,7 +114,7 @@ def compare(first: Record, second: Record, trained: bool = True) -> list[str]:
     """
     curves = _curve_difference(first, second) if trained else None
     lines = [curves, _score_difference(first, second)]
-    if first.facts["data"]["digest"] != second.facts["data"]["digest"]:
+    if trained and first.facts["data"]["digest"] != second.facts["data"]["digest"]:
         lines.insert(0, "prepared data: another digest")
     differing = [line for line in lines if line]
     return [*differing, *_environment_differences(first.facts, second.facts)] if differing else []

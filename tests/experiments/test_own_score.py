@@ -42,6 +42,7 @@ def test_a_model_far_above_what_learns_nothing_is_beyond_chance():
     assert "(3 seeds) at width 64, 128 x 128" in sentence and "than chance" in sentence
     assert "no more than chance" not in sentence
     assert "DDL adds +" in sentence and "is +" in sentence
+    assert "(3 seeds) on UCSD Ped2" in own_score.in_short(records(0.3, 1.0, 2.0), "raw")
 
 
 def test_a_model_below_what_learns_nothing_is_not():
@@ -50,4 +51,5 @@ def test_a_model_below_what_learns_nothing_is_not():
 
 def test_without_records_it_was_not_run():
     assert "not run" in own_score.sentence([], "raw")
+    assert "not run" in own_score.in_short([], "raw")
     assert "not run" in own_score.sentence(records(0.3, 1.0, 2.0)[:-1], "raw")
