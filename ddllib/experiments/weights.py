@@ -41,12 +41,15 @@ def write_weights(run: Run, folder: Path) -> Path:
 def run_of(settings: Settings, folder: Path) -> Run:
     """A run with the published weights in ``folder``, ready to score.
 
-    Raises ``DDLError`` where they are missing, damaged or those of another model.
+    Where a run has several scores, the weights lie beside the record of its first one. Raises
+    ``DDLError`` where they are missing, damaged or those of another model.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = folder / NAME
+    if not path.is_file():
+        path = folder.with_name(settings.run_folder.name) / NAME
     if not path.is_file():
         raise DDLError(
             f"{path}: not there; this record was published without weights; leave out --scores, "

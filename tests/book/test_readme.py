@@ -5,7 +5,7 @@ import re
 import pytest
 from cover import with_verdict
 
-from ddllib.experiments import baselines, comparisons
+from ddllib.experiments import baselines, comparisons, own_score
 from ddllib.experiments.grid import read_experiment
 from ddllib.experiments.terms import of_plain_score
 from ddllib.paths import PROFILES, RESULTS, ROOT
@@ -34,6 +34,19 @@ def test_the_results_are_those_of_the_records(name):
     assert shown[1:3] == [mean(runs, p) for p in PROTOCOLS]
     above = [baselines.over_neighbours(runs, UNLEARNT, p) for p in PROTOCOLS]
     assert shown[3:] == [baselines.points(difference) for difference in above]
+
+
+def test_the_rows_by_this_edition_s_score_are_those_of_the_records():
+    runs = own_score.runs_by(RECORDS, "ddl")
+    size = comparisons.described(own_score.trials_by("ddl")[0].settings)
+    shown = row_of(f"by averaged contrast: C3DSU with DDL, {size} ")
+    mean = baselines.marked_mean(RECORDS)
+    assert shown[1:3] == [mean(runs, p) for p in PROTOCOLS]
+    above = [baselines.over_neighbours(runs, RECORDS, p) for p in PROTOCOLS]
+    assert shown[3:] == [baselines.points(difference) for difference in above]
+    neighbours = baselines.beside(runs[0], RECORDS)[baselines.NEIGHBOURS]
+    shown = row_of("by averaged contrast: neighbour mean, 128 x 128")
+    assert shown[1:3] == [baselines.mean_of(neighbours, p) for p in PROTOCOLS]
 
 
 @pytest.mark.parametrize("size", [192, 256])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -103,6 +104,13 @@ def test_a_published_record_is_scored_again_by_its_weights(published, capsys, mo
     save_file(values, published.folder / NAME)
     assert repeat.main([str(published.folder), "--scores"]) == 1
     assert "scores: not the same; AUC (raw) was" in capsys.readouterr().out
+
+
+def test_another_score_of_the_run_finds_the_weights_beside_its_first(published, monkeypatch):
+    monkeypatch.setattr(pipeline, "fit", None)
+    other = published.folder.with_name(f"{published.folder.name}-score-another")
+    shutil.copytree(published.folder, other, ignore=shutil.ignore_patterns(NAME))
+    assert repeat.main([str(other), "--scores"]) == 0
 
 
 def test_weights_that_cannot_be_used_are_reported(published, capsys, monkeypatch):
