@@ -15,7 +15,6 @@ FLOORS = [
         "ddllib.io",
         "ddllib.registry",
         "ddllib.weighted",
-        "ddllib.flow",
     },
     {"ddllib.data"},
     {"data_prep"},
