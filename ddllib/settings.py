@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from data_prep.flow import FLOWS
 from ddllib import pseudo_anomalies, score_terms
 from ddllib.errors import DDLError
 from ddllib.evaluation import PROTOCOLS
 from ddllib.features import EXTRACTORS
+from ddllib.flow import FLOWS
 from ddllib.io.reading import read_yaml
 from ddllib.paths import OWN_PROFILES, PROFILES, find_path, runs_root, shown_place
 from ddllib.weighted import weighted

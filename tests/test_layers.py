@@ -15,6 +15,7 @@ FLOORS = [
         "ddllib.io",
         "ddllib.registry",
         "ddllib.weighted",
+        "ddllib.flow",
     },
     {"ddllib.data"},
     {"data_prep"},

@@ -5,7 +5,7 @@
 
 They depend on the prepared clips and tracks alone. Names:
 
-    flow-tvl1, flow-dis             float16, N x 2 x H x W, see `data_prep.flow`
+    flow-tvl1, flow-dis             float16, N x 2 x H x W, see `ddllib.flow`
     silhouettes-background          uint8, N x H x W, 0/1, see `outlines`
     silhouettes-yolo                the same, by a network, see `segmentation`; needs the footage
     silhouettes-boxes               the same, the boxes filled
@@ -27,7 +27,6 @@ from tqdm import tqdm
 from data_prep.companions import outlines, strokes
 from data_prep.companions.inpainting import INPAINTERS
 from data_prep.companions.segmentation import segmenter
-from data_prep.flow import FLOWS, clip_flow
 from data_prep.footage.frames import read_frames
 from data_prep.footage.layouts import Clip, Footage
 from data_prep.preparing.clips import write_array
@@ -35,6 +34,7 @@ from data_prep.preparing.manifest import file_checksum
 from data_prep.tracks.detectors.weights import find_local, weights_checksum
 from ddllib.data import BOX, Prepared, companion_file, load_prepared
 from ddllib.errors import DDLError
+from ddllib.flow import FLOWS, clip_flow
 from ddllib.io.files import write_json
 from ddllib.io.reading import read_array
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddllib.camera.choices import BACKENDS, STILL
 from ddllib.camera.mqtt import Broker
 from ddllib.camera.retention import Keep
 from ddllib.devices import PRECISIONS
@@ -228,8 +229,8 @@ CAMERA = {
     "rate": _of(commands.frames_per_second),
     "patch": _of(commands.whole("pixels")),
     "precision": _one_of(PRECISIONS),
-    "backend": _one_of(commands.BACKENDS),
-    "still": _one_of(commands.STILL),
+    "backend": _one_of(BACKENDS),
+    "still": _one_of(STILL),
     "patience": _of(commands.seconds),
     "give_up": _of(commands.seconds),
     "on_event": _text,
@@ -241,4 +242,4 @@ PROCESS = {  # names of the file that are not of a camera: the field of ``Camera
     "mqtt": ("broker", _broker),
 }
 DEFAULTS = {"patience": 10.0, "give_up": NEVER_S}
-DEFAULTS |= {"still": commands.STILL[0], "backend": commands.BACKENDS[0]}
+DEFAULTS |= {"still": STILL[0], "backend": BACKENDS[0]}

@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ddllib.camera.choices import BACKENDS, STILL
 from ddllib.camera.watch_result import WatchResult
 from ddllib.io.commands import (
-    BACKENDS,
-    STILL,
     Parser,
     alarms_per_hour,
     frames_per_second,

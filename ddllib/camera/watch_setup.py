@@ -48,7 +48,7 @@ class SetUp:
             assembly.hand_over(self.own, self.data, self.run, scores)
 
     def scorer(self, backend: str) -> StreamScorer:
-        """What scores the frames; ``backend`` computes its model (``io.commands.BACKENDS``).
+        """What scores the frames; ``backend`` computes its model (``choices.BACKENDS``).
 
         Raises ``DDLError`` for a model that the backend cannot compute.
         """

@@ -25,13 +25,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from ddllib.camera.choices import BACKENDS
 from ddllib.camera.status import NAME as STATUS
 from ddllib.camera.watch_setup import run_folder
 from ddllib.devices import describe_device, resolve_device
 from ddllib.errors import DDLError
 from ddllib.experiments.camera_streams import encode_walkway, served
 from ddllib.experiments.decoding import decoding_cores
-from ddllib.io.commands import BACKENDS, Parser, frames_per_second, run_command, seconds, whole
+from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
 from ddllib.training import load_run

@@ -13,8 +13,6 @@ from typing import NoReturn
 from ddllib.errors import DDLError, printable
 
 INTERRUPTED, TERMINATED = 130, 143
-BACKENDS = ("pytorch", "openvino")  # what computes a model while a camera is watched
-STILL = ("score", "skip")  # what a watch does with a frame in which nothing moves
 LONGEST_S = 1e9  # the system's timers do not take larger values
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data_prep.flow import optical_flow
 from ddllib.errors import DDLError
+from ddllib.flow import optical_flow
 from ddllib.methods.base import Method, method
 from ddllib.runs import Run
 from ddllib.score_terms.terms import ScoreBatch

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.flow import optical_flow
 from ddllib.devices import autocast
+from ddllib.flow import optical_flow
 from ddllib.methods.stpa_beside import Beside
 from ddllib.methods.stpa_semantic import described, extractor_of
 from ddllib.models.spatio_temporal import SpatioTemporal

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from support.scoring import a_clip, literal_patch_score
 
-from data_prep.flow import optical_flow
 from ddllib import DDLError, pipeline
+from ddllib.flow import optical_flow
 from ddllib.methods.base import method_of
 from ddllib.scoring import score_clip
 from ddllib.training import fit, new_run

@@ -8,9 +8,9 @@ import pytest
 
 from data_prep import companions
 from data_prep.companions import strokes
-from data_prep.flow import optical_flow
 from ddllib import DDLError
 from ddllib.data import companion_file, load_prepared
+from ddllib.flow import optical_flow
 
 
 @pytest.fixture

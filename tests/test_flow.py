@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.flow import FLOWS, clip_flow, optical_flow
 from ddllib import DDLError
+from ddllib.flow import FLOWS, clip_flow, optical_flow
 
 
 def a_texture(channels=1, side=64):
