@@ -69,10 +69,8 @@ def measure(scorer: Scorer, clips: Mapping[str, np.ndarray]) -> None:
             inputs = (as_input(part, channels, scorer.device) for part in parts)
             term.constant = float(term.measure(inputs, scorer.patch, scorer.ignore))
             if not 0 < term.constant < math.inf:
-                raise DDLError(
-                    f"score: {type(term).__name__} measures {term.constant}; expected a number "
-                    "above 0, to divide by"
-                )
+                fault = f"{type(term).__name__} measures {term.constant}"
+                raise DDLError(f"score: {fault}; expected a number above 0, to divide by")
     if scorer.terms.scaled:
         curves = _normal_curves(scorer, clips)
         scorer.terms.scales = {name: level_and_spread(values) for name, values in curves.items()}

@@ -307,14 +307,7 @@ def train_step(
     Raises ``DDLError`` when the loss is not finite; weights and optimiser are then as before.
     """
     terms = method_of(run.settings).loss(run, sample, rng)
-    method = f"method {run.settings.method}"
-    if not isinstance(terms, dict) or "total" not in terms:
-        raise DDLError(f"{method}: its loss gives no dict with a total")
-    for name, value in terms.items():
-        if not isinstance(value, Tensor) or value.dim():
-            raise DDLError(f"{method}: its loss gives {name} as no scalar tensor")
-        if name not in run.history:
-            raise DDLError(f"{method}: its loss gives {name}, which its curves do not name")
+    _check_terms(run, terms)
     with torch.no_grad():
         numbers = torch.stack([value.detach() for value in terms.values()]).tolist()
     values = dict(zip(terms, numbers, strict=True))
@@ -324,6 +317,18 @@ def train_step(
     processes.average_gradients(optimiser)
     optimiser.step()
     return values
+
+
+def _check_terms(run: Run, terms) -> None:
+    """Raise ``DDLError`` where a loss is no dictionary of scalars that its curves name."""
+    method = f"method {run.settings.method}"
+    if not isinstance(terms, dict) or "total" not in terms:
+        raise DDLError(f"{method}: its loss gives no dict with a total")
+    for name, value in terms.items():
+        if not isinstance(value, Tensor) or value.dim():
+            raise DDLError(f"{method}: its loss gives {name} as no scalar tensor")
+        if name not in run.history:
+            raise DDLError(f"{method}: its loss gives {name}, which its curves do not name")
 
 
 def _check_finite(values: dict[str, float], step: int) -> None:

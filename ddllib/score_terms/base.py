@@ -45,12 +45,9 @@ class ScoreTerm:
     ) -> tuple[Tensor, Tensor]:
         """Scores N and maps N x H x W of ``maps`` and ``scores``; ``ignore`` counts 0 in both."""
         maps = self.maps(frames, reconstructions)
-        expected = (len(frames), *frames.shape[-2:])
-        if maps.shape != expected:
-            raise DDLError(
-                f"score: maps of {type(self).__name__} gives {tuple(maps.shape)}; expected "
-                f"N x H x W, here {expected}"
-            )
+        shape, expected = tuple(maps.shape), (len(frames), *frames.shape[-2:])
+        if shape != expected:
+            raise DDLError(f"score: maps of {type(self).__name__} gives {shape}, not {expected}")
         maps = without(maps, ignore)
         return self.scores(maps, patch), maps
 
