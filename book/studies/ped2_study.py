@@ -16,11 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ddllib.errors import DDLError
+from ddllib.experiments.baselines import has_plain_score
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.files import write_json
 from ddllib.paths import RESULTS
 from ddllib.records import Record, environment, find_records
-from ddllib.settings import Settings, recorded
+from ddllib.settings import recorded
 from studies.little_footage_study import held
 from studies.threshold_study import CASES, PED2_RATE, normal_stretches
 
@@ -32,8 +33,8 @@ def judged_by_labels(records: Sequence[Record]) -> list[Record]:
 
     Of the scores of one run those by the paper's score are taken.
     """
-    values = {"data": "ped2", "held_out": 0, "score": Settings().score}
-    trained = [r for r in records if r.is_trained and r.method == "ddl"]
+    values = {"data": "ped2", "held_out": 0}
+    trained = [r for r in records if r.is_trained and r.method == "ddl" and has_plain_score(r)]
     return [r for r in trained if values.items() <= recorded(r.facts["settings"]).items()]
 
 

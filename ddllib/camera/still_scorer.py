@@ -57,12 +57,13 @@ def may_skip(
     Raises ``DDLError`` as ``check_skips`` does.
     """
     check_skips(scorer, method)
-    if not saves(scorer, rate):
+    may = saves(scorer, rate)
+    if not may:
         tell(
             f"note: at {rate:g} frames per second --still skip saves nothing, as each score is "
             f"reused for {LONGEST_S:g} s at most; every frame is scored"
         )
-    return saves(scorer, rate)
+    return may
 
 
 class StillScorer:

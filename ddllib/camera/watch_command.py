@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--ignore", help=f"{mask} (default: the run's)")
     parser.add_argument("--patch", type=whole("pixels"), help="side of a patch (default: by size)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="default: the run's")
-    backend = "what computes the model: OpenVINO is often quicker on a processor"
+    backend = "what computes the model; `benchmark export` measures which is quicker here"
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help=backend)
     rate = "frames per second (default: the run's)"
     parser.add_argument("--rate", type=frames_per_second, help=rate)

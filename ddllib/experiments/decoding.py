@@ -21,10 +21,10 @@ READY_S = 60.0  # seconds within which every camera has to give a frame
 
 
 def decoding_cores(addresses: Sequence[str], side: int, duration_s: float) -> float:
-    """Cores that decoding all these streams takes, each frame resized to ``side`` pixels squared.
+    """Cores that decoding these streams takes, each frame resized to ``side`` x ``side`` pixels.
 
-    A process of its own has a thread for each stream. Raises ``DDLError`` where a stream gives no
-    frame.
+    It is measured for ``duration_s`` seconds, once every stream has given a frame; a process of its
+    own has a thread for each. Raises ``DDLError`` where a stream gives no frame.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:

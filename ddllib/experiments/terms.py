@@ -145,10 +145,11 @@ def trained_sentence(trials: Sequence[Trial], records: Sequence[Record], protoco
         return "trained models by each term: not run"
     beyond = [f"{MODES[m]}, {v}" for (v, m), (_, above) in known.items() if above.is_beyond]
     (variant, mode), (runs, _) = max(known.items(), key=lambda item: mean_auc(item[1][0], protocol))
+    those, verb = f": {'; '.join(beyond)}" if beyond else "", "are" if len(beyond) > 1 else "is"
     return (
-        f"beyond the neighbour mean by the same score: {'; '.join(beyond) or 'none'} of "
-        f"{len(known)} ways. The highest AUC of a trained model is {cited_mean(runs, protocol)}, "
-        f"{MODES[mode]}, {variant}"
+        f"{len(beyond) or 'none'} of {len(known)} ways of training and scoring {verb} beyond "
+        f"the neighbour mean by the same score{those}. The highest AUC of a trained model is "
+        f"{cited_mean(runs, protocol)}, {MODES[mode]}, {variant}"
     )
 
 

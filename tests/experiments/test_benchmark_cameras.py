@@ -74,5 +74,5 @@ def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, c
 
 
 def test_cameras_that_do_not_become_live_are_told_with_what_the_watch_said(tmp_path):
-    with pytest.raises(DDLError, match="1 cameras: not all live .*no checkpoint in it"):
+    with pytest.raises(DDLError, match="1 cameras: not all became live.*no checkpoint in it"):
         hold(tmp_path / "1", "http://127.0.0.1:9", 1, {"run": str(tmp_path)}, 1.0)
