@@ -1,6 +1,6 @@
 """Benchmark: how many cameras one process watches here, measured from end to end.
 
-    python -m ddllib benchmark cameras --run RUN [--cameras 1 2 4 8] [--to record.json]
+    python -m ddllib benchmark cameras [--run RUN] [--cameras 1 2 4 8] [--to record.json]
 
 Local cameras send H.264 over HTTP in real time (``camera_streams``); ``watch --config`` decodes,
 resizes, scores and raises alarms. A number of cameras is held if no frame is dropped and 95 % of
@@ -8,6 +8,9 @@ the answers come within 0.5 s of their frame, for every camera at every look. Th
 when a frame was decoded, and includes the half window that a score waits for. CPU and memory are
 those of the watch alone, without the cameras that send. Beside them stand the cores that a plain
 loop takes which only decodes and resizes the same streams (``decoding``).
+
+Without ``--run`` a run is trained first, on ordinary minutes from the camera that is then played
+(``walkway_run``). That takes minutes once, and the run is kept.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from ddllib.devices import describe_device, resolve_device
 from ddllib.errors import DDLError
 from ddllib.experiments.camera_streams import encode_walkway, served
 from ddllib.experiments.decoding import decoding_cores
+from ddllib.experiments.walkway_run import SIZES, walkway_run, walkway_settings
 from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
@@ -42,7 +46,6 @@ CLIP_S = 60.0  # seconds of the clip that all cameras play again and again
 READY_S = 300.0  # seconds within which all cameras have to be live
 FLOOR_S = 20.0  # seconds at most for which the plain loop decodes
 STATUS_INTERVAL_S = 5.0  # seconds between two readings of the status files
-SIZES = {"360p": (360, 640), "1080p": (1080, 1920)}
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Held:
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m ddllib benchmark cameras``; returns the exit status."""
     parser = Parser(prog="python -m ddllib benchmark cameras", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    parser.add_argument("--run", type=Path, help="folder of a trained run; without it one is made")
     counts = "numbers of cameras, in rising order; the first that is not held is the last"
     cameras = whole("cameras")
     parser.add_argument("--cameras", type=cameras, nargs="+", default=[1, 2, 4, 8, 12], help=counts)
@@ -87,9 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     rows: list[Held] = []
-    side = load_run(run_folder(options.run)).settings.size
-    defaults = {"run": str(options.run.resolve())}
-    defaults |= {"rate": options.rate, "backend": options.backend}
+    run = run_folder(options.run or _own_run(options))
+    side = load_run(run).settings.size
+    defaults = {"run": str(run.resolve()), "rate": options.rate, "backend": options.backend}
     with tempfile.TemporaryDirectory() as place:
         clip = Path(place) / "clip.mp4"
         encode_walkway(clip, SIZES[options.size], options.rate, CLIP_S)
@@ -112,8 +115,12 @@ def _report(options: argparse.Namespace) -> None:
         record = {"device": describe_device(resolve_device("cpu")), "environment": environment()}
         record |= {"size": options.size, "rate": options.rate, "seconds": options.seconds}
         record |= {"backend": options.backend}
-        record |= {"run": options.run.name, "held": largest, "rows": [asdict(row) for row in rows]}
+        record |= {"run": run.name, "held": largest, "rows": [asdict(row) for row in rows]}
         write_json(options.to, record)
+
+
+def _own_run(options: argparse.Namespace) -> Path:
+    return walkway_run(walkway_settings(SIZES[options.size], options.rate))
 
 
 def hold(folder: Path, address: str, count: int, defaults: Mapping, duration_s: float) -> dict:

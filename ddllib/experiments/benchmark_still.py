@@ -1,12 +1,13 @@
 """Benchmark: what a watch saves by not scoring what does not move.
 
-    python -m ddllib benchmark still --run RUN [--frames 600] [--to record.json]
+    python -m ddllib benchmark still [--run RUN] [--frames 600] [--to record.json]
 
 Two streams of grey frames at the run's working size are watched with and without ``--still skip``
 in one process, in turns: ``still``, in which three objects pass (``still_streams``), and
 ``walkway``, ordinary minutes of the generated scene, in which people walk all the time. Told are
 the share of frames that were not scored, and the processor's time for a frame with all that a watch
 does but decoding: scores, filter, table. The threshold is above all scores: no alarm is raised.
+Without ``--run`` it is the run of ``benchmark cameras``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ddllib.camera.still_scorer import StillScorer, check_skips
 from ddllib.camera.watch import watch
 from ddllib.devices import describe_device
 from ddllib.experiments.still_streams import Visit, still_stream
+from ddllib.experiments.walkway_run import SIZES, walkway_run, walkway_settings
 from ddllib.io.commands import Parser, frames_per_second, run_command, whole
 from ddllib.io.files import write_json
 from ddllib.methods import method_of
@@ -51,7 +53,7 @@ class Saved:
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m ddllib benchmark still``; returns the exit status."""
     parser = Parser(prog="python -m ddllib benchmark still", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    parser.add_argument("--run", type=Path, help="folder of a trained run; without it one is made")
     parser.add_argument("--frames", type=whole("frames", 100), default=600, help="of a stream")
     parser.add_argument("--rate", type=frames_per_second, default=10.0, help="frames per second")
     parser.add_argument("--to", type=Path, metavar="FILE", help="also keep everything as JSON")
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    run = load_run(options.run)
+    run = load_run(options.run or walkway_run(walkway_settings(SIZES["360p"], options.rate)))
     check_skips(method_of(run.settings).scorer(run), run.settings.method)
     side = run.settings.size
     streams = {"still": _still, "walkway": _walkway}
@@ -71,7 +73,7 @@ def _report(options: argparse.Namespace) -> None:
     print(pd.DataFrame(map(asdict, rows)).round(3).to_string(index=False))
     if options.to:
         record = {"device": describe_device(run.device), "environment": environment()}
-        record |= {"run": options.run.name, "rate": options.rate, "rounds": ROUNDS}
+        record |= {"run": run.folder.name, "rate": options.rate, "rounds": ROUNDS}
         write_json(options.to, record | {"rows": [asdict(row) for row in rows]})
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ddllib.experiments.benchmark_cameras import SIZES, Held
+from ddllib.experiments.benchmark_cameras import Held
 from ddllib.experiments.benchmark_work import TEXTBOOK
+from ddllib.experiments.walkway_run import SIZES
 
 
 def speed_table(report: Mapping) -> pd.DataFrame:

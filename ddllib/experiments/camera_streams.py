@@ -31,17 +31,22 @@ def program() -> str:
     return path
 
 
-def encode_walkway(path: Path, size: tuple[int, int], rate: float, seconds: float) -> None:
-    """Write ordinary minutes of the generated walkway as H.264, ``size`` height and width."""
+def encode_walkway(
+    path: Path, size: tuple[int, int], rate: float, seconds: float, index: int = 0
+) -> None:
+    """Write ordinary minutes of the generated walkway as H.264, ``size`` height and width.
+
+    Each ``index`` gives other minutes of the same camera.
+    """
     from data_prep.demo import ordinary
 
     height, width = size
     command = [program(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "bgr24"]
     command += ["-s", f"{width}x{height}", "-r", f"{rate:g}", "-i", "-", "-c:v", "libx264"]
     command += ["-preset", "veryfast", "-g", str(round(KEY_EVERY_S * rate)), str(path)]
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(index)
     encoder = subprocess.Popen(command, stdin=subprocess.PIPE)
-    for frame in ordinary(0, 0, round(rate * seconds)):
+    for frame in ordinary(0, index, round(rate * seconds)):
         large = cv2.resize(np.ascontiguousarray(frame[..., ::-1]), (width, height))
         noisy = large + random.normal(0, NOISE, (height, width, 1))
         encoder.stdin.write(noisy.clip(0, 255).astype(np.uint8).tobytes())

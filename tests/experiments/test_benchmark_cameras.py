@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from ddllib.experiments import benchmark_tables, camera_streams
 from ddllib.experiments.benchmark import main
 from ddllib.experiments.benchmark_cameras import Held, hold
 from ddllib.experiments.camera_streams import encode_walkway, served
+from ddllib.experiments.walkway_run import walkway_run, walkway_settings
+from ddllib.training import load_run
 
 HELD = Held(4, 0, 0.3, 10.0, 1.2, 1 << 30, 1e9, 0.4)
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
@@ -65,6 +68,21 @@ def test_the_benchmark_measures_the_watch_of_its_cameras(watchable, tmp_path, ca
     assert 0 < row["slowest_rate"] < 4 and row["delay_95_s"] > 0 and row["disk_a_day"] > 0
     assert 0 < row["decoding_cores"] < 8
     assert "held: " in capsys.readouterr().out
+
+
+@needs_ffmpeg
+@pytest.mark.slow
+def test_without_a_run_one_is_trained_on_the_camera_itself_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
+    small = {"size": 32, "latent_dim": 8, "epochs": 1, "detector": "none"}
+    settings = walkway_settings((90, 160), 5.0, 2, 6.0, **small)
+    videos = sorted(Path(settings.data).iterdir())
+    assert [video.name for video in videos] == ["01.mp4", "02.mp4"]
+    folder = walkway_run(settings)
+    assert load_run(folder).settings.profile == "own-camera"
+    made = videos[0].stat().st_mtime_ns
+    assert walkway_settings((90, 160), 5.0, 2, 6.0, **small) == settings
+    assert videos[0].stat().st_mtime_ns == made
 
 
 def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, capsys):
