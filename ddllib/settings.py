@@ -143,6 +143,8 @@ class Settings(_Folders):
     latent_dim: int = _value(32, WEIGHTS, least=1, most=4096)  # channels of the deepest level
     channels: int = _value(3, WEIGHTS, least=1, most=99)  # grey footage is repeated over them
     temporal: int = _value(3, WEIGHTS, least=1, most=99)  # T, frames in a window
+    # frames from one of these to the next; 2 with temporal 2: the middle frame is not seen
+    frame_step: int = _value(1, WEIGHTS, least=1, most=99)
     # pseudo-anomalies and losses
     # none, sdl (sigma fixed at 0.5) or ddl (sigma learnt)
     mode: Mode = _value("ddl", WEIGHTS, choices=get_args(Mode), named=True)

@@ -171,7 +171,7 @@ def test_unknown_names_are_reported_with_those_there_are(small_settings):
             small_settings(**changes)
     with pytest.raises(DDLError, match="method is 'dll'; expected one of .*ddl"):
         pipeline.prepare(small_settings(method="dll"))
-    with pytest.raises(DDLError, match="temporal is 4; expected an odd number"):
+    with pytest.raises(DDLError, match="temporal is 4 and frame_step 1.*no middle one"):
         pipeline.prepare(small_settings(temporal=4))
     with pytest.raises(DDLError, match="'noise' is taken"):
         kind("noise")(PseudoAnomaly)

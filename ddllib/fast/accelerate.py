@@ -137,13 +137,14 @@ class QuickTemporalConv(TemporalConv):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        temporal = self.kernel_size[0]
-        windows = x.shape[1] - temporal + 1
+        (temporal, *_), (step, *_) = self.kernel_size, self.dilation
+        windows = x.shape[1] - (temporal - 1) * step
         x = x.movedim(2, -1)  # the memory layout, so that nothing is copied
         if windows == 1:  # as in training: the backward pass then needs no padding
-            stacked = torch.cat(x.unbind(1), dim=-1)[:, None]
+            stacked = torch.cat(x.unbind(1)[::step], dim=-1)[:, None]
         else:
-            stacked = torch.cat([x[:, t : t + windows] for t in range(temporal)], dim=-1)
+            starts = range(0, temporal * step, step)
+            stacked = torch.cat([x[:, t : t + windows] for t in starts], dim=-1)
         weight = self.weight.transpose(1, 2).flatten(1, 2)
         y = F.conv2d(stacked.flatten(0, 1).movedim(-1, 1), weight, self.bias, padding=1)
         return y.unflatten(0, (x.shape[0], windows))

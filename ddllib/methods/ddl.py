@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ddllib.devices import autocast
-from ddllib.errors import DDLError
 from ddllib.fast.passes import quickest_way
 from ddllib.losses import DDLLoss, LossTerms, reconstruction_loss
 from ddllib.methods.base import Method, method
-from ddllib.models.unet import build_model
+from ddllib.models.unet import build_model, window_span
 from ddllib.pseudo_anomalies.base import Altered, TorchRandom
 from ddllib.pseudo_anomalies.mixture import make_pseudo_anomaly
 from ddllib.runs import Run
@@ -31,26 +30,22 @@ class DDL(Method):
     curves = ("reconstruction", "distinction", "p", "q", "sigma")
 
     def check(self, settings: Settings) -> None:
-        if settings.temporal % 2 == 0:
-            raise DDLError(f"temporal is {settings.temporal}; expected an odd number, such as 3")
+        window_span(settings.temporal, settings.frame_step)
 
     def without_pseudo_anomalies(self, settings: Settings) -> Settings:
         return replace(settings, mode="none")
 
     def window(self, settings: Settings) -> int:
-        return 1 if settings.model == "unet" else settings.temporal
+        if settings.model == "unet":
+            return 1
+        return window_span(settings.temporal, settings.frame_step)
 
     def companions(self, settings: Settings) -> dict[str, str]:
         return {} if settings.mode == "none" else super().companions(settings)
 
     def build(self, settings: Settings) -> dict[str, nn.Module]:
-        model = build_model(
-            settings.model,
-            settings.preset,
-            settings.latent_dim,
-            settings.channels,
-            settings.temporal,
-        )
+        s = settings
+        model = build_model(s.model, s.preset, s.latent_dim, s.channels, s.temporal, s.frame_step)
         return {"model": model, "pseudo_anomaly": make_pseudo_anomaly(settings)}
 
     def groups(self, models: Mapping[str, nn.Module], settings: Settings) -> list[dict]:

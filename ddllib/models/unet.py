@@ -68,11 +68,13 @@ class ConvBlock(nn.Module):
 class TemporalConv(nn.Conv3d):
     """The Conv3d of a skip: T frames' features mixed, channels kept, unpadded in time.
 
-    Input B x N x C x H x W, output B x (N - T + 1) x C x H x W.
+    The T frames are ``step`` apart. Input B x N x C x H x W, output B x (N - (T - 1) step) x C x H
+    x W.
     """
 
-    def __init__(self, channels: int, temporal: int):
-        super().__init__(channels, channels, (temporal, 3, 3), padding=(0, 1, 1))
+    def __init__(self, channels: int, temporal: int, step: int = 1):
+        taps = {"padding": (0, 1, 1), "dilation": (step, 1, 1)}
+        super().__init__(channels, channels, (temporal, 3, 3), **taps)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
@@ -176,11 +178,27 @@ class UNet(nn.Module):
             raise DDLError(f"frames are {x.shape[3]}x{x.shape[4]}; expected multiples of 16")
 
 
+def window_span(temporal: int, frame_step: int) -> int:
+    """The frames from the first to the last of a window; ``DDLError`` where it has no middle."""
+    span = (temporal - 1) * frame_step + 1
+    if min(temporal, frame_step) < 1 or span % 2 == 0:
+        raise DDLError(
+            f"temporal is {temporal} and frame_step {frame_step}: a window of {span} frames has no "
+            "middle one; expected an odd temporal, such as 3, or an even frame_step"
+        )
+    return span
+
+
 class Conv3DSkipUNet(UNet):
     """C3DSU (figure 1): a UNet whose every skip, the bottleneck too, mixes T frames.
 
     Input B x C x N x H x W in [0, 1] with N >= T; output B x C x (N - T + 1) x H x W in (0, 1),
     one reconstruction for the middle frame of each window. Each frame is encoded once.
+
+    The paper takes T frames in a row. With a ``frame_step`` s they are s frames apart, so a window
+    spans (T - 1) s + 1 frames, which is then the T above and the attribute ``temporal``. With an
+    even number of frames and an even step the middle frame is not among them: the model predicts
+    it from its neighbours alone.
     """
 
     def __init__(
@@ -189,27 +207,26 @@ class Conv3DSkipUNet(UNet):
         latent_dim: int = 512,
         channels: int = 3,
         temporal: int = 3,
+        frame_step: int = 1,
     ):
         super().__init__(preset, latent_dim, channels)
-        if temporal < 1 or temporal % 2 == 0:
-            raise DDLError(f"temporal is {temporal}; expected an odd number of frames, such as 3")
-        self.temporal = temporal
+        self.temporal = window_span(temporal, frame_step)
         for level, width in enumerate(self.widths, start=1):
-            self.add_module(f"conv{level}", TemporalConv(width, temporal))
+            self.add_module(f"conv{level}", TemporalConv(width, temporal, frame_step))
 
     def join(self, level: int, features: Tensor) -> Tensor:
         return self.get_submodule(f"conv{level + 1}")(features)
 
 
 def build_model(
-    name: str, preset: str, latent_dim: int, channels: int, temporal: int
+    name: str, preset: str, latent_dim: int, channels: int, temporal: int, frame_step: int = 1
 ) -> UNet | Conv3DSkipUNet:
     """The model named ``c3dsu`` or ``unet`` (whose T is always 1).
 
     Raises ``DDLError`` for another name, preset or width.
     """
     if name == "c3dsu":
-        return Conv3DSkipUNet(preset, latent_dim, channels, temporal)
+        return Conv3DSkipUNet(preset, latent_dim, channels, temporal, frame_step)
     if name == "unet":
         return UNet(preset, latent_dim, channels)
     raise DDLError(f"model {name!r} is not known; expected c3dsu or unet")

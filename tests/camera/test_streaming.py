@@ -26,7 +26,11 @@ def a_long_model(preset="released", latent_dim=8):
     return Conv3DSkipUNet(preset, latent_dim, temporal=5)
 
 
-@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet, a_long_model])
+def a_model_of_frames_apart(preset="released", latent_dim=8):
+    return Conv3DSkipUNet(preset, latent_dim, temporal=2, frame_step=4)
+
+
+@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet, a_long_model, a_model_of_frames_apart])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_pushed_clip_scores_as_offline_edges_included(kind, channels):
     model, clip = a_model(kind), a_clip(frames=12, channels=channels)
@@ -37,7 +41,9 @@ def test_a_pushed_clip_scores_as_offline_edges_included(kind, channels):
     assert np.ptp(scores) > 1e-3  # else any order would pass
 
 
-@pytest.mark.parametrize("kind, late", [(Conv3DSkipUNet, 1), (UNet, 0), (a_long_model, 2)])
+@pytest.mark.parametrize(
+    "kind, late", [(Conv3DSkipUNet, 1), (UNet, 0), (a_long_model, 2), (a_model_of_frames_apart, 2)]
+)
 def test_an_answer_comes_half_a_window_late_and_never_later(kind, late):
     scorer, clip = StreamScorer(a_model(kind), PATCH), a_clip(frames=9)
     answers = [scorer.push(frame) for frame in clip]
@@ -203,7 +209,11 @@ def sharing(model, count):
     return scorers
 
 
-@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet, a_long_model])
+def a_model_of_frames_apart(preset="released", latent_dim=8):
+    return Conv3DSkipUNet(preset, latent_dim, temporal=2, frame_step=4)
+
+
+@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet, a_long_model, a_model_of_frames_apart])
 def test_frames_pushed_together_have_the_scores_of_frames_pushed_alone(kind):
     model, clips = a_model(kind), [a_clip(frames=12, seed=k) for k in range(3)]
     together, alone = sharing(model, 3), sharing(model, 3)

@@ -11,6 +11,10 @@ from ddllib.fast.accelerate import SPEEDUPS, QuickTemporalConv, accelerate
 from ddllib.models.autoencoder3d import Autoencoder3D
 
 
+def frames_apart(preset, latent_dim):
+    return Conv3DSkipUNet(preset, latent_dim, temporal=2, frame_step=2)
+
+
 def outcome(model, x):
     """What a model makes of x, its gradients by name and its state afterwards."""
     y = model(x)
@@ -22,7 +26,7 @@ def outcome(model, x):
 @pytest.mark.parametrize("left_out", [(), *((means,) for means in sorted(SPEEDUPS))])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("preset", ["released", "paper"])
-@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet])
+@pytest.mark.parametrize("kind", [Conv3DSkipUNet, UNet, frames_apart])
 def test_the_twin_computes_the_same(kind, preset, training, left_out):
     torch.manual_seed(0)
     plain = kind(preset, latent_dim=16)

@@ -97,6 +97,29 @@ def test_unet_is_c3dsu_without_its_temporal_convolutions():
     assert count(c3dsu) - temporal == count(unet)
 
 
+@torch.inference_mode()
+def test_frames_of_a_window_may_lie_apart():
+    torch.manual_seed(0)
+    model = Conv3DSkipUNet("released", 16, temporal=3, frame_step=2).eval()
+    assert model.temporal == 5
+    plain = Conv3DSkipUNet("released", 16).eval()
+    plain.load_state_dict(model.state_dict())
+    x = torch.rand(1, 3, 8, 32, 32)
+    y = model(x)
+    assert y.shape[2] == 4
+    for first in range(4):
+        window = x[:, :, [first, first + 2, first + 4]]
+        assert torch.allclose(y[:, :, first], plain(window)[:, :, 0], atol=1e-6)
+
+
+def test_an_even_number_of_frames_two_apart_withholds_the_middle_frame():
+    model = Conv3DSkipUNet("released", 16, temporal=4, frame_step=2).eval()
+    x = torch.rand(1, 3, 7, 32, 32, requires_grad=True)
+    model(x)[:, :, 0].sum().backward()
+    seen = x.grad.abs().amax((0, 1, 3, 4)) > 0
+    assert seen.tolist() == [True, False, True, False, True, False, True]
+
+
 def released_state(model, prefix="module."):
     """The model's tensors as the authors' code would save them."""
     state = {prefix + key: value.clone() for key, value in model.state_dict().items()}
@@ -137,7 +160,9 @@ def test_released_checkpoint_names_what_does_not_fit_and_changes_nothing():
     [
         (lambda: UNet("official"), "preset"),
         (lambda: UNet(latent_dim=20), "latent_dim"),
-        (lambda: Conv3DSkipUNet(temporal=2), "odd"),
+        (lambda: Conv3DSkipUNet(temporal=2), "no middle one"),
+        (lambda: Conv3DSkipUNet(temporal=4, frame_step=3), "window of 10 frames"),
+        (lambda: Conv3DSkipUNet(frame_step=0), "frame_step 0"),
         (lambda: small()(torch.rand(1, 1, 3, 32, 32)), "expected B x 3"),
         (lambda: small()(torch.rand(1, 3, 2, 32, 32)), "a window needs 3"),
         (lambda: small()(torch.rand(1, 3, 3, 30, 32)), "multiples of 16"),
