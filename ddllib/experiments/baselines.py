@@ -17,11 +17,13 @@ from ddllib.score_terms.terms import Terms
 from ddllib.settings import Settings, recorded
 
 NEIGHBOURS, FLOW, UNTRAINED = "neighbour mean", "flow magnitude", "untrained network"
+FLOW_TVL1 = "flow magnitude by TV-L1"  # STPA's flow, which takes a hundred times as long
 # What is changed of a run's settings, besides epochs, to have its baseline.
 CHANGES: dict[str, dict] = {
     "frame difference": {"method": "frame-difference"},
     NEIGHBOURS: {"method": "neighbour-mean"},
     FLOW: {"method": "optical-flow", "score": "flow magnitude", "flow": "dis"},
+    FLOW_TVL1: {"method": "optical-flow", "score": "flow magnitude", "flow": "tvl1"},
     UNTRAINED: {},
 }
 MARK = "†"  # beside a figure that is not beyond the neighbour mean
@@ -30,12 +32,18 @@ PLAIN = Settings().score  # the paper's
 
 
 def baseline_settings(settings: Settings) -> dict[str, Settings]:
-    """The settings of a run's baselines by name, without those that its score cannot judge."""
+    """The settings of a run's baselines by name, without those that its score cannot judge.
+
+    TV-L1 is only for a run that uses it.
+    """
     compares_flow = any(term.of == "flow" for _, term in Terms(settings.score).values())
+    left_out = ["frame difference", NEIGHBOURS] if compares_flow else [FLOW_TVL1]
+    if settings.flow != "tvl1":
+        left_out.append(FLOW_TVL1)
     return {
         name: replace(settings, **{"epochs": 0, "start_from": None, **changes})
         for name, changes in CHANGES.items()
-        if not compares_flow or changes.get("method") not in ("frame-difference", "neighbour-mean")
+        if name not in left_out
     }
 
 
@@ -43,8 +51,12 @@ def baseline_name(record: Record) -> str | None:
     """Which baseline a record is of; None for one that was trained."""
     if record.is_trained:
         return None
-    named = {changes.get("method"): name for name, changes in CHANGES.items()}
-    return named.get(record.method, UNTRAINED)
+    settings = recorded(record.facts["settings"])
+    for name, changes in CHANGES.items():
+        if changes.get("method") == record.method:
+            if changes.get("flow") in (None, settings["flow"]):
+                return name
+    return UNTRAINED
 
 
 def has_plain_score(record: Record) -> bool:

@@ -32,10 +32,13 @@ def scored(noise, seed=0, **changes):
 
 def test_every_baseline_is_a_method_that_fits_the_runs_score():
     found = baselines.baseline_settings(load_profile("demo"))
-    assert set(found) == set(baselines.CHANGES)
+    assert set(found) == set(baselines.CHANGES) - {baselines.FLOW_TVL1}
     assert all(s.epochs == 0 and method_of(s) for s in found.values())
     flow = load_profile("stpa-tiny", score="psnr + flow error")
-    assert set(baselines.baseline_settings(flow)) == {"flow magnitude", "untrained network"}
+    expected = {"flow magnitude", "untrained network"}
+    assert set(baselines.baseline_settings(flow)) == expected
+    flow = replace(flow, flow="tvl1")
+    assert set(baselines.baseline_settings(flow)) == expected | {baselines.FLOW_TVL1}
 
 
 def test_a_run_stands_beside_baselines_of_its_size_score_and_clips():
@@ -52,9 +55,12 @@ def test_a_run_stands_beside_baselines_of_its_size_score_and_clips():
 
 
 def test_flow_and_untrained_networks_are_known_by_their_settings():
-    flow = {"method": "optical-flow", "score": "flow magnitude", "flow": "dis"}
-    flow, untrained = scored(1, epochs=0, **flow), [scored(1, seed=k, epochs=0) for k in (0, 1)]
-    found = baselines.beside(scored(1), [flow, *untrained])
+    by_dis = {"method": "optical-flow", "score": "flow magnitude", "flow": "dis"}
+    flow, untrained = scored(1, epochs=0, **by_dis), [scored(1, seed=k, epochs=0) for k in (0, 1)]
+    slow = scored(1, epochs=0, **{**by_dis, "flow": "tvl1"})
+    assert baselines.baseline_name(slow) == baselines.FLOW_TVL1
+    found = baselines.beside(scored(1), [flow, *untrained, slow])
+    assert found[baselines.FLOW_TVL1] == [slow]
     assert found["flow magnitude"] == [flow] and found["untrained network"] == untrained
     assert baselines.baseline_name(scored(1)) is None
 
