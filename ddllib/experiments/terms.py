@@ -1,4 +1,4 @@
-"""The terms of a score: where each of them helps what learns nothing, and what training adds."""
+"""The terms of a score: where each of them helps, and what training adds to what learns nothing."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def _score(record: Record) -> str:
     return values["score"] + ", scaled" * values["scaled_terms"]
 
 
+Groups = Mapping[str, Mapping[str, Sequence[Record]]]  # records by what is scored, and by term
+
+
 def by_terms(records: Iterable[Record]) -> dict[str, dict[str, list[Record]]]:
     """Records of what learns nothing by what is scored, and there by term; one for each seed.
 
@@ -54,6 +57,22 @@ def by_terms(records: Iterable[Record]) -> dict[str, dict[str, list[Record]]]:
     return {name: named[name] for name in sorted(named) if PLAIN in named[name]}
 
 
+def trained_by_terms(
+    trials: Sequence[Trial], records: Sequence[Record]
+) -> dict[str, dict[str, list[Record]]]:
+    """Records of an experiment by footage and way of training, and there by term.
+
+    A row without the paper's score is left out.
+    """
+    rows: dict[str, dict[str, list[Record]]] = {}
+    for trial in trials:
+        settings = trial.settings
+        name = f"{settings.data} at {settings.size} px, {MODES[settings.mode]}"
+        for record in made_by(records, [trial]):
+            rows.setdefault(name, {}).setdefault(_score(record), []).append(record)
+    return {name: terms for name, terms in rows.items() if PLAIN in terms}
+
+
 def change(terms: Mapping[str, Sequence[Record]], term: str, protocol: str) -> Difference | None:
     """By how much the AUC by a term exceeds that by the paper's score; None where it was not run.
 
@@ -66,23 +85,23 @@ def change(terms: Mapping[str, Sequence[Record]], term: str, protocol: str) -> D
     return paired_difference([r.scores for r in one], [r.scores for r in other], labels, protocol)
 
 
-def tried(records: Iterable[Record]) -> list[str]:
-    """The terms other than the paper's score by which what learns nothing was scored."""
-    return sorted({term for terms in by_terms(records).values() for term in terms} - {PLAIN})
+def tried(groups: Groups) -> list[str]:
+    """The terms other than the paper's score by which something was scored."""
+    return sorted({term for terms in groups.values() for term in terms} - {PLAIN})
 
 
-def terms_table(records: Iterable[Record], protocol: str) -> pd.DataFrame:
+def terms_table(groups: Groups, protocol: str) -> pd.DataFrame:
     """The AUC in percent by each term, and the points above the paper's score (``points``).
 
-    What learns nothing is named in the first of its rows.
+    What is scored is named in the first of its rows.
     """
     rows = []
-    for name, terms in by_terms(records).items():
+    for name, terms in groups.items():
         for term in (PLAIN, *sorted(terms.keys() - {PLAIN})):
             above = "" if term == PLAIN else points(change(terms, term, protocol))
             rows.append(
                 {
-                    "nothing learnt": name if term == PLAIN else "",
+                    "scored": name if term == PLAIN else "",
                     "score": term,
                     "AUC": mean_of(terms[term], protocol),
                     "points above the paper's": above,
@@ -91,13 +110,13 @@ def terms_table(records: Iterable[Record], protocol: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def where_it_helps(records: Iterable[Record], term: str, protocol: str) -> str:
+def where_it_helps(groups: Groups, term: str, protocol: str) -> str:
     """Where a term helps beyond its bounds over clips, and where it harms, two or three sentences.
 
     Those that are open are only counted, as ``terms_table`` shows them.
     """
     verdicts: dict[str, list[str]] = {"helps": [], "harms": [], "open": []}
-    for name, terms in by_terms(records).items():
+    for name, terms in groups.items():
         difference = change(terms, term, protocol)
         if difference is not None:
             outcome = "harms" if difference.high < 0 else "open"
@@ -108,7 +127,7 @@ def where_it_helps(records: Iterable[Record], term: str, protocol: str) -> str:
     helps, harms = ("; ".join(verdicts[word]) or "nowhere" for word in ("helps", "harms"))
     told = f"{term}: in points of AUC, it helps {helps}. It harms {harms}"
     count, total = len(verdicts["open"]), sum(map(len, verdicts.values()))
-    return f"{told}. For {count} of {total} baselines it is open" if count else told
+    return f"{told}. For {count} of {total} it is open" if count else told
 
 
 def trained_table(

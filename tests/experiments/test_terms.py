@@ -47,17 +47,20 @@ def test_a_term_is_held_to_the_papers_score_on_the_same_footage_and_size():
 
 
 def test_where_a_term_does_not_help_is_reported():
-    told = terms.where_it_helps(records(), "contrast", "raw")
+    told = terms.where_it_helps(terms.by_terms(records()), "contrast", "raw")
     helps, harms = told.split(". It harms ")
     assert "demo-short at 32 px, neighbour mean (+" in helps and "another" not in helps
     assert harms.startswith("another at 32 px, neighbour mean (-")
-    assert "it helps nowhere" in terms.where_it_helps(records(), "motion", "raw")
-    assert terms.where_it_helps(records()[3:4], "contrast", "raw") == "contrast: not run"
+    assert "it helps nowhere" in terms.where_it_helps(terms.by_terms(records()), "motion", "raw")
+    assert (
+        terms.where_it_helps(terms.by_terms(records()[3:4]), "contrast", "raw")
+        == "contrast: not run"
+    )
 
 
 def test_the_table_has_a_row_for_each_term_that_was_run():
-    rows = terms.terms_table(records(), "raw").to_dict("records")
-    assert [(row["nothing learnt"], row["score"]) for row in rows] == [
+    rows = terms.terms_table(terms.by_terms(records()), "raw").to_dict("records")
+    assert [(row["scored"], row["score"]) for row in rows] == [
         ("another at 32 px, neighbour mean", "distance"),
         ("", "contrast"),
         ("demo-short at 32 px, neighbour mean", "distance"),
@@ -66,8 +69,8 @@ def test_the_table_has_a_row_for_each_term_that_was_run():
     ]
     above = [row["points above the paper's"][:1] for row in rows]
     assert above == ["", "-", "", "+", "-"] and rows[0]["AUC"].records
-    assert terms.tried(records()) == ["contrast", "motion"]
-    assert terms.terms_table([], "raw").empty and terms.tried([]) == []
+    assert terms.tried(terms.by_terms(records())) == ["contrast", "motion"]
+    assert terms.terms_table({}, "raw").empty and terms.tried({}) == []
 
 
 def test_the_plain_score_alone_stands_beside_runs():
@@ -104,6 +107,19 @@ def test_trained_models_stand_beside_the_neighbour_mean_by_the_same_score():
     sentence = terms.trained_sentence(trials, made, "raw")
     assert sentence.startswith("1 of 2 ways") and ": without DDL, distance." in sentence
     assert "not run" in terms.trained_sentence(trials, [], "raw")
+
+
+def test_trained_models_are_held_to_the_papers_score_of_their_own_footage():
+    made = [
+        scored(2.0, mode="ddl"),
+        scored(0.5, mode="ddl", score="contrast"),
+        scored(0.1, mode="none", score="contrast"),
+    ]
+    trials = [trial_of(record) for record in made]
+    groups = terms.trained_by_terms(trials, made)
+    assert list(groups) == ["demo-short at 32 px, DDL"]
+    assert terms.change(groups["demo-short at 32 px, DDL"], "contrast", "raw").mean > 0
+    assert "DDL (+" in terms.where_it_helps(groups, "contrast", "raw")
 
 
 def test_other_scores_of_a_run_do_not_count_as_other_seeds():
