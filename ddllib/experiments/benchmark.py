@@ -6,7 +6,8 @@ Both paths have the same weights and images and alternate in one process; times 
 the rounds. The table shows each speed-up with the largest difference of the results, the memory,
 and the share of the speed that this machine reaches in a matrix product. ``--judge`` scores
 a trained profile's test clips both ways and compares the AUC. ``benchmark cameras``, ``benchmark
-export`` and ``benchmark still`` measure something else, each in a module of its name.
+export``, ``benchmark still`` and ``benchmark terms`` measure something else, each in a module of
+its name.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from ddllib.experiments import (
     benchmark_cameras,
     benchmark_export,
     benchmark_still,
+    benchmark_terms,
     speedups,
     textbook,
 )
@@ -78,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "cameras": benchmark_cameras,
         "export": benchmark_export,
         "still": benchmark_still,
+        "terms": benchmark_terms,
     }
     if arguments and arguments[0] in others:
         return others[arguments[0]].main(arguments[1:])

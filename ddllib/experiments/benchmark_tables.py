@@ -116,3 +116,16 @@ def export_table(report: Mapping) -> pd.DataFrame:
         }
         for row in report["rows"]
     )
+
+
+def terms_cost_table(report: Mapping) -> pd.DataFrame:
+    """What each term of the score costs beside the paper's (``benchmark_terms``)."""
+    return pd.DataFrame(
+        {
+            "scored as a": row["way"],
+            "score": row["score"],
+            "ms of the processor a frame": f"{row['ms']:.2f}",
+            "times the paper's": f"{row['ratio']:.2f}",
+        }
+        for row in report["rows"]
+    )

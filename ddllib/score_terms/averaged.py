@@ -11,7 +11,7 @@ The number of frames was fixed before any test clip was scored by these terms.
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, cat
 
 from ddllib.patches import highest
 from ddllib.score_terms.base import RECENT, term
@@ -26,7 +26,7 @@ class AveragedDistance(Distance):
     of = "recent_frames"
 
     def maps(self, frames: Tensor, reconstructions: Tensor) -> Tensor:
-        return _averaged(super().maps(_each(frames), _each(reconstructions)))
+        return _averaged(super().maps(_once(frames), _once(reconstructions)))
 
 
 @term("averaged contrast")
@@ -38,15 +38,15 @@ class AveragedContrast(Contrast):
     def judge(
         self, frames: Tensor, reconstructions: Tensor, patch: int, ignore: np.ndarray | None = None
     ) -> tuple[Tensor, Tensor]:
-        ratios, maps = self.ratios(_each(frames), _each(reconstructions), patch, ignore)
+        ratios, maps = self.ratios(_once(frames), _once(reconstructions), patch, ignore)
         return highest([_averaged(grid) for grid in ratios]), _averaged(maps)
 
 
-def _each(values: Tensor) -> Tensor:
-    """N x RECENT x C x H x W to (N RECENT) x C x H x W."""
-    return values.flatten(0, 1)
+def _once(values: Tensor) -> Tensor:
+    """Each frame of a stream once: N x RECENT x C x H x W to (N + RECENT - 1) x C x H x W."""
+    return cat([values[0], values[1:, -1]])
 
 
 def _averaged(values: Tensor) -> Tensor:
-    """(N RECENT) x H x W to N x H x W."""
-    return values.unflatten(0, (-1, RECENT)).mean(dim=1)
+    """The mean over RECENT frames on end: (N + RECENT - 1) x H x W to N x H x W."""
+    return values.unfold(0, RECENT, 1).mean(dim=-1)

@@ -25,9 +25,10 @@ class ScoreTerm:
     """One term of a score, larger for stranger.
 
     ``of`` is what it compares with its reconstruction: ``frames``, N x C x H x W in [0, 1]; or
-    ``recent_frames``, N x RECENT x C x H x W, of which the last is scored; or, for methods that
-    have them, the ``flow`` as the model takes it, N x 3 x H x W in [-1, 1] (u, v, magnitude), or
-    the ``probability`` of a pseudo-anomaly, N x 1 x H x W, the same at each pixel, and 0.
+    ``recent_frames``, N x RECENT x C x H x W, N frames on end, each after those before it
+    (``recent``); or, for methods that have them, the ``flow`` as the model takes it, N x 3 x H x W
+    in [-1, 1] (u, v, magnitude), or the ``probability`` of a pseudo-anomaly, N x 1 x H x W, the
+    same at each pixel, and 0.
     """
 
     of = "frames"
