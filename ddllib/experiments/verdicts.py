@@ -180,8 +180,8 @@ class DDLRuns:
     """
 
     def __init__(self, records: Sequence[Record], paper: Mapping, protocol: str = "median"):
-        real = [r for r in records if r.metrics and r.facts["settings"]["data"] == "ped2"]
-        self.by_all_scores = real
+        self.by_all_scores = [r for r in records if r.metrics]
+        real = [r for r in self.by_all_scores if r.facts["settings"]["data"] == "ped2"]
         real = [r for r in real if baselines.has_plain_score(r)]
         self.trained = [r for r in real if r.is_trained and r.method == "ddl"]
         self.unlearnt = [r for r in real if not r.is_trained]

@@ -1,5 +1,6 @@
 """Trained models by this edition's own score: what is told of them, and of what learns nothing."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ddllib.evaluation import PROTOCOLS, evaluate
 from ddllib.experiments import own_score
+from ddllib.experiments.grid import read_experiment
 from ddllib.records import Record
 
 RNG = np.random.default_rng(0)
@@ -42,6 +44,19 @@ def test_a_model_far_above_what_learns_nothing_is_beyond_chance():
     assert "(3 seeds) at width 64, 128 x 128" in sentence and "is beyond chance" in sentence
     assert "DDL adds +" in sentence and "is +" in sentence
     assert "(3 seeds) on UCSD Ped2" in own_score.in_short(records(0.3, 1.0, 2.0), "raw")
+
+
+def test_what_the_score_does_on_other_footage_is_told():
+    made = records(0.3, 1.0, 2.0)
+    assert "Other footage has to confirm it: not run" in own_score.in_short(made, "raw")
+    noises = {own_score.PAPER: 1.0, own_score.VARIANT: 2.0, own_score.SUM: 0.5}
+    scenes = read_experiment(own_score.ELSEWHERE)
+    made += [scored(t.settings, noises[t.variant]) for t in scenes if t.variant in noises]
+    made += [scored(t.settings, 0.4) for t in own_score.trials_by("ddl", own_score.SUM)]
+    sentence = own_score.elsewhere(made, "raw")
+    assert re.match(r"On 3 generated scenes, .* by -\d+\.\d to -\d+\.\d points\.", sentence)
+    assert re.search(r"by \+\d+\.\d to \+\d+\.\d points there, and has \d\d", sentence)
+    assert sentence in own_score.in_short(made, "raw")
 
 
 def test_a_model_below_what_learns_nothing_is_not():
