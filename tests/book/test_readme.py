@@ -36,16 +36,17 @@ def test_the_results_are_those_of_the_records(name):
     assert shown[3:] == [baselines.points(difference) for difference in above]
 
 
-def test_the_rows_by_this_edition_s_score_are_those_of_the_records():
-    runs = own_score.runs_by(RECORDS, "ddl")
+@pytest.mark.parametrize("variant", [own_score.VARIANT, own_score.SUM])
+def test_the_rows_by_this_edition_s_scores_are_those_of_the_records(variant):
+    runs = own_score.runs_by(RECORDS, "ddl", variant)
     size = comparisons.described(own_score.trials_by("ddl")[0].settings)
-    shown = row_of(f"by averaged contrast: C3DSU with DDL, {size} ")
+    shown = row_of(f"{variant}: C3DSU with DDL, {size} ")
     mean = baselines.marked_mean(RECORDS)
     assert shown[1:3] == [mean(runs, p) for p in PROTOCOLS]
     above = [baselines.over_neighbours(runs, RECORDS, p) for p in PROTOCOLS]
     assert shown[3:] == [baselines.points(difference) for difference in above]
     neighbours = baselines.beside(runs[0], RECORDS)[baselines.NEIGHBOURS]
-    shown = row_of("by averaged contrast: neighbour mean, 128 x 128")
+    shown = row_of(f"{variant}: neighbour mean, 128 x 128")
     assert shown[1:3] == [baselines.mean_of(neighbours, p) for p in PROTOCOLS]
 
 
