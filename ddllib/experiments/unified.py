@@ -180,15 +180,48 @@ def plain_rows(records: Sequence[Record], like: Settings, protocols: Sequence[st
 
     They are those whose test clips were scored on the data and at the frame size of ``like``.
     """
-    rows, alike = [], {"data": like.data, "size": like.size, "seed": 0, "held_out": 0}
+    rows = []
+    for name, record in plain_records(records, like).items():
+        aucs = {"lntra": unified([record]).auc}
+        aucs |= {p: record.auc(p) for p in protocols if p in record.metrics}
+        cells = {p: Cited(percent(aucs[p]), record) for p in protocols}
+        rows.append({"trained": f"nothing: {name}", **cells})
+    return pd.DataFrame(rows)
+
+
+def plain_records(records: Sequence[Record], like: Settings) -> dict[str, Record]:
+    """Recorded baselines on the data and at the frame size of ``like``, by name and score."""
+    known, alike = {}, {"data": like.data, "size": like.size, "seed": 0, "held_out": 0}
     for record in records:
         name, settings = baseline_name(record), recorded(record.facts["settings"])
         if name and alike.items() <= settings.items():
-            aucs = {"lntra": unified([record]).auc}
-            aucs |= {p: record.auc(p) for p in protocols if p in record.metrics}
-            cells = {p: Cited(percent(aucs[p]), record) for p in protocols}
-            rows.append({"trained": f"nothing: {name}, by {settings['score']}", **cells})
-    return pd.DataFrame(rows)
+            known[f"{name}, by {settings['score']}"] = record
+    return known
+
+
+def beside_nothing(
+    groups: Mapping[str, Sequence[Record]], records: Sequence[Record], like: Settings
+) -> str:
+    """How many trained variants are above the best of what learns nothing, under ``lntra``.
+
+    A sentence; no test says whether those above it are so by chance.
+    """
+    plain = {name: unified([r]).auc for name, r in plain_records(records, like).items()}
+    trained = {
+        name: float(np.mean([r.auc("lntra") for r in runs]))
+        for name, runs in groups.items()
+        if runs
+    }
+    if not plain or not trained:
+        return "trained models beside what learns nothing: not run"
+    best = max(plain, key=plain.__getitem__)
+    above = [name for name, auc in trained.items() if auc > plain[best]]
+    those = f": {'; '.join(above)}" if above else ""
+    return (
+        f"the best of what learns nothing is {best}, with an AUC of {percent(plain[best])} under "
+        f"lntra. Of {len(trained)} trained variants {len(above) or 'none'} "
+        f"{'is' if len(above) == 1 else 'are'} above it{those}"
+    )
 
 
 def pairs_by_seed(frames: Sequence[Record], flow: Sequence[Record]) -> list[tuple[Record, Record]]:

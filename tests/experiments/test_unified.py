@@ -10,6 +10,7 @@ from ddllib import DDLError
 from ddllib.evaluation import evaluate_lntra
 from ddllib.experiments.comparisons import mean_and_spread, paired_differences
 from ddllib.experiments.unified import (
+    beside_nothing,
     chosen_weights,
     combined,
     combined_table,
@@ -174,3 +175,15 @@ def test_what_learns_nothing_has_rows_of_its_own():
         assert plain_rows([record], replace(settings, **other), ("lntra",)).empty
     facts = {**record.facts, "settings": replace(settings, held_out=4).asdict()}
     assert plain_rows([replace(record, facts=facts)], settings, ("lntra",)).empty
+
+
+def test_trained_variants_are_counted_that_are_above_the_best_of_what_learns_nothing(groups):
+    like = load_profile("ped2-baselines", method="optical-flow", score="flow magnitude")
+    plain = a_record("a/flow", "flow magnitude", noisy(4.0))
+    plain = replace(plain, facts={**plain.facts, "settings": like.asdict()})
+    sentence = beside_nothing(groups, [plain], like)
+    assert sentence.startswith("the best of what learns nothing is flow magnitude, by flow")
+    assert sentence.endswith(
+        "Of 4 trained variants 2 are above it: A_s with silhouettes; A_t with rectangles"
+    )
+    assert beside_nothing(groups, [], like).endswith("not run")
