@@ -53,10 +53,10 @@ def test_the_rows_by_this_edition_s_scores_are_those_of_the_records(variant):
 @pytest.mark.parametrize("size", [192, 256])
 @pytest.mark.parametrize("name", baselines.CHANGES)
 def test_what_learns_nothing_stands_beside_them_at_the_same_sizes(name, size):
-    found = [r for r in UNLEARNT if baselines.baseline_name(r) == name]
-    found = [r for r in found if r.facts["settings"]["size"] == size]
+    runs = [r for r in UNLEARNT if baselines.baseline_name(r) == name]
+    runs = [r for r in runs if r.facts["settings"]["size"] == size]
     shown = row_of(f"nothing learnt: {name}, {size} x {size} ")
-    assert found and shown[1:3] == [baselines.mean_of(found, p) for p in PROTOCOLS]
+    assert runs and shown[1:3] == [baselines.mean_of(runs, p) for p in PROTOCOLS]
 
 
 def test_the_verdict_is_that_of_the_records():

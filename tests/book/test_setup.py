@@ -127,5 +127,5 @@ def test_notebooks_run_in_this_environment():
 def test_the_packages_are_found_from_any_folder(tmp_path):
     code = "import data_prep, ddllib; print(data_prep.__file__, ddllib.__file__)"
     call = [sys.executable, "-c", code]
-    found = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert found.split() == [str(ROOT / p / "__init__.py") for p in ("data_prep", "ddllib")]
+    output = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert output.split() == [str(ROOT / p / "__init__.py") for p in ("data_prep", "ddllib")]

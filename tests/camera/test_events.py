@@ -65,11 +65,11 @@ def test_a_dropped_frame_does_not_end_an_event():
 
 def test_a_running_event_is_reported_once_it_is_long_enough():
     detector = EventDetector(0.5, 0.3, least_s=0.3)
-    seen = []
+    states = []
     for i in range(4):
         detector.push(i, i / 10, HIGH)
-        seen.append(detector.running is not None)
-    assert seen == [False, False, True, True]
+        states.append(detector.running is not None)
+    assert states == [False, False, True, True]
 
 
 def test_counting_without_a_loop_agrees_with_the_stream():
@@ -79,9 +79,9 @@ def test_counting_without_a_loop_agrees_with_the_stream():
         threshold, least_s = rng.uniform(0, 5), rng.integers(1, 12) / 10
         release = threshold - rng.uniform(0, 4)
         for rate in (10, 12.5, 29.97):
-            found = find_events(scores, threshold, release, rate, least_s)
+            events = find_events(scores, threshold, release, rate, least_s)
             least = least_frames(least_s, rate)
-            assert count_events(scores, threshold, release, least) == len(found)
+            assert count_events(scores, threshold, release, least) == len(events)
 
 
 def test_a_release_above_the_threshold_is_refused():

@@ -105,7 +105,7 @@ def test_an_object_that_arrives_is_scored_from_its_first_frame_on():
     visit = Visit(150, 10, 4, 2.0, 40.0)
     scorer = StillScorer(StreamScorer(NeighbourMean(1), PATCH))
     reused = [a.reused for a in answers_of(scorer, stream(300, [visit]))]
-    present = [seen for _, seen in still_stream(300, SIZE, [visit])]
+    present = [label for _, label in still_stream(300, SIZE, [visit])]
     last = max(np.flatnonzero(present))
     assert not any(reused[149 : last + 2]) and any(reused[100:149]) and any(reused[-60:])
     assert not any(reused[last + 2 : last + 1 + round(SETTLED_S * RATE)])
@@ -197,7 +197,7 @@ SENSORS = [Sensor(1.0, 90, 0.01), Sensor(2.0, 75, 0.0), Sensor(3.0, 90, 0.01)]
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_nothing_that_is_seen_without_the_option_is_missed(sensor, smooth, tmp_path):
     model, frames = NeighbourMean(1), frames_of(stream(900, VISITS, sensor))
-    labels = np.array([seen for _, seen in still_stream(900, SIZE, VISITS, sensor)])
+    labels = np.array([label for _, label in still_stream(900, SIZE, VISITS, sensor)])
     level = float(scores_of(frames, model)[~labels].max())  # the lowest without a false alarm
     limits = level, 0.75 * level
     plain, _ = events_of(frames, model, tmp_path / "plain", limits, False, smooth)
@@ -316,9 +316,9 @@ def quiet_video(path):
 
 def test_the_command_skips_what_is_still_for_one_camera_and_for_many(watchable, tmp_path, capsys):
     quiet_video(tmp_path / "yard.avi")
-    given = ["--run", str(watchable), "--source", str(tmp_path / "yard.avi"), "--alarms", "600"]
+    arguments = ["--run", str(watchable), "--source", str(tmp_path / "yard.avi"), "--alarms", "600"]
     for name, more in (("plain", []), ("still", ["--still", "skip"])):
-        assert main([*given, "--rate", "10", "--to", str(tmp_path / name), *more]) == 0
+        assert main([*arguments, "--rate", "10", "--to", str(tmp_path / name), *more]) == 0
     (count,) = re.findall(r"(\d+) of them reused", capsys.readouterr().out)
     camera = {"source": "yard.avi", "run": str(watchable), "alarms": 600, "rate": 10}
     cameras = {"one": {**camera, "still": "skip"}, "two": camera}
@@ -338,8 +338,8 @@ def test_the_command_skips_what_is_still_for_one_camera_and_for_many(watchable, 
 
 def test_the_benchmark_tells_what_was_saved(watchable, tmp_path, capsys):
     record = tmp_path / "record.json"
-    given = ["--run", str(watchable), "--frames", "120", "--to", str(record)]
-    assert benchmark(["still", *given]) == 0
+    arguments = ["--run", str(watchable), "--frames", "120", "--to", str(record)]
+    assert benchmark(["still", *arguments]) == 0
     still, walkway = json.loads(record.read_text())["rows"]
     assert 0 < still["reused_share"] < 1 and walkway["reused_share"] < still["reused_share"]
     assert still["scored_ms"] > 0 and "reused_share" in capsys.readouterr().out

@@ -131,24 +131,24 @@ def test_the_model_that_is_given_is_left_as_it_was():
 
 
 def test_each_frame_is_encoded_once():
-    scorer, seen = StreamScorer(a_model(), PATCH), []
-    scorer.model.encoder.register_forward_hook(lambda _, x, y: seen.append(len(x[0])))
+    scorer, counts = StreamScorer(a_model(), PATCH), []
+    scorer.model.encoder.register_forward_hook(lambda _, x, y: counts.append(len(x[0])))
     stream(scorer, a_clip(frames=9))
-    assert seen == [1] * 9
+    assert counts == [1] * 9
 
 
 def test_a_long_stream_keeps_no_more_than_a_window():
-    scorer, rng, made = StreamScorer(a_model(), PATCH), np.random.default_rng(0), []
+    scorer, rng, references = StreamScorer(a_model(), PATCH), np.random.default_rng(0), []
     scorer.model.encoder.register_forward_hook(
-        lambda _, x, features: made.extend(map(weakref.ref, features))
+        lambda _, x, features: references.extend(map(weakref.ref, features))
     )
     for _ in range(40):
         scored = scorer.push(rng.integers(0, 256, (1, 32, 32), dtype=np.uint8))
         if scored:
-            made += [weakref.ref(scored.frame), weakref.ref(scored.map)]
+            references += [weakref.ref(scored.frame), weakref.ref(scored.map)]
     del scored
-    alive = sum(reference() is not None for reference in made)
-    assert len(made) > 200 and alive <= 3 * 4 + 2 + 2  # features, frames, the last map
+    alive = sum(reference() is not None for reference in references)
+    assert len(references) > 200 and alive <= 3 * 4 + 2 + 2  # features, frames, the last map
 
 
 @pytest.mark.parametrize(

@@ -159,15 +159,15 @@ def test_leaving_a_means_out_changes_the_time_and_not_the_outcome(monkeypatch):
 def test_a_fault_of_the_user_is_one_line():
     for arguments in (["--device", "tpu"], ["--judge", "nobody", "--cases"]):
         call = [sys.executable, "-m", "ddllib", "benchmark", *arguments]
-        done = subprocess.run(call, capture_output=True, text=True)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        process = subprocess.run(call, capture_output=True, text=True)
+        assert process.returncode == 1 and process.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
 def test_each_term_is_timed_beside_the_papers_score(tmp_path, capsys):
     record = tmp_path / "record.json"
-    given = ["terms", "--case", "small", "--rounds", "1", "--to", str(record)]
-    assert benchmark.main(given) == 0
+    arguments = ["terms", "--case", "small", "--rounds", "1", "--to", str(record)]
+    assert benchmark.main(arguments) == 0
     report = json.loads(record.read_text())
     assert [row["ratio"] for row in report["rows"] if row["score"] == "distance"] == [1.0, 1.0]
     assert all(row["ms"] > 0 for row in report["rows"])

@@ -43,8 +43,8 @@ def results(tmp_path, monkeypatch):
 def test_all_variants_meet_all_points_and_a_seed_comes_after_the_one_before(tmp_path):
     (tmp_path / "x.yaml").write_text(EXPERIMENT)
     trials = read_experiment("x", tmp_path)
-    seen = [(t.settings.seed, t.variant, t.settings.mode) for t in trials]
-    assert seen == [
+    order = [(t.settings.seed, t.variant, t.settings.mode) for t in trials]
+    assert order == [
         (seed, variant, mode)
         for seed in (0, 1)
         for variant in ("as it is", "norms")
@@ -78,9 +78,9 @@ def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
 )
 def test_a_faulty_experiment_is_reported_with_its_file(tmp_path, text, fault):
     (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(DDLError, match=r"x\.yaml") as told:
+    with pytest.raises(DDLError, match=r"x\.yaml") as error:
         read_experiment("x", tmp_path)
-    assert fault in str(told.value)
+    assert fault in str(error.value)
     with pytest.raises(DDLError, match="no such experiment; expected one of x"):
         read_experiment("y", tmp_path)
 
@@ -191,8 +191,8 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
         name: score_clip(run.model, frames, settings.patch_size)
         for name, frames in small_data.testing.items()
     }
-    found = after.tests["raw"]["auc"]
-    assert found == evaluate(expected, small_data.labels, "raw").auc and not after.metrics
+    auc = after.tests["raw"]["auc"]
+    assert auc == evaluate(expected, small_data.labels, "raw").auc and not after.metrics
     assert after.facts["held_out"] == before.facts["held_out"]
     assert after.scores.keys() == before.scores.keys() and not before.metrics
     assert publish(after).metrics == after.metrics and "test clips raw" in command.summary(after)
@@ -228,8 +228,8 @@ def test_a_setting_scored_with_the_boxes_of_two_machines_is_one(results, tmp_pat
     results.mkdir(exist_ok=True)
     for one in (facts("a"), facts("b"), facts("a", mode="none"), facts("c", mode="sdl")):
         count_scoring(one, records.SCORED)
-    known = [records.Record(tmp_path, facts(digest), {}, {}, {}) for digest in "ab"]
-    assert settings_scored(known) == ["", "mode=none"]
+    runs = [records.Record(tmp_path, facts(digest), {}, {}, {}) for digest in "ab"]
+    assert settings_scored(runs) == ["", "mode=none"]
     assert settings_scored([]) == []
 
 
@@ -257,8 +257,8 @@ def test_the_runner_runs_what_is_missing_and_tells_what_fails(tmp_path, monkeypa
     path = tmp_path / "try.yaml"
     path.write_text(text)
     assert command.main(["run", str(path)]) == 1
-    told = capsys.readouterr().out
-    assert "2 runs, 0 recorded" in told and "median" in told and "not finite" in told
+    output = capsys.readouterr().out
+    assert "2 runs, 0 recorded" in output and "median" in output and "not finite" in output
     trials = read_experiment(str(path))
     assert [t.record() is not None for t in trials] == [True, False]
     stamp = (trials[0].settings.run_folder / "run.json").stat().st_mtime_ns
@@ -307,12 +307,12 @@ def test_table_3_follows_from_a_tree_in_avenues_layout(common, tmp_path, monkeyp
         book.replace("profile: avenue", "profile: tiny").replace("{precision: bfloat16}", small)
     )
     trials = read_experiment(str(path))
-    made = [run_trial(trial) for trial in trials]
-    assert len({(r.facts["settings"]["model"], r.facts["settings"]["mode"]) for r in made}) == 6
+    runs = [run_trial(trial) for trial in trials]
+    assert len({(r.facts["settings"]["model"], r.facts["settings"]["mode"]) for r in runs}) == 6
     paper = {model: {"none": 0.0, "sdl": 0.0, "ddl": 0.0} for model in ("unet", "c3dsu")}
-    ours = {"ours": comparisons.finder(made, trials)}
+    ours = {"ours": comparisons.finder(runs, trials)}
     rows = comparisons.mode_table(paper, ours, ("median",)).set_index(["model", "source"])
-    for record in made:
+    for record in runs:
         model, mode = (record.facts["settings"][name] for name in ("model", "mode"))
         cell = rows.loc[({"unet": "UNet", "c3dsu": "C3DSU"}[model], "ours; median")]
         assert cell[comparisons.MODES[mode]] == f"{percent(record.auc('median'))} (1 seed)"

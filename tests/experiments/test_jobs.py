@@ -60,10 +60,10 @@ def test_a_recorded_run_is_no_job_and_a_stamp_without_record_is_removed(experime
     folder.mkdir(parents=True)
     for job in listed["run"]:
         (folder / job["stamp"]).touch()
-    read = read_experiment(experiment)
-    for trial in read[:2]:
+    trials = read_experiment(experiment)
+    for trial in trials[:2]:
         object.__setattr__(trial, "record", lambda: "a record")
-    monkeypatch.setattr(jobs, "read_experiment", lambda name: read)
+    monkeypatch.setattr(jobs, "read_experiment", lambda name: trials)
     left = jobs.jobs(experiment)["run"]
     assert [job["index"] for job in left] == [2, 3, 4, 5]
     assert {p.name for p in folder.iterdir()} == {job["stamp"] for job in listed["run"][:2]}

@@ -27,9 +27,9 @@ def scored(settings, noise):
 def records(ddl, without, neighbours):
     noises = {"ddl": ddl, "none": without}
     trained = {mode: own_score.trials_by(mode) for mode in noises}
-    made = [scored(t.settings, noises[mode]) for mode, trials in trained.items() for t in trials]
+    runs = [scored(t.settings, noises[mode]) for mode, trials in trained.items() for t in trials]
     nothing = replace(trained["none"][0].settings, method="neighbour-mean", epochs=0, seed=0)
-    return [*made, scored(nothing, neighbours)]
+    return [*runs, scored(nothing, neighbours)]
 
 
 def test_every_mode_has_three_seeds_by_this_score():

@@ -104,8 +104,8 @@ def test_a_learnt_strength_helps_only_where_it_is_beyond_chance():
     frame = taught.pd.DataFrame([{**rows, "beyond chance": "yes"}])
     assert taught.strength_sentence(frame).startswith("Yes, for x:")
     for changed in ({"beyond chance": "no"}, {"mean, points": "-3.0"}):
-        told = taught.strength_sentence(frame.assign(**changed))
-        assert told.startswith("No:") and f"x {changed.get('mean, points', '+3.0')}" in told
+        sentence = taught.strength_sentence(frame.assign(**changed))
+        assert sentence.startswith("No:") and f"x {changed.get('mean, points', '+3.0')}" in sentence
     noise = frame.assign(**{"": "noise, DDL against noise, SDL"})
     assert "not run" in taught.strength_sentence(noise)
 

@@ -24,8 +24,8 @@ def test_channels_filled_up_change_neither_output_nor_gradients(
     x = torch.randn(2, inputs, 8, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(outputs, inputs, kernel, kernel, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(outputs, dtype=torch.float64, requires_grad=True) if biased else None
-    given = x, weight, bias, stride, (kernel - 1) // 2
-    ours, plain = in_eights(*given), F.conv2d(*given)
+    arguments = x, weight, bias, stride, (kernel - 1) // 2
+    ours, plain = in_eights(*arguments), F.conv2d(*arguments)
     torch.testing.assert_close(ours, plain)
     leaves = [leaf for leaf in (x, weight, bias) if leaf is not None]
     dy = torch.randn_like(plain)

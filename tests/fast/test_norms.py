@@ -55,13 +55,13 @@ def error(mine, true):
 @pytest.fixture
 def swept(monkeypatch):
     """Counts the maps that went through our kernels."""
-    seen, apply = [], batch_norm._Rectified.apply
+    counts, apply = [], batch_norm._Rectified.apply
     monkeypatch.setattr(
         batch_norm._Rectified,
         "apply",
-        lambda *given: (seen.append(len(given) - 4), apply(*given))[1],
+        lambda *args: (counts.append(len(args) - 4), apply(*args))[1],
     )
-    return seen
+    return counts
 
 
 @pytest.mark.parametrize("widths", [*ALONE, *HEADS], ids=str)
@@ -101,7 +101,7 @@ def test_maps_are_parted_among_threads(monkeypatch, widths, swept):
     monkeypatch.setattr(batch_norm, "ENOUGH", 2**10)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(
-        batch_norm._threads(), "submit", lambda *given: (jobs.append(given), submit(*given))[1]
+        batch_norm._threads(), "submit", lambda *args: (jobs.append(args), submit(*args))[1]
     )
     for mine, one in zip(run(ours_of, norm, parts, dy), whole, strict=True):
         torch.testing.assert_close(mine, one, rtol=1e-5, atol=1e-5)
@@ -126,17 +126,17 @@ def test_pieces_kept_apart_are_those_that_come_in_turn(
         mine = run(lambda norm, parts: norm.rectified(parts, offset), ours, joined, dy)
     assert swept == ([len(widths)] if fast else [])
     expected = [
-        run(plain, theirs, [part.double() for part in parts], given)
-        for parts, given in zip(alone, dy.chunk(3), strict=True)
+        run(plain, theirs, [part.double() for part in parts], chunk)
+        for parts, chunk in zip(alone, dy.chunk(3), strict=True)
     ]
     y, gradient, weight, bias = zip(*expected, strict=True)
     expected = torch.cat(y), torch.cat(gradient), sum(weight), sum(bias)
     assert max(map(error, mine, expected)) < near
-    known = theirs.state_dict()
-    known["running_mean"] += (1 - 0.9**3) * offset.double()
-    for name, value in known.items():
-        found = ours.state_dict()[name].double()
-        torch.testing.assert_close(found, value.double(), rtol=1e-5, atol=1e-5)
+    state = theirs.state_dict()
+    state["running_mean"] += (1 - 0.9**3) * offset.double()
+    for name, value in state.items():
+        own_value = ours.state_dict()[name].double()
+        torch.testing.assert_close(own_value, value.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_piece_of_one_number_has_no_deviation_and_pieces_are_of_one_size():

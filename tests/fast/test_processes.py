@@ -75,9 +75,9 @@ def by_two(tmp_path_factory, prepared_folder, all_settings):
         for name, settings in all_settings.items()
     }
     (folder / "cases.json").write_text(json.dumps(cases))
-    done = together(ROOT / "tests" / "support" / "together.py", prepared_folder, folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "the first process prints\n"
+    process = together(ROOT / "tests" / "support" / "together.py", prepared_folder, folder)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "the first process prints\n"
     return folder
 
 
@@ -147,11 +147,11 @@ def test_the_first_process_alone_records_an_experiments_run(tmp_path, monkeypatc
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
     path = tmp_path / "one.yaml"
     path.write_text("profile: tiny\ngrid: {seed: [0]}\n")
-    done = together("-m", "ddllib", "experiments", "one", path, "0")
-    assert done.returncode == 0, done.stderr
-    trained, summary = done.stdout.splitlines()[-2:]
+    process = together("-m", "ddllib", "experiments", "one", path, "0")
+    assert process.returncode == 0, process.stderr
+    trained, summary = process.stdout.splitlines()[-2:]
     assert trained.endswith("trained; epochs: 2") and "median" in summary
-    assert sum("trained" in line for line in done.stdout.splitlines()) == 1
+    assert sum("trained" in line for line in process.stdout.splitlines()) == 1
     record = read_experiment(str(path))[0].record()
     assert record.facts["device"].endswith(", 2 processes")
     again = together("-m", "ddllib", "experiments", "one", path, "0")
@@ -172,15 +172,15 @@ def join(device="cpu", batch_size=10):
         pass
 
 
-@pytest.mark.parametrize("given", [{"batch_size": 9}, {"device": "cuda"}])
-def test_what_cannot_be_divided_is_reported_once(started_by_torchrun, given):
+@pytest.mark.parametrize("options", [{"batch_size": 9}, {"device": "cuda"}])
+def test_what_cannot_be_divided_is_reported_once(started_by_torchrun, options):
     started_by_torchrun.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SystemExit):
-        join(**given)
+        join(**options)
     started_by_torchrun.setenv("RANK", "0")
-    with pytest.raises(DDLError, match="2 processes.*expected.*--nproc-per-node") as refused:
-        join(**given)
-    assert "\n" not in str(refused.value)
+    with pytest.raises(DDLError, match="2 processes.*expected.*--nproc-per-node") as error:
+        join(**options)
+    assert "\n" not in str(error.value)
 
 
 def test_torchrun_is_refused_for_more_than_one_run(started_by_torchrun, capsys):

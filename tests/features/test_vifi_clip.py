@@ -121,10 +121,10 @@ def test_files_that_are_no_such_checkpoint_are_named(tmp_path, monkeypatch, caps
     path = tmp_path / "weights.pth"
 
     def fault():
-        with pytest.raises(DDLError) as caught:
+        with pytest.raises(DDLError) as error:
             EXTRACTORS["vifi-clip"](str(path))
-        assert str(path) in str(caught.value) and "ViFi-CLIP" in str(caught.value)
-        return str(caught.value)
+        assert str(path) in str(error.value) and "ViFi-CLIP" in str(error.value)
+        return str(error.value)
 
     path.mkdir()
     assert "no file" in fault()

@@ -97,13 +97,13 @@ def test_without_a_script_both_pieces_are_pictures(page):
 @in_a_browser
 def test_the_slider_moves_by_keyboard_and_by_mouse(browser, page):
     browser.open(page)
-    read = "document.querySelector('.ddl-slider output').textContent"
-    assert browser.value(read) == "0.50"
+    expression = "document.querySelector('.ddl-slider output').textContent"
+    assert browser.value(expression) == "0.50"
     browser.value("document.querySelector('.ddl-slider input').focus()")
     browser.press("ArrowRight")
-    assert browser.value(read) == "0.75"
+    assert browser.value(expression) == "0.75"
     browser.drag(browser.place(".ddl-slider input", x=0.01))
-    assert browser.value(read) == "0.00"
+    assert browser.value(expression) == "0.00"
     assert browser.value("document.querySelector('.ddl-slider img').style.left") == "0%"
     assert browser.errors == []
 

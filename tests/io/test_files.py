@@ -28,12 +28,10 @@ def test_a_full_disk_is_one_line_and_keeps_the_earlier_file(disk, kind, room):
     path.write_bytes(b"earlier")
     with (
         disk.full(room),
-        pytest.raises(
-            DDLError, match=r"kept: cannot be written \(.*\); .* and run again"
-        ) as caught,
+        pytest.raises(DDLError, match=r"kept: cannot be written \(.*\); .* and run again") as error,
     ):
         write_whole(path, WRITERS[kind])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert path.read_bytes() == b"earlier"
     assert [p.name for p in disk.folder.iterdir()] == ["kept"]
     write_whole(path, WRITERS[kind])

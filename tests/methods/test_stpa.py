@@ -108,14 +108,14 @@ def test_pseudo_anomalies_come_as_often_as_p_says(data):
 
 def test_steal_pushes_altered_windows_away_from_themselves():
     y, normal = torch.rand((2, 3, 1, 2, 4, 4), generator=rng()).unbind(0)
-    given = normal.clone()
-    given[1] += 0.5
-    errors = [float((y[k] - given[k]).square().mean()) for k in range(3)]
+    inputs = normal.clone()
+    inputs[1] += 0.5
+    errors = [float((y[k] - inputs[k]).square().mean()) for k in range(3)]
     expected = (errors[0] - errors[1] + errors[2]) / 3
-    assert float(window_loss(y, normal, given, repel=True)) == pytest.approx(expected, rel=1e-5)
-    drawn = float((y - normal).square().mean())
-    assert float(window_loss(y, normal, given)) == pytest.approx(drawn, rel=1e-5)
-    assert float(window_loss(y, normal, normal, repel=True)) == pytest.approx(drawn, rel=1e-5)
+    assert float(window_loss(y, normal, inputs, repel=True)) == pytest.approx(expected, rel=1e-5)
+    distance = float((y - normal).square().mean())
+    assert float(window_loss(y, normal, inputs)) == pytest.approx(distance, rel=1e-5)
+    assert float(window_loss(y, normal, normal, repel=True)) == pytest.approx(distance, rel=1e-5)
 
 
 def test_a_run_of_steal_is_another_run(data):
@@ -238,8 +238,8 @@ def test_a_stream_gives_the_scores_of_the_clip(data, stride, length):
 def test_flow_that_is_given_is_scored_as_flow_that_is_computed(data):
     scorer, clip = UnifiedScorer(new_run(settings_of())), data.testing["01"]
     beside = {"flow": data.companion("flow-dis", "testing")["01"]}
-    given, computed = scorer.clip(clip, companions=beside), scorer.clip(clip)
-    assert np.allclose(given.scores, computed.scores, rtol=1e-3)
+    with_companion, without_companion = scorer.clip(clip, companions=beside), scorer.clip(clip)
+    assert np.allclose(with_companion.scores, without_companion.scores, rtol=1e-3)
 
 
 def test_each_term_sees_the_middle_frame_and_its_field(data):
@@ -276,9 +276,9 @@ def test_a_copied_run_watches_and_gives_the_scores_of_the_clip(
     frames.mkdir()
     for t, frame in enumerate(clip[:, 0]):
         cv2.imwrite(str(frames / f"{t:03d}.png"), frame)
-    given = ["--run", copy, "--source", frames, "--to", tmp_path / "watched", "--no-alarms"]
+    arguments = ["--run", copy, "--source", frames, "--to", tmp_path / "watched", "--no-alarms"]
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "elsewhere"))
-    assert watch(list(map(str, given))) == 0
+    assert watch(list(map(str, arguments))) == 0
     expected = UnifiedScorer(run).clip(clip).scores
     assert np.allclose(read_scores(tmp_path / "watched")["score"], expected, rtol=1e-3, atol=1e-3)
 

@@ -116,8 +116,8 @@ def test_an_even_number_of_frames_two_apart_withholds_the_middle_frame():
     model = Conv3DSkipUNet("released", 16, temporal=4, frame_step=2).eval()
     x = torch.rand(1, 3, 7, 32, 32, requires_grad=True)
     model(x)[:, :, 0].sum().backward()
-    seen = x.grad.abs().amax((0, 1, 3, 4)) > 0
-    assert seen.tolist() == [True, False, True, False, True, False, True]
+    flags = x.grad.abs().amax((0, 1, 3, 4)) > 0
+    assert flags.tolist() == [True, False, True, False, True, False, True]
 
 
 def released_state(model, prefix="module."):

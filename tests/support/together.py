@@ -35,8 +35,8 @@ def train(settings: Settings, data: Prepared, folder: Path | None, stopping: boo
     step, done = training.train_step, []
     result: dict = {"status": 0}
 
-    def counted(*given):
-        done.append(step(*given))
+    def counted(*args):
+        done.append(step(*args))
         is_last = processes.number() == processes.count() - 1
         if stopping and len(done) == STOP_AFTER and is_last:
             os.kill(os.getpid(), signal.SIGTERM)
