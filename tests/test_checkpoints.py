@@ -41,8 +41,8 @@ def test_a_slow_one_is_not_left_after_every_epoch(
 ):
     clock, epochs, save = [0.0], [], checkpoints.save
 
-    def slow(folder, who, done, *parts):
-        save(folder, who, done, *parts)
+    def slow(folder, who, progress, *parts):
+        save(folder, who, progress, *parts)
         epochs.append(parts[-1].epoch)
         clock[0] += 2 * training.SLOW
 
@@ -58,17 +58,17 @@ def test_a_slow_one_is_not_left_after_every_epoch(
     assert epochs == [1, 4, 7, 8]  # some forty seconds apart, and the last
 
 
-@pytest.mark.parametrize("cut", [0, 1000, -1])
-def test_of_a_cut_file_the_one_before_is_used(trained, capsys, cut):
+@pytest.mark.parametrize("length", [0, 1000, -1])
+def test_of_a_cut_file_the_one_before_is_used(trained, capsys, length):
     folder, _ = trained
     whole = (folder / checkpoints.NAME).read_bytes()
-    (folder / checkpoints.NAME).write_bytes(whole[:cut])
+    (folder / checkpoints.NAME).write_bytes(whole[:length])
     assert last_epoch(folder) == 1
     output = capsys.readouterr().out
     assert f"{folder / checkpoints.NAME}: cannot be read" in output
     assert "going on from checkpoint.previous.pt" in output
     assert last_epoch(folder) == 1 and not capsys.readouterr().out  # told once
-    assert (folder / "checkpoint.pt.damaged").read_bytes() == whole[:cut]
+    assert (folder / "checkpoint.pt.damaged").read_bytes() == whole[:length]
 
 
 def test_a_changed_byte_is_noticed_wherever_it_counts(trained):
@@ -251,8 +251,8 @@ def test_one_that_cannot_be_read_now_is_no_damaged_one(trained, monkeypatch, err
     def fail(*_, **__):
         raise error
 
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoints.torch, "load", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.torch, "load", fail)
         with pytest.raises(DDLError, match="checkpoint.pt: cannot be read now .*; mend that and"):
             checkpoints.read(folder)
     assert not list(folder.glob("*.damaged"))

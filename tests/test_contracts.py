@@ -157,8 +157,8 @@ def test_a_new_method_of_even_t_is_trained_scored_and_watched(small_settings, sm
     for name, clip in small_data.testing.items():
         scorer = base.method_of(settings).scorer(run)
         assert (scorer.before, scorer.delay) == (2, 1) and type(scorer) is StreamScorer
-        pushed = [scorer.push(frame) for frame in clip]
-        answers = [one for s in [*pushed, *scorer.finish()] if s for one in s.each()]
+        results = [scorer.push(frame) for frame in clip]
+        answers = [one for s in [*results, *scorer.finish()] if s for one in s.each()]
         assert [one.index for one in answers] == list(range(len(clip)))
         assert np.allclose([one.score for one in answers], record.scores[name], atol=1e-5)
         assert np.allclose(score_clip(run.model, clip, settings.patch_size), record.scores[name])

@@ -197,9 +197,9 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     assert record.judge == PAIRED
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
-    drawn = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
-    assert drawn["titles"] == ["DDL, seed 0\nnormal", "DDL, seed 0\nnoise 0.5"]
-    normal, pseudo = drawn["frames"]
+    panels = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
+    assert panels["titles"] == ["DDL, seed 0\nnormal", "DDL, seed 0\nnoise 0.5"]
+    normal, pseudo = panels["frames"]
     assert normal.shape == pseudo.shape == (3, 32, 32) and not np.array_equal(normal, pseudo)
     assert pseudo_anomaly({}, "noise 0.5")["frames"] == []
     assert len(run.history["step"]) == 2 * 2  # 18 windows of one clip, 10 a step, two epochs

@@ -79,10 +79,10 @@ def floor(module: str) -> int:
 def upward() -> set[str]:
     paths = modules()
     return {
-        f"{module} -> {used}"
+        f"{module} -> {target}"
         for module, path in paths.items()
-        for used in imports(path, paths)
-        if floor(used) > floor(module)
+        for target in imports(path, paths)
+        if floor(target) > floor(module)
     }
 
 
@@ -109,9 +109,9 @@ def reached(module: str, uses: dict[str, set[str]]) -> set[str]:
     """All that a module imports, directly or by others."""
     names, todo = set(), [module]
     while todo:
-        for used in uses[todo.pop()] - names:
-            names.add(used)
-            todo.append(used)
+        for target in uses[todo.pop()] - names:
+            names.add(target)
+            todo.append(target)
     return names
 
 

@@ -66,25 +66,25 @@ def stopped(small_settings, small_data, monkeypatch):
     """A run whose scoring was stopped in the second clip, and the clips whose scoring began."""
     settings = small_settings()
     run = pipeline.train(settings, small_data, progress=False)
-    scored, whole = [], Scorer.clip
+    clips, whole = [], Scorer.clip
 
     def stopped_in_the_second(scorer, frames, *args):
-        scored.append(frames)
-        if len(scored) == 2:
+        clips.append(frames)
+        if len(clips) == 2:
             raise KeyboardInterrupt
         return whole(scorer, frames, *args)
 
     monkeypatch.setattr(Scorer, "clip", stopped_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         pipeline.score(settings, small_data, run, progress=False)
-    return settings, run, scored
+    return settings, run, clips
 
 
 def test_a_stopped_scoring_goes_on_with_the_next_clip(stopped, small_data):
-    settings, run, scored = stopped
+    settings, run, clips = stopped
     assert not (settings.run_folder / "run.json").exists()
     record = pipeline.score(settings, small_data, run, progress=False)
-    assert len(scored) == 3 and scored[2] is scored[1]  # the first clip was not scored again
+    assert len(clips) == 3 and clips[2] is clips[1]  # the first clip was not scored again
     for name, clip in small_data.testing.items():
         assert np.array_equal(record.scores[name], score_clip(run.model, clip, 2))
     assert {p.suffix for p in (record.folder / "maps").iterdir()} == {".npy"}

@@ -147,11 +147,11 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(
     with pytest.raises(KeyboardInterrupt):
         fit(settings, small_data, tmp_path, progress=False)
     assert len(steps) == 6  # the step was finished, and no other begun
-    resumed = fit(settings, small_data, tmp_path, progress=False)
-    assert resumed.steps_now == len(resumed.history["step"]) - 6
-    assert torch.equal(weights(whole), weights(resumed))
-    assert whole.history == resumed.history
-    assert float(whole.creator.l.detach()) == float(resumed.creator.l.detach())
+    second_run = fit(settings, small_data, tmp_path, progress=False)
+    assert second_run.steps_now == len(second_run.history["step"]) - 6
+    assert torch.equal(weights(whole), weights(second_run))
+    assert whole.history == second_run.history
+    assert float(whole.creator.l.detach()) == float(second_run.creator.l.detach())
 
 
 def test_long_epochs_leave_checkpoints_on_the_way(
@@ -244,16 +244,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
         wrong = terms.total * math.nan if len(calls) > epoch + 1 else terms.total
         return terms._replace(total=wrong, distinction=wrong)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ddl, "batch_loss", nan_in_the_second_epoch)
+    with monkeypatch.context() as patch:
+        patch.setattr(ddl, "batch_loss", nan_in_the_second_epoch)
         sigma = f"{whole.history['sigma'][epoch + 1]:.4g}"
         step = f"at step {epoch + 1} "
         with pytest.raises(DDLError, match=f"{step}.*distinction nan.*, sigma {sigma}.; lower"):
             fit(settings, small_data, tmp_path / "run", progress=False)
     checkpoint = checkpoints.read(tmp_path / "run")
     assert checkpoint["parts"][-1]["epoch"] == 1 and len(checkpoint["history"]["step"]) == epoch
-    resumed = fit(settings, small_data, tmp_path / "run", progress=False)
-    assert resumed.steps_now == epoch and torch.equal(weights(resumed), weights(whole))
+    second_run = fit(settings, small_data, tmp_path / "run", progress=False)
+    assert second_run.steps_now == epoch and torch.equal(weights(second_run), weights(whole))
 
 
 def test_no_checkpoint_is_left_of_an_l_that_is_not_finite(small_settings, small_data, tmp_path):
@@ -290,8 +290,8 @@ def test_the_learning_rate_ends_alike_where_batches_have_no_object(
         run = fit(settings, replace(small_data, tracks=tracks), progress=False)
         history = run.history
         rates[name] = dict(zip(history["epoch"], history["learning_rate"], strict=True))
-        taken = len(history["step"])
-    assert taken < len(small_data.training) * 5 * 3  # most steps were passed over
+        count = len(history["step"])
+    assert count < len(small_data.training) * 5 * 3  # most steps were passed over
     assert rates["few"][4] == pytest.approx(rates["all"][4], abs=0.2 * settings.learning_rate)
     assert rates["few"][4] < 0.6 * max(rates["few"].values())
     assert not [w for w in recwarn if "lr_scheduler" in str(w.message)]

@@ -69,4 +69,4 @@ def test_every_text_can_be_read_in_both_themes(looks):
 
 
 def test_every_picture_is_shown(looks):
-    assert {name: lost for name, (*_, lost) in looks.items() if lost} == {}
+    assert {name: faults for name, (*_, faults) in looks.items() if faults} == {}

@@ -56,8 +56,8 @@ def test_what_is_installed_is_locked_by_checksums_at_the_pinned_versions(pins):
         head = re.match(r"([\w.-]+)==([\w.!+-]+)", block)
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", block), head[0]
         locked[canonical(head[1])] = head[2]
-    wanted = {name: version for name, version in pins.items() if name not in LEFT_OUT}
-    assert wanted.items() <= locked.items(), "make lock"
+    expected = {name: version for name, version in pins.items() if name not in LEFT_OUT}
+    assert expected.items() <= locked.items(), "make lock"
     assert not LEFT_OUT & locked.keys()
 
 
@@ -86,8 +86,8 @@ def test_all_that_is_installed_is_pinned(project, pins):
 
 def test_conda_users_get_the_same_versions(direct, pins):
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    listed = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    versions = dict(line.split("==") for line in listed if not line.startswith("-"))
+    packages = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    versions = dict(line.split("==") for line in packages if not line.startswith("-"))
     assert {canonical(name) for name in versions} == {canonical(r) for r in direct}
     for name, version in versions.items():
         assert pins[canonical(name)] == version, name

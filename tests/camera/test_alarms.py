@@ -291,9 +291,9 @@ def nudged(at):
         drift, seconds = None, 0
 
         def push(self, frame, score):
-            begun = self.drift is None and frame[0, 0, 0] == at
-            self.drift = Drift("moved", "the camera was nudged", at) if begun else self.drift
-            return self.drift if begun else None
+            is_start = self.drift is None and frame[0, 0, 0] == at
+            self.drift = Drift("moved", "the camera was nudged", at) if is_start else self.drift
+            return self.drift if is_start else None
 
     return Nudged()
 
@@ -301,8 +301,8 @@ def nudged(at):
 def test_events_of_a_changed_scene_are_kept_and_reported_together(tmp_path):
     lines = watched(tmp_path, QUIET + (LOUD + QUIET) * 3, drift=nudged(63))
     assert [event.drift for event in read_events(tmp_path)[0]] == ["moved"] * 3
-    changed, together = lines
-    assert "0:00:06.3" in changed and "the camera was nudged" in changed
+    change, together = lines
+    assert "0:00:06.3" in change and "the camera was nudged" in change
     assert ": 3, " in together and "events.csv" in together
 
 
@@ -409,8 +409,8 @@ def test_a_changed_scene_is_reported_once_however_short_the_clips_are(tmp_path):
     lines, marks = drifts(tmp_path, [0.5] * 40 + [1.0] * 40, where)
     assert len(lines) == 1 and "times darker" in lines[0]
     assert marks.index(True) < 20 and all(marks[20:40]) and not any(marks[55:])
-    begun, over = read_changes(tmp_path)
-    assert (begun.kind, over.kind) == ("light", OVER) and 40 < over.frame < 55
+    start, over = read_changes(tmp_path)
+    assert (start.kind, over.kind) == ("light", OVER) and 40 < over.frame < 55
 
 
 def test_a_folder_is_gone_on_with(tmp_path):
@@ -456,8 +456,8 @@ MOVE = Drift("moved", 'the camera was "nudged", right; set it back', 5)
 def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
     lines = watched(tmp_path, [0.1] * 30, drift=Moved())
     assert len(lines) == 1 and lines[0].startswith("the scene has changed at 0:00:00.5: the camera")
-    begun, over = read_changes(tmp_path)
-    assert begun == SceneChange(0.5, 5, "moved", MOVE.sentence)
+    start, over = read_changes(tmp_path)
+    assert start == SceneChange(0.5, 5, "moved", MOVE.sentence)
     assert (over.time_s, over.frame, over.kind) == (1.5, 15, OVER)
     page = html.unescape(write_page(tmp_path).read_text())
     assert '0:00:00.5: the camera was "nudged"' in page and "0:00:01.5" in page

@@ -89,10 +89,10 @@ def test_a_background_of_known_footage_is_the_reference_from_the_first_second():
 
 def other_screen(pictures, change=lambda frame: frame):
     """The same scene with something else on a screen that fills its right half."""
-    shown = np.random.default_rng(7).integers(0, 255, (32, 24)).astype(np.uint8)
+    screen = np.random.default_rng(7).integers(0, 255, (32, 24)).astype(np.uint8)
     for frame in pictures:
         frame = change(frame.copy())
-        frame[0, :, 24:] = shown
+        frame[0, :, 24:] = screen
         yield frame
 
 
@@ -129,15 +129,15 @@ def test_what_is_ignored_is_no_change_of_the_scene():
     assert kinds(None, other_screen(frames(2, 40))) == ["background"]
     assert kinds(mask, other_screen(frames(2, 40))) == []
     assert kinds(mask, other_screen(frames(2, 40, gain=0.5))) == ["light"]
-    moved = other_screen(frames(2, 40), lambda frame: np.roll(frame, 2, axis=2))
-    assert kinds(mask, moved) == ["moved"]
+    other_frames = other_screen(frames(2, 40), lambda frame: np.roll(frame, 2, axis=2))
+    assert kinds(mask, other_frames) == ["moved"]
 
 
 def test_memory_does_not_grow():
     monitor = DriftMonitor(1.0, high=0.5)
     pushed(monitor, frames(1, 300))
-    held = (monitor._pictures, monitor._scores, monitor._second)
-    assert [len(values) for values in held] == [SAMPLES, 60, 0]
+    stores = (monitor._pictures, monitor._scores, monitor._second)
+    assert [len(values) for values in stores] == [SAMPLES, 60, 0]
 
 
 def test_a_frame_of_another_size_and_a_rate_of_nothing_are_refused():

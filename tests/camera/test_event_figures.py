@@ -78,11 +78,11 @@ def test_an_event_says_what_it_is_by_the_labels(folder):
 
 
 def test_the_clip_of_an_event_is_loaded_when_it_is_played(folder):
-    shown = BeautifulSoup(events_page(folder, embed=False), "html.parser")
-    videos = shown.select("video")
+    soup = BeautifulSoup(events_page(folder, embed=False), "html.parser")
+    videos = soup.select("video")
     assert [video["poster"] for video in videos] == ["0001.jpg", "0002.jpg"]
     assert {video["preload"] for video in videos} == {"none"}
-    assert all("Event" in image["alt"] for image in shown.select("img"))
+    assert all("Event" in image["alt"] for image in soup.select("img"))
 
 
 @pytest.mark.parametrize(

@@ -161,12 +161,12 @@ def started(path):
 
 def counted(lines):
     """How many frames each camera told as scored, at last."""
-    scored = {}
+    counts = {}
     for line in lines:
         match = re.search(r"^(\w+): .*?(\d+) of \d+ frames scored", line)
         if match:
-            scored[match[1]] = int(match[2])
-    return scored
+            counts[match[1]] = int(match[2])
+    return counts
 
 
 @pytest.mark.slow
@@ -185,6 +185,6 @@ def test_a_process_that_is_ended_keeps_what_each_camera_told(watchable, tmp_path
         out, err = process.communicate(timeout=300)
     assert "Traceback" not in err
     assert process.returncode == (-9 if number == signal.SIGKILL else 143)
-    for name, scored in counted([*lines, *out.splitlines()]).items():
+    for name, count in counted([*lines, *out.splitlines()]).items():
         table = read_scores(tmp_path / "to" / name)
-        assert len(table) >= scored and table["frame"].is_monotonic_increasing
+        assert len(table) >= count and table["frame"].is_monotonic_increasing

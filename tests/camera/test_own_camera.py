@@ -110,16 +110,16 @@ def without_seconds(folder):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("recorded, expected", [(5, 5.0), (10, 10), (25, 10), (10.1, 10)])
-def test_footage_has_the_rate_of_its_times(tmp_path, own_runs, recorded, expected):
-    write_video(tmp_path / "in" / "a.avi", pictures(60), recorded)
+@pytest.mark.parametrize("rate, expected", [(5, 5.0), (10, 10), (25, 10), (10.1, 10)])
+def test_footage_has_the_rate_of_its_times(tmp_path, own_runs, rate, expected):
+    write_video(tmp_path / "in" / "a.avi", pictures(60), rate)
     settings = load_profile("own-camera", data=str(tmp_path / "in"), detector="none")
     assert assembly.frame_rate(settings) == 10  # nothing is known yet
     data = pipeline.prepare(settings, progress=False)
-    assert len(data.training["a"]) == pytest.approx(60 * min(10 / recorded, 1), abs=1)
+    assert len(data.training["a"]) == pytest.approx(60 * min(10 / rate, 1), abs=1)
     assert assembly.frame_rate(settings) == assembly.frame_rate(settings, data) == expected
     whole = pipeline.prepare(replace(settings, frame_rate=None), progress=False)
-    assert kept_rate(whole.manifest) == pytest.approx(recorded, rel=1e-3)
+    assert kept_rate(whole.manifest) == pytest.approx(rate, rel=1e-3)
 
 
 def test_a_camera_that_records_now_and_then_is_not_slow():
@@ -242,17 +242,17 @@ def test_a_mask_that_is_not_white_where_it_can_be_seen_marks_nothing(tmp_path):
 
 def test_the_road_scores_without_what_is_ignored(small_data, small_settings):
     plain = small_settings(threshold_share=0.3)
-    changed = small_settings(threshold_share=0.3, ignore=[[0, 0, 1, 0.6]])
-    assert changed.run_folder == plain.run_folder  # the same weights
-    assert changed.record_folder != plain.record_folder
-    run, mask = new_run(changed), np.zeros((32, 32), bool)
+    new_settings = small_settings(threshold_share=0.3, ignore=[[0, 0, 1, 0.6]])
+    assert new_settings.run_folder == plain.run_folder  # the same weights
+    assert new_settings.record_folder != plain.record_folder
+    run, mask = new_run(new_settings), np.zeros((32, 32), bool)
     mask[:19] = True
-    record = score(changed, small_data, run, progress=False)
+    record = score(new_settings, small_data, run, progress=False)
     for name, frames in small_data.testing.items():
-        expected = score_clip(run.model, frames, changed.patch_size, ignore=mask)
+        expected = score_clip(run.model, frames, new_settings.patch_size, ignore=mask)
         assert np.array_equal(record.scores[name], expected)
-        assert not np.load(changed.record_folder / "maps" / f"{name}.npy")[:, mask].any()
-    normal = score_normal(changed, small_data, run)
+        assert not np.load(new_settings.record_folder / "maps" / f"{name}.npy")[:, mask].any()
+    normal = score_normal(new_settings, small_data, run)
     assert not np.array_equal(normal["01"], score_normal(plain, small_data, run)["01"])
 
 
@@ -263,8 +263,8 @@ def test_the_ends_of_clips_are_not_trained_on(small_data, small_settings):
     settings = small_settings(threshold_share=0.3)
     beginnings, ends = threshold_parts(small_data.training, 0.3)
     assert {len(c) for c in beginnings.values()} == {14} and {len(c) for c in ends.values()} == {6}
-    joined = np.concatenate([beginnings["01"], ends["01"]])
-    assert np.array_equal(joined, small_data.training["01"])
+    whole_clip = np.concatenate([beginnings["01"], ends["01"]])
+    assert np.array_equal(whole_clip, small_data.training["01"])
     windows = training_windows(settings, small_data)
     assert len(windows) == 2 * (14 - 2)
     assert windows.coverage > 0

@@ -149,8 +149,8 @@ def test_a_mask_goes_with_the_run(place, tmp_path, monkeypatch, capsys):
     mask = np.zeros((32, 32), np.uint8)
     mask[:16] = 255
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
-    masked = replace(settings, ignore=str(tmp_path / "mask.png"), alarms_per_hour=240.0)
-    run = train_to_watch(masked, data, progress=False)
+    new_settings = replace(settings, ignore=str(tmp_path / "mask.png"), alarms_per_hour=240.0)
+    run = train_to_watch(new_settings, data, progress=False)
     there = watched(run.folder, tmp_path, "there")
     (tmp_path / "mask.png").unlink()
     copy = moved(run.folder, tmp_path, monkeypatch)

@@ -140,11 +140,11 @@ def test_a_recording_is_gone_on_with_behind_its_last_scored_frame(tmp_path):
         assert seen(12, **other) == 12
 
 
-@pytest.mark.parametrize("faults, scored", [([], 0), (["a.mkv: breaks off"], 12)])
-def test_behind_a_clip_that_broke_off_frames_are_not_counted_on(tmp_path, faults, scored):
+@pytest.mark.parametrize("faults, count", [([], 0), (["a.mkv: breaks off"], 12)])
+def test_behind_a_clip_that_broke_off_frames_are_not_counted_on(tmp_path, faults, count):
     """The clip may be whole the next time: then all that follows has other numbers."""
     model, messages = a_model(), []
-    for expected in (12, scored):
+    for expected in (12, count):
         source = Again(frames_of(a_clip(frames=12), gaps=(0, 6)))
         source.faults = faults
         report = watch(source, StreamScorer(model, PATCH), tmp_path, (), tell=messages.append)
@@ -215,9 +215,9 @@ def test_a_recording_begun_anew_lists_no_event_twice_and_keeps_the_earlier_ones(
 
 def test_a_table_removed_is_begun_anew_and_gone_on_with(tmp_path):
     model = a_model()
-    for scored in (12, 12, 0):
-        assert watched(Again(frames_of(a_clip(frames=12))), tmp_path, model).scored == scored
-        if scored and not (tmp_path / "once").exists():
+    for count in (12, 12, 0):
+        assert watched(Again(frames_of(a_clip(frames=12))), tmp_path, model).scored == count
+        if count and not (tmp_path / "once").exists():
             (tmp_path / "scores.csv").unlink(), (tmp_path / "once").touch()
 
 
@@ -225,9 +225,9 @@ def test_a_watch_stopped_before_its_first_row_takes_no_others_rows_for_its_own(t
     watched(Again(frames_of(a_clip(frames=12)), ("b",)), tmp_path)
     watched(Again(frames_of(a_clip(frames=2)), ("a",)), tmp_path)  # too short for a window
     model = a_model()
-    for frames, scored in ((12, 12), (12, 0)):
+    for frames, count in ((12, 12), (12, 0)):
         source = Again(frames_of(a_clip(frames=frames)), ("a",))
-        assert watched(source, tmp_path, model).scored == scored
+        assert watched(source, tmp_path, model).scored == count
 
 
 def test_the_same_footage_is_known_again_and_no_other(tmp_path):

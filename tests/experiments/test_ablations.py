@@ -236,8 +236,8 @@ def test_the_effect_is_paired_at_each_size():
     assert list(rows["DDL"]) == ["80.00 (1 seed)", "70.00 (1 seed)"]
     assert all("too few" in answer for answer in rows["more than chance"])
     usual = [trial("ddl", 32, 0.8 + 0.01 * k, seed=k) for k in range(3)]  # 1 point apart, bound 6
-    named = [replace(t, variant="as it is") for t in usual]
-    rows = effect_by_size([*runs, *named], "median", "as it is")
+    others = [replace(t, variant="as it is") for t in usual]
+    rows = effect_by_size([*runs, *others], "median", "as it is")
     assert list(rows["more than chance"]) == ["yes", "yes"]
     assert effect_by_size(alone, "median", "as it is").empty
 
@@ -261,9 +261,9 @@ def test_ranks_are_drawn_with_a_number_for_each_variant_and_room_for_all():
     figure.canvas.draw()
     (axis,) = figure.axes
     assert axis.get_window_extent().height > 0.4 * figure.bbox.height
-    _, *drawn = axis.lines
-    assert [line.get_marker() for line in drawn] == [f"${k}$" for k in range(1, count + 1)]
-    assert [*drawn[0].get_xdata()] == [count + 1, 1] and [*drawn[0].get_ydata()] == [1, count + 1]
+    _, *lines = axis.lines
+    assert [line.get_marker() for line in lines] == [f"${k}$" for k in range(1, count + 1)]
+    assert [*lines[0].get_xdata()] == [count + 1, 1] and [*lines[0].get_ydata()] == [1, count + 1]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == names[:count]
 

@@ -113,9 +113,9 @@ def test_a_record_from_before_its_profile_changed_is_another_runs(
     trial = Trial("", small_settings())
     run = pipeline.train(trial.settings, small_data, progress=False)
     pipeline.score(trial.settings, small_data, run, progress=False)
-    changed = Trial("", replace(trial.settings, epochs=3))
-    monkeypatch.setattr(type(changed.settings), "record_folder", trial.settings.record_folder)
-    assert trial.record() is not None and changed.record() is None
+    other_trial = Trial("", replace(trial.settings, epochs=3))
+    monkeypatch.setattr(type(other_trial.settings), "record_folder", trial.settings.record_folder)
+    assert trial.record() is not None and other_trial.record() is None
 
 
 def test_of_many_clips_the_frames_that_figures_draw_are_kept():
@@ -123,15 +123,15 @@ def test_of_many_clips_the_frames_that_figures_draw_are_kept():
     scores = {name: np.full(5, k, np.float32) for k, name in enumerate(names)}
     frame = np.zeros((3, 4, 4), np.uint8)
     parts = {"index": np.array(2), "frame": frame, "reconstruction": frame}
-    shown = {f"{name}-{part}": value for name in names for part, value in parts.items()}
-    shown |= {f"{n}-abnormal-{part}": v for n in names[1:] for part, v in parts.items()}
-    record = Record(None, {"settings": {"seed": 0, "mode": "ddl"}}, scores, {}, shown)
+    drawings = {f"{name}-{part}": value for name in names for part, value in parts.items()}
+    drawings |= {f"{n}-abnormal-{part}": v for n in names[1:] for part, v in parts.items()}
+    record = Record(None, {"settings": {"seed": 0, "mode": "ddl"}}, scores, {}, drawings)
     few = replace(record, shown=drawn_frames(record))
     assert len(few.shown) == 8 * len(parts)
     assert highest_frames(few)["titles"] == highest_frames(record)["titles"]
     assert list(same_frames([few], [few])) == list(same_frames([record], [record]))[:4]
     held_out = replace(record, facts={"held_out": {}})
-    assert drawn_frames(held_out).keys() == shown.keys()
+    assert drawn_frames(held_out).keys() == drawings.keys()
 
 
 def test_published_records_say_the_same_and_are_counted_once(
@@ -182,8 +182,8 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     run = pipeline.train(settings, small_data, progress=False)
     before = pipeline.score(settings, small_data, run, progress=False)
     half = replace(run, epoch=1)
-    with monkeypatch.context() as patched:
-        patched.setattr(command, "load_run", lambda folder: half)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "load_run", lambda folder: half)
         with pytest.raises(DDLError, match="not tested: its checkpoint is of other data, or half"):
             command.tested(trial)
     after = command.tested(trial)
@@ -222,8 +222,8 @@ def test_looks_that_were_not_published_are_counted_with_those_that_are(
 
 
 def test_a_setting_scored_with_the_boxes_of_two_machines_is_one(results, tmp_path):
-    def facts(digest, **changed):
-        return {"data": {"digest": digest}, "settings": {**Settings().asdict(), **changed}}
+    def facts(digest, **values):
+        return {"data": {"digest": digest}, "settings": {**Settings().asdict(), **values}}
 
     results.mkdir(exist_ok=True)
     for one in (facts("a"), facts("b"), facts("a", mode="none"), facts("c", mode="sdl")):
@@ -320,9 +320,9 @@ def test_table_3_follows_from_a_tree_in_avenues_layout(common, tmp_path, monkeyp
 
 def test_every_setting_that_is_counted_belongs_to_a_published_record():
     rows = records.SCORED.read_text().splitlines()[1:]
-    counted = {row.split(",", 1)[0] for row in rows}
+    digests = {row.split(",", 1)[0] for row in rows}
     looked = [r for r in records.find_records(records.RESULTS) if r.metrics or r.tests]
-    assert counted <= {record.facts["data"]["digest"] for record in looked}
+    assert digests <= {record.facts["data"]["digest"] for record in looked}
     assert len(settings_scored(looked)) == len({row.split(",", 1)[1] for row in rows})
 
 

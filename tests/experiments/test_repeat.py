@@ -38,8 +38,8 @@ def test_a_record_is_repeated_bit_for_bit(record, capsys):
 def test_a_second_repetition_is_made_anew_and_keeps_the_first(record, capsys, monkeypatch):
     assert repeat.main([str(record.folder)]) == 0
     loss = losses.reconstruction_loss
-    with monkeypatch.context() as patched:
-        patched.setattr(losses, "reconstruction_loss", lambda *args: 2 * loss(*args))
+    with monkeypatch.context() as patch:
+        patch.setattr(losses, "reconstruction_loss", lambda *args: 2 * loss(*args))
         capsys.readouterr()
         assert repeat.main([str(record.folder)]) == 1
     output = capsys.readouterr().out
@@ -66,9 +66,9 @@ def test_a_record_that_began_with_another_run_is_repeated(record, capsys):
     settings = load_profile("tiny", epochs=1, size=32, latent_dim=8, start_from=name)
     data = pipeline.prepare(settings, progress=False)
     run = pipeline.train(settings, data, progress=False)
-    begun = pipeline.score(settings, data, run, progress=False)
-    assert begun.folder != record.folder
-    assert repeat.main([str(begun.folder)]) == 0
+    other_record = pipeline.score(settings, data, run, progress=False)
+    assert other_record.folder != record.folder
+    assert repeat.main([str(other_record.folder)]) == 0
     assert "the same curves and scores, bit for bit" in capsys.readouterr().out
 
 

@@ -26,9 +26,9 @@ def run(watchable, tmp_path):
     """The folder of a trained run that is ready to watch, its prepared data beside it."""
     shutil.copytree(watchable.parent, tmp_path / "place")
     folder = tmp_path / "place" / "run"
-    loaded = load_run(folder)
+    own_run = load_run(folder)
     data = load_prepared(next(folder.parent.glob("prepared*")))
-    handover.make_ready(loaded.settings, data, loaded)
+    handover.make_ready(own_run.settings, data, own_run)
     return folder
 
 
@@ -60,11 +60,11 @@ def test_a_run_becomes_a_file_that_scores_and_says_what_it_takes(kind, run, tmp_
     assert facts["colour"] == "grey" and facts["version"]
     assert "threshold" not in facts  # the folder keeps none for this mask
 
-    loaded = load_run(run)
+    own_run = load_run(run)
     mask = np.zeros((32, 32), bool)
     mask[:16, :16] = True
-    own = replace(loaded, precision="float32")
-    scorer = method_of(loaded.settings).scorer(own, mask)
+    own = replace(own_run, precision="float32")
+    scorer = method_of(own_run.settings).scorer(own, mask)
     clip = load_prepared(next(run.parent.glob("prepared*"))).testing["01"]
     ask = FORMATS[kind].opened(path)
     assert command.largest_difference(ask, scorer, clip) < command.TOLERANCE
@@ -73,9 +73,9 @@ def test_a_run_becomes_a_file_that_scores_and_says_what_it_takes(kind, run, tmp_
 def test_the_threshold_of_the_run_is_in_the_file(run, capsys):
     assert command.main([str(run), "--to", "onnx"]) == 0
     facts = onnx_facts(run / "run.onnx")
-    contents, loaded = handover.read(run), load_run(run)
-    settings = replace(loaded.settings, **contents.values)
-    threshold = assembly.threshold(settings, contents.known, loaded)
+    contents, own_run = handover.read(run), load_run(run)
+    settings = replace(own_run.settings, **contents.values)
+    threshold = assembly.threshold(settings, contents.known, own_run)
     assert json.loads(facts["threshold"]) == threshold.value
     assert json.loads(facts["release"]) == threshold.release
     assert json.loads(facts["alarms_per_hour"]) == settings.alarms_per_hour

@@ -36,9 +36,9 @@ def test_channels_filled_up_change_neither_output_nor_gradients(
 
 
 def test_what_is_convolved_has_eights_of_channels():
-    with patch.object(F, "conv2d", side_effect=F.conv2d) as called:
+    with patch.object(F, "conv2d", side_effect=F.conv2d) as spy:
         in_eights(torch.rand(1, 3, 4, 4), torch.rand(12, 3, 3, 3), torch.rand(12), 1, 1)
-    x, weight, bias = called.call_args.args[:3]
+    x, weight, bias = spy.call_args.args[:3]
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert (x.shape[1], weight.shape[:2], len(bias)) == (8, (16, 8), 16)
 

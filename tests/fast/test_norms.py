@@ -119,11 +119,11 @@ def test_pieces_kept_apart_are_those_that_come_in_turn(
     if not fast:
         monkeypatch.setattr(batch_norm, "_kernels", lambda: None)
     alone = [[(k * maps(2 + k, w, 8, 6)[:2] + k).to(dtype) for w in widths] for k in (1, 2, 3)]
-    joined = [torch.cat(same) for same in zip(*alone, strict=True)]
+    batches = [torch.cat(same) for same in zip(*alone, strict=True)]
     dy, offset = maps(6, sum(widths), 8, 6).to(dtype), torch.linspace(-2, 2, sum(widths))
     ours, theirs = both(sum(widths))
     with batch_norm.statistics_apart(3):
-        mine = run(lambda norm, parts: norm.rectified(parts, offset), ours, joined, dy)
+        mine = run(lambda norm, parts: norm.rectified(parts, offset), ours, batches, dy)
     assert swept == ([len(widths)] if fast else [])
     expected = [
         run(plain, theirs, [part.double() for part in parts], chunk)
@@ -167,17 +167,17 @@ def test_pieces_are_kept_apart_within_the_block_alone():
 def test_what_the_mean_takes_off_need_not_be_added(shape):
     x, offset = maps(*shape), torch.linspace(-2, 2, shape[1])
     ours, theirs = both(shape[1])
-    shifted = (x + offset[:, None, None]).double()
-    torch.testing.assert_close(ours(x, offset).double(), theirs(shifted), rtol=1e-5, atol=1e-5)
+    inputs = (x + offset[:, None, None]).double()
+    torch.testing.assert_close(ours(x, offset).double(), theirs(inputs), rtol=1e-5, atol=1e-5)
     again, theirs = both(shape[1])[0], copy.deepcopy(theirs)
     again.load_state_dict(ours.state_dict())
-    mine, true = again.rectified([x], offset), F.relu(theirs(shifted))
+    mine, true = again.rectified([x], offset), F.relu(theirs(inputs))
     torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
     for name, value in theirs.state_dict().items():
         mine = again.state_dict()[name].double()
         torch.testing.assert_close(mine, value.double(), rtol=1e-5, atol=1e-6)
     again.eval(), theirs.eval()
-    mine, true = again.rectified([x], offset), F.relu(theirs(shifted))
+    mine, true = again.rectified([x], offset), F.relu(theirs(inputs))
     torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
 
 

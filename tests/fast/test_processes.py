@@ -64,8 +64,8 @@ def by_two(tmp_path_factory, prepared_folder, all_settings):
     folder, stpa = tmp_path_factory.mktemp("together"), all_settings["stpa"]
     for name in method_of(stpa).companions(stpa).values():
         companions.make(prepared_folder, name, progress=False)
-    begun = all_settings["begun by one"], load_prepared(prepared_folder), folder / "begun by one"
-    assert train(*begun, stopping=True)["steps"] == STOP_AFTER
+    args = all_settings["begun by one"], load_prepared(prepared_folder), folder / "begun by one"
+    assert train(*args, stopping=True)["steps"] == STOP_AFTER
     cases = {
         name: {
             "settings": settings.asdict(),
@@ -126,15 +126,15 @@ def test_a_stop_of_one_process_stops_both_after_the_same_step(by_two):
 
 def test_one_process_goes_on_where_two_were_stopped(by_two, all_settings, prepared_folder):
     data = load_prepared(prepared_folder)
-    resumed = train(all_settings["stopped"], data, by_two / "stopped")
-    assert resumed["steps"] == len(resumed["history"]["step"]) - STOP_AFTER
-    assert_same_curves(resumed["history"], left(by_two, "ddl")["history"])
+    result = train(all_settings["stopped"], data, by_two / "stopped")
+    assert result["steps"] == len(result["history"]["step"]) - STOP_AFTER
+    assert_same_curves(result["history"], left(by_two, "ddl")["history"])
 
 
 def test_two_processes_go_on_where_one_was_stopped(by_two):
-    resumed = left(by_two, "begun by one")
-    assert resumed["steps"] == len(resumed["history"]["step"]) - STOP_AFTER
-    assert_same_curves(resumed["history"], left(by_two, "ddl")["history"])
+    result = left(by_two, "begun by one")
+    assert result["steps"] == len(result["history"]["step"]) - STOP_AFTER
+    assert_same_curves(result["history"], left(by_two, "ddl")["history"])
 
 
 def test_where_the_first_process_fails_the_others_end_silently(by_two):
@@ -149,8 +149,8 @@ def test_the_first_process_alone_records_an_experiments_run(tmp_path, monkeypatc
     path.write_text("profile: tiny\ngrid: {seed: [0]}\n")
     process = together("-m", "ddllib", "experiments", "one", path, "0")
     assert process.returncode == 0, process.stderr
-    trained, summary = process.stdout.splitlines()[-2:]
-    assert trained.endswith("trained; epochs: 2") and "median" in summary
+    first_line, summary = process.stdout.splitlines()[-2:]
+    assert first_line.endswith("trained; epochs: 2") and "median" in summary
     assert sum("trained" in line for line in process.stdout.splitlines()) == 1
     record = read_experiment(str(path))[0].record()
     assert record.facts["device"].endswith(", 2 processes")

@@ -64,8 +64,8 @@ def literal_clip(state, x):
             part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in whole.split(WIDTH, dim=2)
         )
         attention = (queries @ keys.transpose(2, 3) / (WIDTH // HEADS) ** 0.5).softmax(3)
-        mixed = (attention @ values).transpose(1, 2).flatten(2)
-        x = x + linear(mixed, f"{block}attn.out_proj.")
+        mixture = (attention @ values).transpose(1, 2).flatten(2)
+        x = x + linear(mixture, f"{block}attn.out_proj.")
         hidden = linear(normed(x, f"{block}ln_2"), f"{block}mlp.c_fc.")
         x = x + linear(hidden * torch.sigmoid(1.702 * hidden), f"{block}mlp.c_proj.")
     return normed(x[:, 0], "ln_post") @ state["proj"]

@@ -63,11 +63,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, site, body: bytes, cut: int | None):
         """All of it, or `cut` bytes before the connection closes (or stalls)."""
-        sent = body[:cut]
-        site.sent.append(len(sent))
+        part = body[:cut]
+        site.sent.append(len(part))
         if site.chunked:
-            sent = f"{len(body):x}\r\n".encode() + sent + (b"" if cut else b"\r\n0\r\n\r\n")
-        self.wfile.write(sent)
+            part = f"{len(body):x}\r\n".encode() + part + (b"" if cut else b"\r\n0\r\n\r\n")
+        self.wfile.write(part)
         if site.stalls and cut:
             site.released.wait(5)
 
@@ -339,9 +339,9 @@ def test_a_wrong_finished_file_is_named_and_left_to_the_user(site, tmp_path, fac
 
 @pytest.mark.parametrize("where", ["closed port", "unknown host"])
 def test_no_network_is_one_line(site, tmp_path, where):
-    with socket.socket() as taken:  # bound but not listening: a connection is refused
-        taken.bind(("127.0.0.1", 0))
-        hosts = {"closed port": f"127.0.0.1:{taken.getsockname()[1]}", "unknown host": "no.invalid"}
+    with socket.socket() as sock:  # bound but not listening: a connection is refused
+        sock.bind(("127.0.0.1", 0))
+        hosts = {"closed port": f"127.0.0.1:{sock.getsockname()[1]}", "unknown host": "no.invalid"}
         site.address = f"http://{hosts[where]}/a.zip"
         with refused(site.address, "could not be fetched", f"by hand into {tmp_path} and run"):
             get(site, tmp_path)

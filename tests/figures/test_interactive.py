@@ -86,12 +86,12 @@ def test_error_maps_have_one_scale_for_all_frames():
 
 
 def test_without_a_script_both_pieces_are_pictures(page):
-    shown = BeautifulSoup(page.read_text(), "html.parser")
-    assert [image["alt"] for image in shown.select("img")] == [
+    soup = BeautifulSoup(page.read_text(), "html.parser")
+    assert [image["alt"] for image in soup.select("img")] == [
         *("five greys", "frame of the highest score", "error map of the highest score")
     ]
-    assert len(shown.select("svg .ddl-score")) == 3 and len(shown.select("svg .ddl-abnormal")) == 1
-    assert "1 false alarm" in shown.select_one(".ddl-told").get_text()
+    assert len(soup.select("svg .ddl-score")) == 3 and len(soup.select("svg .ddl-abnormal")) == 1
+    assert "1 false alarm" in soup.select_one(".ddl-told").get_text()
 
 
 @in_a_browser

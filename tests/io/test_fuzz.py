@@ -304,16 +304,16 @@ def test_manifests_of_another_form(ready):
     @bounded(300)
     @given(st.sampled_from([*names, "training", "01", "frames"]), VALUES)
     def read(name, value):
-        changed = json.loads(json.dumps(manifest))
+        content = json.loads(json.dumps(manifest))
         if name == "training":
-            changed["clips"]["training"] = value
+            content["clips"]["training"] = value
         elif name == "01":
-            changed["clips"]["training"]["01"] = value
+            content["clips"]["training"]["01"] = value
         elif name == "frames":
-            changed["clips"]["training"]["01"]["frames"] = value
+            content["clips"]["training"]["01"]["frames"] = value
         else:
-            changed[name] = value
-        path.write_text(json.dumps(changed))
+            content[name] = value
+        path.write_text(json.dumps(content))
         for reader in (load_prepared, verify):
             with one_line_at_most():
                 reader(ready[0])

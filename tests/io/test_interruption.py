@@ -109,8 +109,8 @@ def training(runs, folder, setup="") -> subprocess.Popen:
 def undisturbed(prepared_folder, tmp_path_factory):
     """How an undisturbed training ends, and how long it took."""
     process = training(tmp_path_factory.mktemp("runs"), prepared_folder)
-    begun = time.monotonic()
-    return ending(process), time.monotonic() - begun
+    start_time = time.monotonic()
+    return ending(process), time.monotonic() - start_time
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -158,9 +158,9 @@ def contents(folder) -> dict:
 @pytest.mark.parametrize("number", range(KILLS))
 def test_preparation_killed_at_any_moment_ends_the_same(footage, ready, tmp_path, number):
     out, expected = tmp_path / "again", tmp_path / "undisturbed"
-    begun = time.monotonic()
+    start_time = time.monotonic()
     ending(start(PREPARE, tmp_path / "a", footage, expected))
-    moment = random.Random(number).uniform(0, time.monotonic() - begun)
+    moment = random.Random(number).uniform(0, time.monotonic() - start_time)
     process = start(PREPARE, tmp_path / "b", footage, out)
     time.sleep(moment)
     process.kill()
@@ -173,8 +173,8 @@ def test_preparation_killed_at_any_moment_ends_the_same(footage, ready, tmp_path
 def test_a_stopped_preparation_says_so_and_goes_on(footage, tmp_path, number):
     out, expected = tmp_path / "again", tmp_path / "undisturbed"
     ending(start(PREPARE, tmp_path / "a", footage, expected))
-    stopped = STOPPED.replace("{number}", str(number)) + PREPARE
-    process = start(stopped, tmp_path / "b", footage, out)
+    script = STOPPED.replace("{number}", str(number)) + PREPARE
+    process = start(script, tmp_path / "b", footage, out)
     _, output = process.communicate(timeout=300)
     assert process.returncode == 143
     assert output.endswith(": stopped; what was finished is kept, run again to go on\n")

@@ -121,12 +121,12 @@ def uneven(data, durations):
     assert count == len(durations)
     entries = b"".join(struct.pack(">II", 1, unit * d) for d in durations)
     table = struct.pack(">I4sII", 16 + len(entries), b"stts", 0, len(durations)) + entries
-    grown = len(table) - size
+    growth = len(table) - size
     out = bytearray(data[:start] + table + data[start + size :])
     path = "moov/trak/mdia/minf/stbl".split("/")
     for depth in range(1, len(path) + 1):
         at, old, _ = boxes_of(data, "/".join(path[:depth]))
-        out[at : at + 4] = struct.pack(">I", old + grown)
+        out[at : at + 4] = struct.pack(">I", old + growth)
     return bytes(out).replace(b"edts", b"free")
 
 
@@ -170,11 +170,11 @@ def test_a_rate_is_kept_by_times_not_by_counts(mp4):
     assert frame_times == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("recorded", [12, 15, 24, 25, 29.97, 30, 50, 59.94, 60])
+@pytest.mark.parametrize("rate", [12, 15, 24, 25, 29.97, 30, 50, 59.94, 60])
 @pytest.mark.parametrize("jitter", [0, 0.004])
-def test_a_pace_leaves_the_wished_rate(recorded, jitter):
+def test_a_pace_leaves_the_wished_rate(rate, jitter):
     noise = np.random.default_rng(0).uniform(-jitter, jitter, 1000)
-    times = np.arange(1000) / recorded + noise
+    times = np.arange(1000) / rate + noise
     pace = Pace(10)
     kept_times = np.array([t for t in times if pace.keeps(t)])
     assert len(kept_times) == pytest.approx(10 * times[-1], abs=2)

@@ -25,8 +25,8 @@ from ddllib.training import load_run, new_run, training_windows
 from ddllib.windows import Sample
 
 
-def settings_of(**changed):
-    return load_profile("stpa-tiny", **changed)
+def settings_of(**values):
+    return load_profile("stpa-tiny", **values)
 
 
 def prepared(small_data, settings):
@@ -83,14 +83,14 @@ def test_the_target_is_the_normal_window_whatever_the_input(data, share):
     del twin._modules["a_s"], twin._modules["a_t"]
     losses = STPA().loss(run, sample, rng())
     frames, flow = sample.x[:, :, :16], run.model.flow_input(sample.companions["flow"][:, :, :16])
-    changed = [
+    distances = [
         (a_s.inputs[0] - (2 * frames - 1)).square().mean(),
         (a_t.inputs[0] - flow).square().mean(),
     ]
     # An identity's loss is what the pseudo-anomaly changed, if the target is the normal window.
-    assert torch.allclose(losses["appearance"], changed[0], atol=1e-7)
-    assert torch.allclose(losses["motion"], changed[1], atol=1e-7)
-    assert all((value > 0) == bool(share) for value in changed)
+    assert torch.allclose(losses["appearance"], distances[0], atol=1e-7)
+    assert torch.allclose(losses["motion"], distances[1], atol=1e-7)
+    assert all((value > 0) == bool(share) for value in distances)
 
 
 def test_pseudo_anomalies_come_as_often_as_p_says(data):
@@ -102,8 +102,8 @@ def test_pseudo_anomalies_come_as_often_as_p_says(data):
     nothing = Sample(
         x, x, torch.zeros(4000, 1, 4), [np.zeros((9, 1, 1, 1), np.uint8)] * 4000, [0] * 4000
     )
-    altered = perturbed(nothing, Everything(), 0.4, TorchRandom(rng()))
-    assert altered.mean() == pytest.approx(0.4, abs=0.03)
+    flags = perturbed(nothing, Everything(), 0.4, TorchRandom(rng()))
+    assert flags.mean() == pytest.approx(0.4, abs=0.03)
 
 
 def test_steal_pushes_altered_windows_away_from_themselves():
@@ -152,13 +152,13 @@ def test_the_weight_of_the_mixing_is_drawn_from_beta():
     x = torch.zeros(4000, 1, 1, 8, 8)
     x[..., 2, 2] = 1
     boxes = torch.tensor([2 / 8, 2 / 8, 3 / 8, 3 / 8]).expand(4000, 1, 4)
-    mixed = (
+    mixture = (
         KINDS["mixup"]()
         .alter(Sample(x, x.clone(), boxes), TorchRandom(rng()))
         .x[..., 2, 2]
         .flatten()
     )
-    weights = mixed[mixed < 1]  # elsewhere the other place was this one
+    weights = mixture[mixture < 1]  # elsewhere the other place was this one
     assert weights.mean() == pytest.approx(0.5, abs=0.03)
     assert weights.var() == pytest.approx(0.25 / (2 * 0.4 + 1), abs=0.01)
 
@@ -166,7 +166,7 @@ def test_the_weight_of_the_mixing_is_drawn_from_beta():
 def test_training_goes_on_after_a_stop_with_the_same_bits(data, tmp_path, monkeypatch):
     settings = settings_of(epochs=2, batch_size=3)
     whole = fit(settings, data, tmp_path / "whole", progress=False)
-    stopped, start = tmp_path / "stopped", Draws.start
+    folder, start = tmp_path / "stopped", Draws.start
 
     def killed(self, epoch):
         start(self, epoch)
@@ -175,19 +175,19 @@ def test_training_goes_on_after_a_stop_with_the_same_bits(data, tmp_path, monkey
 
     monkeypatch.setattr(Draws, "start", killed)
     with pytest.raises(KeyboardInterrupt):
-        fit(settings, data, stopped, progress=False)
+        fit(settings, data, folder, progress=False)
     monkeypatch.undo()
-    resumed = fit(settings, data, stopped, progress=False)
-    assert resumed.steps_now < len(resumed.history["step"])
-    one, two = whole.model.state_dict(), resumed.model.state_dict()
+    second_run = fit(settings, data, folder, progress=False)
+    assert second_run.steps_now < len(second_run.history["step"])
+    one, two = whole.model.state_dict(), second_run.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert torch.isfinite(one["means"]).all() and (one["deviations"] > 0).all()
 
 
 def test_one_indicator_alone_learns_what_it_learns_beside_the_other(data):
     both = fit(settings_of(p_s=0.0, p_t=0.0), data, progress=False)
-    changed = {"indicators": "motion", "score": "flow error"}
-    alone = fit(settings_of(p_s=0.0, p_t=0.0, **changed), data, progress=False)
+    values = {"indicators": "motion", "score": "flow error"}
+    alone = fit(settings_of(p_s=0.0, p_t=0.0, **values), data, progress=False)
     assert np.isnan(alone.history["appearance"]).all()
     assert np.allclose(alone.history["motion"], both.history["motion"], rtol=1e-5)
 

@@ -83,12 +83,12 @@ def test_a_stop_leaves_the_same_bits(data, run, tmp_path, monkeypatch, moment):
     start = Draws.start
     at_last = {"start": lambda self, epoch: killed() if epoch else start(self, epoch)}
     monkeypatch.setattr(*place, at_last.get(place[1], killed))
-    stopped = tmp_path / "stopped"
+    folder = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        fit(settings_of(), data, stopped, progress=False)
+        fit(settings_of(), data, folder, progress=False)
     monkeypatch.undo()
-    resumed = fit(settings_of(), data, stopped, progress=False)
-    one, two = weights_of(run), weights_of(resumed)
+    second_run = fit(settings_of(), data, folder, progress=False)
+    one, two = weights_of(run), weights_of(second_run)
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -227,13 +227,13 @@ def test_without_pseudo_anomalies_there_is_no_d():
 
 
 def test_what_does_not_fit_is_named():
-    for changed, words in (
+    for values, words in (
         ({"indicators": "semantic", "score": "semantic"}, "expected appearance or motion"),
         ({"indicators": "appearance", "score": "semantic"}, "needs the indicator semantic"),
         ({"channels": 2}, "channels is 2"),
     ):
         with pytest.raises(DDLError, match=words):
-            method_of(settings_of(**changed))
+            method_of(settings_of(**values))
     with pytest.raises(DDLError, match="features is 'resnet'; expected one of .*vifi-clip"):
         settings_of(features="resnet")
     with pytest.raises(DDLError, match="semantic.*which method ddl does not have"):

@@ -30,8 +30,8 @@ def literal_block(block, x, up, last):
 
 def literal_norm(x, norm):
     mean, var = norm.running_mean[:, None, None], norm.running_var[:, None, None]
-    scaled = (x - mean) / torch.sqrt(var + norm.eps)
-    return scaled * norm.weight[:, None, None] + norm.bias[:, None, None]
+    values = (x - mean) / torch.sqrt(var + norm.eps)
+    return values * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 def literal_window(model, x):
@@ -43,8 +43,8 @@ def literal_window(model, x):
         per_frame = [literal_block(block, frame, up=False, last=False) for frame in per_frame]
         conv = getattr(model, f"conv{level}")
         padding = (model.temporal // 2, 1, 1)
-        mixed = F.conv3d(torch.stack(per_frame, 2), conv.weight, conv.bias, padding=padding)
-        skips.append(mixed[:, :, model.temporal // 2])
+        output = F.conv3d(torch.stack(per_frame, 2), conv.weight, conv.bias, padding=padding)
+        skips.append(output[:, :, model.temporal // 2])
     y = literal_block(model.decoder.conv_1, skips[3], up=True, last=False)
     for level, skip in ((2, skips[2]), (3, skips[1]), (4, skips[0])):
         block = getattr(model.decoder, f"conv_{level}")

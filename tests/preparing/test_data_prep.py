@@ -286,9 +286,9 @@ def test_truncated_image(footage, tmp_path, ending, share):
         cv2.imwrite(str(path.with_suffix(f".{ending}")), cv2.imread(str(path)))
         if ending != "png":
             path.unlink()
-    broken = folder / f"006.{ending}"
-    data = broken.read_bytes()
-    broken.write_bytes(data[: int(share * len(data))])
+    image = folder / f"006.{ending}"
+    data = image.read_bytes()
+    image.write_bytes(data[: int(share * len(data))])
     refuse(footage, tmp_path / "out", f"006.{ending}: truncated or not an image")
 
 
@@ -388,17 +388,17 @@ def write_mat(path, gt):
     savemat(path, {"gt": cells})
 
 
-@pytest.mark.parametrize("last, chosen", [(8, "any.mat"), (9, None)])
-def test_two_label_files_are_both_kept(footage, tmp_path, last, chosen):
+@pytest.mark.parametrize("last, labelling", [(8, "any.mat"), (9, None)])
+def test_two_label_files_are_both_kept(footage, tmp_path, last, labelling):
     write_mat(footage / "any.mat", [[[5], [last]], np.zeros((2, 0))])
     manifest = prepare(footage, tmp_path / "out", (24, 32), progress=False)
-    assert manifest["labelling"] == chosen
+    assert manifest["labelling"] == labelling
     assert sorted(p.name for p in (tmp_path / "out" / "labels").iterdir()) == [
         "any.mat",
         "labels.csv",
         "masks",
     ]
-    if chosen is None:
+    if labelling is None:
         with pytest.raises(DDLError, match="labellings that differ; choose by `labelling` one of"):
             load_prepared(tmp_path / "out")
     data = load_prepared(tmp_path / "out", "any.mat")

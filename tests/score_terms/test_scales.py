@@ -33,11 +33,13 @@ def test_a_sum_is_that_of_scaled_terms():
     scorer = Scorer(a_model(), **SUM, scaled=True)
     measure(scorer, {"normal": a_clip(frames=60, seed=1)})
     result = scorer.clip(a_clip(frames=9))
-    scaled = {
+    scaled_terms = {
         name: (values - scorer.terms.scales[name][0]) / scorer.terms.scales[name][1]
         for name, values in result.terms.items()
     }
-    assert np.allclose(result.scores, scaled["distance"] + 0.5 * scaled["motion"], atol=1e-4)
+    assert np.allclose(
+        result.scores, scaled_terms["distance"] + 0.5 * scaled_terms["motion"], atol=1e-4
+    )
 
 
 def test_the_scale_is_that_of_normal_scores():
@@ -96,9 +98,9 @@ def test_a_sum_that_is_not_scaled_does_not_pass_for_one_that_is(small_settings, 
     plain = small_settings(score="contrast + motion", patch=PATCH)
     run = pipeline.train(plain, small_data, progress=False)
     assert "scale" not in pipeline.scorer_of(plain, small_data, run).terms.calibration["contrast"]
-    scaled = pipeline.scorer_of(replace(plain, scaled_terms=True), small_data, run)
+    scorer = pipeline.scorer_of(replace(plain, scaled_terms=True), small_data, run)
     assert (
-        scaled.terms.calibration.keys() == {"contrast", "motion"} and len(scaled.terms.scales) == 2
+        scorer.terms.calibration.keys() == {"contrast", "motion"} and len(scorer.terms.scales) == 2
     )
 
 
@@ -108,7 +110,7 @@ def test_stpa_scales_by_itself(small_settings):
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "content",
     [
         {"distance": {"scale": [0.1, 0.0]}},
         {"distance": {"scale": [0.1]}},
@@ -121,11 +123,11 @@ def test_stpa_scales_by_itself(small_settings):
         [0.1],
     ],
 )
-def test_what_is_damaged_is_measured_anew(damaged, small_settings, small_data):
+def test_what_is_damaged_is_measured_anew(content, small_settings, small_data):
     settings = small_settings(**SCALED)
     run = pipeline.train(settings, small_data, progress=False)
     first = pipeline.scorer_of(settings, small_data, run).terms.calibration
     path = run.folder / NAME
     (key,) = json.loads(path.read_text())
-    path.write_text(json.dumps({key: damaged}))
+    path.write_text(json.dumps({key: content}))
     assert pipeline.scorer_of(settings, small_data, run).terms.calibration == first

@@ -193,5 +193,5 @@ class Literal:
             noise = self.noise(torch.cat([z, around], dim=1), torch.full((len(z),), t))
             clean = (z - (1 - levels[t]).sqrt() * noise) / levels[t].sqrt()
             z = (previous.sqrt() * clean + (1 - previous).sqrt() * noise).float()
-        painted = ((self.decode(z) + 1) / 2).clamp(0, 1)
-        return hole * painted + (1 - hole) * x
+        picture = ((self.decode(z) + 1) / 2).clamp(0, 1)
+        return hole * picture + (1 - hole) * x

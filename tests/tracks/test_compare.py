@@ -84,7 +84,7 @@ def test_share_of_boxes_found():
 def test_mistakes_are_not_taken_for_what_cannot_run(footage, tmp_path):
     with pytest.raises(DDLError, match="unknown name eyes"):
         compare(footage, {"motion": None, "eyes": None})
-    broken = footage / "training" / "frames" / "02" / "010.png"
-    broken.write_bytes(broken.read_bytes()[:99])
+    image = footage / "training" / "frames" / "02" / "010.png"
+    image.write_bytes(image.read_bytes()[:99])
     with pytest.raises(DDLError, match="010.png: truncated"):
         compare(footage, {"motion": None}, progress=False)

@@ -73,9 +73,9 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "here" / "runs"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "here" / "torch"))
     monkeypatch.setattr(download, "PAUSES", ())
-    closed = "http://127.0.0.1:9/"
+    closed_port = "http://127.0.0.1:9/"
     addresses = {
-        detector: (closed + address.rpartition("/")[2], begins)
+        detector: (closed_port + address.rpartition("/")[2], begins)
         for detector, (address, begins) in weights_module.OFFICIAL.items()
     }
     monkeypatch.setattr(weights_module, "OFFICIAL", addresses)
