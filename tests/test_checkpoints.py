@@ -30,8 +30,8 @@ def last_epoch(folder) -> int:
 def test_the_last_two_are_kept(trained):
     folder, weights = trained
     assert sorted(p.name for p in folder.iterdir()) == [checkpoints.PREVIOUS, checkpoints.NAME]
-    saved = checkpoints.read(folder)["parts"][0]
-    assert all(torch.equal(saved[name], weights[name]) for name in weights)
+    values = checkpoints.read(folder)["parts"][0]
+    assert all(torch.equal(values[name], weights[name]) for name in weights)
     (folder / checkpoints.NAME).unlink()  # killed between two renames
     assert checkpoints.exists(folder) and last_epoch(folder) == 1
 
@@ -41,8 +41,8 @@ def test_a_slow_one_is_not_left_after_every_epoch(
 ):
     clock, epochs, save = [0.0], [], checkpoints.save
 
-    def slow(folder, who, done, *parts):
-        save(folder, who, done, *parts)
+    def slow(folder, who, progress, *parts):
+        save(folder, who, progress, *parts)
         epochs.append(parts[-1].epoch)
         clock[0] += 2 * training.SLOW
 
@@ -58,23 +58,23 @@ def test_a_slow_one_is_not_left_after_every_epoch(
     assert epochs == [1, 4, 7, 8]  # some forty seconds apart, and the last
 
 
-@pytest.mark.parametrize("cut", [0, 1000, -1])
-def test_of_a_cut_file_the_one_before_is_used(trained, capsys, cut):
+@pytest.mark.parametrize("length", [0, 1000, -1])
+def test_of_a_cut_file_the_one_before_is_used(trained, capsys, length):
     folder, _ = trained
     whole = (folder / checkpoints.NAME).read_bytes()
-    (folder / checkpoints.NAME).write_bytes(whole[:cut])
+    (folder / checkpoints.NAME).write_bytes(whole[:length])
     assert last_epoch(folder) == 1
-    told = capsys.readouterr().out
-    assert f"{folder / checkpoints.NAME}: cannot be read" in told
-    assert "going on from checkpoint.previous.pt" in told
+    output = capsys.readouterr().out
+    assert f"{folder / checkpoints.NAME}: cannot be read" in output
+    assert "going on from checkpoint.previous.pt" in output
     assert last_epoch(folder) == 1 and not capsys.readouterr().out  # told once
-    assert (folder / "checkpoint.pt.damaged").read_bytes() == whole[:cut]
+    assert (folder / "checkpoint.pt.damaged").read_bytes() == whole[:length]
 
 
 def test_a_changed_byte_is_noticed_wherever_it_counts(trained):
     folder, _ = trained
     path, rng = folder / checkpoints.NAME, random.Random(0)
-    whole, known = path.read_bytes(), checkpoints.checksum(checkpoints.read(folder))
+    whole, checksum = path.read_bytes(), checkpoints.checksum(checkpoints.read(folder))
     noticed = 0
     for _ in range(40):
         place = rng.randrange(len(whole))
@@ -82,7 +82,7 @@ def test_a_changed_byte_is_noticed_wherever_it_counts(trained):
         if last_epoch(folder) == 1:
             noticed += 1
         else:  # in the padding between the arrays
-            assert checkpoints.checksum(checkpoints.read(folder)) == known
+            assert checkpoints.checksum(checkpoints.read(folder)) == checksum
     assert noticed > 20
 
 
@@ -148,9 +148,9 @@ FAULTS = {
 def test_values_of_another_kind_under_a_fitting_checksum_are_reported(trained, fault):
     folder, _ = trained
     rewrite(folder, FAULTS[fault])
-    with pytest.raises(DDLError, match=f"checkpoint.pt: damaged .*{fault}.*train again") as told:
+    with pytest.raises(DDLError, match=f"checkpoint.pt: damaged .*{fault}.*train again") as error:
         load_run(folder)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_another_kind_of_values_in_the_last_one_is_as_damage_to_it(trained):
@@ -191,9 +191,9 @@ def test_a_checkpoint_that_does_not_fit_the_run_ends_in_one_line(
     if fault != "no curve":  # which a run that only begins with its weights does not take
         ways["beginning"] = lambda: begin_with(new_run(small_settings()), folder)
     for way in ways.values():
-        with pytest.raises(DDLError, match="its checkpoint .*train again") as told:
+        with pytest.raises(DDLError, match="its checkpoint .*train again") as error:
             way()
-        assert str(folder) in str(told.value) and "\n" not in str(told.value)
+        assert str(folder) in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", [checkpoints.NAME, checkpoints.PREVIOUS])
@@ -251,8 +251,8 @@ def test_one_that_cannot_be_read_now_is_no_damaged_one(trained, monkeypatch, err
     def fail(*_, **__):
         raise error
 
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoints.torch, "load", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.torch, "load", fail)
         with pytest.raises(DDLError, match="checkpoint.pt: cannot be read now .*; mend that and"):
             checkpoints.read(folder)
     assert not list(folder.glob("*.damaged"))

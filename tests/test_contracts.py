@@ -25,9 +25,9 @@ from ddllib.weighted import weighted
 
 @pytest.fixture(autouse=True)
 def registries_are_restored():
-    known = [(registry, dict(registry)) for registry in (KINDS, TERMS, METHODS)]
+    registries = [(registry, dict(registry)) for registry in (KINDS, TERMS, METHODS)]
     yield
-    for registry, before in known:
+    for registry, before in registries:
         registry.clear()
         registry.update(before)
 
@@ -63,8 +63,8 @@ def test_every_kind_keeps_shape_and_range_and_alters_within_its_mask(
     small_settings, small_data, name
 ):
     sample = a_sample(small_settings, small_data, pseudo_anomaly=name)
-    made = KINDS[name].from_settings(small_settings())
-    x, mask = made.alter(sample, TorchRandom(torch.Generator().manual_seed(0)))
+    anomaly = KINDS[name].from_settings(small_settings())
+    x, mask = anomaly.alter(sample, TorchRandom(torch.Generator().manual_seed(0)))
     assert x.shape == sample.x.shape and mask.shape == sample.mask.shape
     assert x.min() >= 0 and x.max() <= 1 + 1e-6 and mask.any()
     outside = (mask == 0).expand_as(x)
@@ -100,7 +100,10 @@ def test_a_new_term_counts_by_its_weight_and_has_a_curve(small_settings, small_d
     assert one.folder != two.folder and not one.terms
     again = read_record(two.folder)
     for name, scores in two.scores.items():
-        curves = {known: again.terms[f"{known}/{name}"] for known in ("distance", "brightness")}
+        curves = {
+            term_name: again.terms[f"{term_name}/{name}"]
+            for term_name in ("distance", "brightness")
+        }
         assert np.allclose(curves["distance"], one.scores[name])
         assert np.allclose(scores, curves["distance"] + 0.5 * curves["brightness"])
         assert len(curves["brightness"]) == len(small_data.testing[name])
@@ -136,8 +139,8 @@ def a_toy_method():
 
         def loss(self, run, sample, rng):
             rebuilt = run.quick["model"](sample.x)[:, :, 0]
-            wanted = sample.x[:, :, Mean.temporal // 2]
-            return {"total": (rebuilt - wanted).square().mean(), "brightness": rebuilt.mean()}
+            target = sample.x[:, :, Mean.temporal // 2]
+            return {"total": (rebuilt - target).square().mean(), "brightness": rebuilt.mean()}
 
     return Toy
 
@@ -154,8 +157,8 @@ def test_a_new_method_of_even_t_is_trained_scored_and_watched(small_settings, sm
     for name, clip in small_data.testing.items():
         scorer = base.method_of(settings).scorer(run)
         assert (scorer.before, scorer.delay) == (2, 1) and type(scorer) is StreamScorer
-        pushed = [scorer.push(frame) for frame in clip]
-        answers = [one for s in [*pushed, *scorer.finish()] if s for one in s.each()]
+        results = [scorer.push(frame) for frame in clip]
+        answers = [one for s in [*results, *scorer.finish()] if s for one in s.each()]
         assert [one.index for one in answers] == list(range(len(clip)))
         assert np.allclose([one.score for one in answers], record.scores[name], atol=1e-5)
         assert np.allclose(score_clip(run.model, clip, settings.patch_size), record.scores[name])
@@ -260,7 +263,7 @@ def test_what_a_method_lacks_is_reported(small_settings, small_data, name, repla
 
 
 def test_weights_are_read_from_text():
-    known = ("noise", "noise 0.2", "skipped frames")
+    names = ("noise", "noise 0.2", "skipped frames")
     text = "0.7 noise + 2e-1 noise 0.2 + skipped frames"
-    found = weighted("pseudo_anomaly", text, known, "kinds")
-    assert found == {"noise": 0.7, "noise 0.2": 0.2, "skipped frames": 1}
+    weights = weighted("pseudo_anomaly", text, names, "kinds")
+    assert weights == {"noise": 0.7, "noise 0.2": 0.2, "skipped frames": 1}

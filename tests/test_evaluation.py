@@ -50,10 +50,12 @@ def test_the_median_filter_is_written_out(protocol, edges):
 
 def test_min_max_scales_each_clip_after_the_filter():
     scores = np.random.default_rng(0).random(50)
-    scaled = apply_protocol(scores, "median+min-max")
-    assert scaled.min() == 0 and scaled.max() == 1
-    filtered = apply_protocol(scores, "median")
-    assert np.allclose(np.argsort(scaled, kind="stable"), np.argsort(filtered, kind="stable"))
+    scaled_scores = apply_protocol(scores, "median+min-max")
+    assert scaled_scores.min() == 0 and scaled_scores.max() == 1
+    filtered_scores = apply_protocol(scores, "median")
+    assert np.allclose(
+        np.argsort(scaled_scores, kind="stable"), np.argsort(filtered_scores, kind="stable")
+    )
     assert not apply_protocol(np.ones(5), "median+min-max").any()
 
 
@@ -66,19 +68,19 @@ def test_every_protocol_keeps_the_length_and_ignores_the_order_of_clips(protocol
 
 
 @pytest.mark.parametrize(
-    "protocol, filtered",
+    "protocol, smooth",
     [
         ("raw-trimmed", lambda s: s),
         ("median-trimmed", lambda s: literal_median(s, 17, "nearest")),
         ("median-zero-edges-trimmed", lambda s: literal_median(s, 17, "zero")),
     ],
 )
-def test_a_trimmed_protocol_leaves_out_the_ends_before_it_filters(protocol, filtered):
+def test_a_trimmed_protocol_leaves_out_the_ends_before_it_filters(protocol, smooth):
     scores, labels = some_clips()
-    judged = np.concatenate([filtered(values[1:-1]) for values in scores.values()])
+    predictions = np.concatenate([smooth(values[1:-1]) for values in scores.values()])
     truth = np.concatenate([values[1:-1] for values in labels.values()])
     result = evaluate(scores, labels, protocol)
-    assert result.auc == pytest.approx(roc_auc_score(truth, judged))
+    assert result.auc == pytest.approx(roc_auc_score(truth, predictions))
     assert result.frames == len(truth) and result.low <= result.auc <= result.high
 
 
@@ -93,17 +95,17 @@ def test_a_clip_of_which_a_protocol_leaves_nothing_is_left_out():
 
 def test_a_window_held_to_its_first_label_is_held_to_the_frame_before():
     scores, labels = some_clips()
-    judged = np.concatenate([values[1:-1] for values in scores.values()])
+    predictions = np.concatenate([values[1:-1] for values in scores.values()])
     truth = np.concatenate([values[:-2] for values in labels.values()])
-    assert evaluate(scores, labels, "raw-first-label").auc == roc_auc_score(truth, judged)
+    assert evaluate(scores, labels, "raw-first-label").auc == roc_auc_score(truth, predictions)
 
 
 def test_a_label_shifted_by_one_frame_changes_the_auc():
     labels = {"01": np.array([0] * 10 + [1] * 10)}
     scores = {"01": labels["01"].astype(float)}
     assert evaluate(scores, labels, "raw").auc == 1
-    shifted = {"01": np.roll(labels["01"], 1)}
-    assert evaluate(scores, shifted, "raw").auc < 1
+    other_labels = {"01": np.roll(labels["01"], 1)}
+    assert evaluate(scores, other_labels, "raw").auc < 1
 
 
 def test_clips_of_one_kind_are_left_out_of_the_mean_and_counted():
@@ -147,8 +149,8 @@ def test_the_bounds_are_those_of_drawn_clips():
     names, rng = sorted(scores), np.random.default_rng(0)
     aucs = []
     for times in rng.multinomial(len(names), np.full(len(names), 1 / len(names)), 1000):
-        drawn = np.repeat(np.array(names), times)
-        y, s = (np.concatenate([source[n] for n in drawn]) for source in (labels, scores))
+        sample = np.repeat(np.array(names), times)
+        y, s = (np.concatenate([source[n] for n in sample]) for source in (labels, scores))
         aucs.append(roc_auc_score(y, s))
     result = evaluate(scores, labels, "raw")
     assert result.low == pytest.approx(np.quantile(aucs, 0.025))
@@ -198,8 +200,8 @@ def test_lntra_adds_a_probability_as_it_is():
     error = {name: rng.random(40) for name in labels}
     terms = {"semantic": likely, "psnr": error}
     result = evaluate_lntra(terms, {"semantic": 2, "psnr": 1}, labels)
-    cut = {name: error[name][8:-7] for name in labels}
-    scaled = {name: (c - c.min()) / (c.max() - c.min()) for name, c in cut.items()}
-    scores = np.concatenate([2 * likely[name][8:-7] + scaled[name] for name in labels])
+    parts = {name: error[name][8:-7] for name in labels}
+    scaled_parts = {name: (c - c.min()) / (c.max() - c.min()) for name, c in parts.items()}
+    scores = np.concatenate([2 * likely[name][8:-7] + scaled_parts[name] for name in labels])
     truth = np.concatenate([labels[name][8:-7] for name in labels])
     assert result.auc == pytest.approx(roc_auc_score(truth, scores))

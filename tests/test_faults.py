@@ -19,8 +19,8 @@ from ddllib.training import fit
 SIZE = (240, 320)
 
 
-def must_be_reported(caught, place):
-    text = str(caught.value)
+def must_be_reported(error, place):
+    text = str(error.value)
     assert "\n" not in text and str(place) in text and "run again" in text
     assert "cannot be written" in text and ("make room" in text or "raise the limit" in text)
 
@@ -30,9 +30,9 @@ def test_a_disk_that_fills_up_while_preparing(footage, disk):
     before = prepare(footage, out, SIZE, progress=False)
     write_frames(footage / "training" / "frames" / "03", walk(4))
     clip = (out / "training" / "01.npy").stat().st_size
-    with disk.full(clip // 2), pytest.raises(DDLError) as caught:
+    with disk.full(clip // 2), pytest.raises(DDLError) as error:
         prepare(footage, out, SIZE, progress=False)
-    must_be_reported(caught, out)
+    must_be_reported(error, out)
     assert verify(out) == before, "the earlier preparation is whole"
     assert not list(out.rglob("*.tmp"))
     assert "03" in prepare(footage, out, SIZE, progress=False)["clips"]["training"]
@@ -53,9 +53,9 @@ def test_a_disk_that_fills_up_while_a_record_is_written(disk):
     scores = {"01": np.random.default_rng(0).random(9000)}
     write_record(folder, facts, scores, {}, {})
     larger = {"01": np.random.default_rng(1).random(900_000)}
-    with disk.full(100_000), pytest.raises(DDLError) as caught:
+    with disk.full(100_000), pytest.raises(DDLError) as error:
         write_record(folder, facts, larger, {}, {})
-    must_be_reported(caught, folder)
+    must_be_reported(error, folder)
     assert np.array_equal(read_record(folder).scores["01"], scores["01"])
     write_record(folder, facts, larger, {}, {})
     assert len(read_record(folder).scores["01"]) == 900_000
@@ -65,9 +65,9 @@ def test_a_disk_that_fills_up_while_scoring(small_settings, small_data, disk, mo
     monkeypatch.setenv("DDL_RUNS", str(disk.folder))
     settings = small_settings(epochs=1)
     run = pipeline.train(settings, small_data, progress=False)
-    with disk.full(20_000), pytest.raises(DDLError) as caught:
+    with disk.full(20_000), pytest.raises(DDLError) as error:
         pipeline.score(settings, small_data, run, progress=False)
-    must_be_reported(caught, settings.record_folder)
+    must_be_reported(error, settings.record_folder)
     assert not (settings.record_folder / "run.json").exists()
     assert pipeline.train(settings, small_data, progress=False).steps_now == 0
     assert pipeline.score(settings, small_data, run, progress=False).metrics
@@ -90,9 +90,9 @@ def test_prepared_data_that_cannot_be_written_is_read(footage, ready):
         assert verify(ready[0]) == ready[1]
         assert len(load_prepared(ready[0], "labels.csv").training) == 2
         if closed:
-            with pytest.raises(DDLError, match="Read-only|Permission") as caught:
+            with pytest.raises(DDLError, match="Read-only|Permission") as error:
                 prepare(footage, ready[0], (12, 16), progress=False)
-            assert "\n" not in str(caught.value)
+            assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow

@@ -42,9 +42,9 @@ def first(small_data):
 def test_held_out_clips_are_spread_and_not_trained_on(small_data):
     names = [f"{k:02d}" for k in range(1, 17)]
     small_data.training = dict.fromkeys(names, small_data.training["01"])
-    kept, held = split(small_data, 4)
-    assert list(held) == ["03", "07", "11", "15"] and len(kept) == 12
-    assert not set(kept) & set(held)
+    training, held_out_clips = split(small_data, 4)
+    assert list(held_out_clips) == ["03", "07", "11", "15"] and len(training) == 12
+    assert not set(training) & set(held_out_clips)
     assert split(small_data, 0) == (small_data.training, {})
 
 
@@ -60,11 +60,11 @@ def test_an_object_is_altered_in_its_box_and_nowhere_else(first, kind):
     before = np.array(clip)
     frames, labels = altered(kind, clip, rows, donor, seed=0)
     assert np.array_equal(clip, before)
-    changed = (frames != clip).any(axis=1)
+    differences = (frames != clip).any(axis=1)
     assert 9 <= labels.sum() <= len(clip) // 2
-    assert not changed[labels == 0].any() and changed[labels == 1].any(axis=(1, 2)).all()
+    assert not differences[labels == 0].any() and differences[labels == 1].any(axis=(1, 2)).all()
     height = slice(0, 32) if kind == "shifted object" else slice(12, 24)
-    outside = changed.copy()
+    outside = differences.copy()
     outside[:, height, :] = False
     assert not outside.any()
     again, _ = altered(kind, clip, rows, donor, seed=0)
@@ -107,9 +107,9 @@ def test_several_tracks_are_altered_one_by_one(first):
     lower = rows.assign(track=2, y0=rows["y0"] + 0.25, y1=rows["y1"] + 0.25)
     upper = rows.assign(track=3, y0=0.0, y1=0.2)
     both = pd.concat([rows, lower])
-    made = list(alterations("noise 1.0", clip, both, donor, 0))
-    places = {tuple((frames != clip).any(axis=(0, 1, 3))) for frames, _ in made}
-    assert len(made) == len(places) == 2
+    variants = list(alterations("noise 1.0", clip, both, donor, 0))
+    places = {tuple((frames != clip).any(axis=(0, 1, 3))) for frames, _ in variants}
+    assert len(variants) == len(places) == 2
     more = pd.concat([both, upper, upper.assign(track=4)])
     assert len(list(alterations("noise 1.0", clip, more, donor, 0))) == TRACKS
     assert len(list(alterations("skipped frames", clip, more, donor, 0))) == 1
@@ -148,35 +148,35 @@ def test_no_track_at_all_is_an_error(small_data):
 
 
 @pytest.fixture
-def made(small_data):
+def copies(small_data):
     """The frames and labels of altered clips by name, and the unaltered lengths."""
     clips = altered_clips(small_data, 1, small_data.tracks)
     return {name: (frames, labels) for name, frames, labels in clips}
 
 
-def scored(made, strange, level=0.0):
+def scored(clips, strange, level=0.0):
     """Scores: ``level`` where an object is altered in some copy, more where this one is."""
     usual = np.zeros(20)
-    usual[np.flatnonzero(made["noise 0.5/0/02"][1])] = level
+    usual[np.flatnonzero(clips["noise 0.5/0/02"][1])] = level
     scores = {f"{UNALTERED}/02": usual}
-    for name, (_, labels) in made.items():
+    for name, (_, labels) in clips.items():
         if not name.startswith(UNALTERED):
             kind = name.split("/")[0]
             scores[name] = usual[sources(kind, labels, 20)] + labels * (kind in strange)
-    return scores, {name: labels for name, (_, labels) in made.items()}
+    return scores, {name: labels for name, (_, labels) in clips.items()}
 
 
-def test_every_kind_gets_its_auc_and_the_level_of_the_unaltered_clip(made):
-    assert {name.split("/")[0] for name in made} == {UNALTERED, *KINDS}
-    verdicts = judge_held_out(*scored(made, KINDS), "raw")
+def test_every_kind_gets_its_auc_and_the_level_of_the_unaltered_clip(copies):
+    assert {name.split("/")[0] for name in copies} == {UNALTERED, *KINDS}
+    verdicts = judge_held_out(*scored(copies, KINDS), "raw")
     assert verdicts == dict.fromkeys(KINDS, {"auc": 1.0, "unaltered": 0.5, "above": 1.0})
-    verdicts = judge_held_out(*scored(made, KINDS[:4]), "raw")
+    verdicts = judge_held_out(*scored(copies, KINDS[:4]), "raw")
     assert mean_held_out({kind: gain(v) for kind, v in verdicts.items()}) == 0.25
     assert verdicts[KINDS[-1]] == {"auc": 0.5, "unaltered": 0.5, "above": 0.5}
 
 
-def test_a_score_that_is_high_where_objects_are_gains_nothing_by_it(made):
-    verdict = judge_held_out(*scored(made, (), level=3.0), "raw")["noise 0.5"]
+def test_a_score_that_is_high_where_objects_are_gains_nothing_by_it(copies):
+    verdict = judge_held_out(*scored(copies, (), level=3.0), "raw")["noise 0.5"]
     assert verdict["auc"] == verdict["unaltered"] > 0.9 and gain(verdict) == 0
 
 
@@ -197,9 +197,9 @@ def test_a_run_that_holds_out_scores_no_test_clip(small_settings, small_data):
     assert record.judge == PAIRED
     again = judge_held_out(record.scores, record.labels, "median")
     assert record.facts["held_out"]["median"] == again
-    drawn = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
-    assert drawn["titles"] == ["DDL, seed 0\nnormal", "DDL, seed 0\nnoise 0.5"]
-    normal, pseudo = drawn["frames"]
+    panels = pseudo_anomaly({"DDL": record, "another": None}, "noise 0.5")
+    assert panels["titles"] == ["DDL, seed 0\nnormal", "DDL, seed 0\nnoise 0.5"]
+    normal, pseudo = panels["frames"]
     assert normal.shape == pseudo.shape == (3, 32, 32) and not np.array_equal(normal, pseudo)
     assert pseudo_anomaly({}, "noise 0.5")["frames"] == []
     assert len(run.history["step"]) == 2 * 2  # 18 windows of one clip, 10 a step, two epochs
@@ -216,22 +216,22 @@ def test_a_record_of_the_former_judge_is_read_and_judged_anew(small_settings, sm
     write_record(record.folder, former, old_names, old_labels, record.shown)
     again = read_record(record.folder)
     assert again.judge == SINGLE and summary(again).count("75.0") == len(KINDS)
-    trained = pipeline.train(settings, small_data, progress=False)
-    anew = pipeline.score(settings, small_data, trained, progress=False)
-    assert trained.steps_now == 0 and anew.judge == PAIRED
+    new_run = pipeline.train(settings, small_data, progress=False)
+    anew = pipeline.score(settings, small_data, new_run, progress=False)
+    assert new_run.steps_now == 0 and anew.judge == PAIRED
     assert anew.facts["held_out"] == record.facts["held_out"]
 
 
 @pytest.mark.slow
 def test_runs_on_other_boxes_are_judged_by_the_same_frames(small_settings):
     """The profile's detector says where held-out clips are altered, whatever a run trained on."""
-    made = []
+    results = []
     for detector in ("motion", "none"):
         settings = small_settings(held_out=1, detector=detector, epochs=1, mode="none")
         data = pipeline.prepare(settings, progress=False)
         run = fit(settings, data, progress=False)
-        made.append((data, pipeline.score(settings, data, run, progress=False)))
-    (one, first), (other, second) = made
+        results.append((data, pipeline.score(settings, data, run, progress=False)))
+    (one, first), (other, second) = results
     assert not one.tracks.equals(other.tracks)
     assert pipeline.judged_by(settings).detector == load_profile("tiny").detector == "motion"
     for name, labels in first.labels.items():

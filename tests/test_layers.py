@@ -43,24 +43,24 @@ BESIDE = ("ddllib.camera", "ddllib.experiments", "ddllib.export", "ddllib.figure
 
 def modules() -> dict[str, Path]:
     """Every module of the two packages by its dotted name."""
-    named = {}
+    paths = {}
     for package in ("ddllib", "data_prep"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            named[name.removesuffix(".__init__")] = path
-    return named
+            paths[name.removesuffix(".__init__")] = path
+    return paths
 
 
-def imports(path: Path, known: dict[str, Path]) -> set[str]:
+def imports(path: Path, paths: dict[str, Path]) -> set[str]:
     """The modules of ours that a file imports, also inside its functions."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
+            names |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             whole = {f"{node.module}.{name.name}" for name in node.names}
-            found |= {name if name in known else node.module for name in whole}
-    return found & known.keys()
+            names |= {name if name in paths else node.module for name in whole}
+    return names & paths.keys()
 
 
 def floor(module: str) -> int:
@@ -77,12 +77,12 @@ def floor(module: str) -> int:
 
 
 def upward() -> set[str]:
-    known = modules()
+    paths = modules()
     return {
-        f"{module} -> {used}"
-        for module, path in known.items()
-        for used in imports(path, known)
-        if floor(used) > floor(module)
+        f"{module} -> {target}"
+        for module, path in paths.items()
+        for target in imports(path, paths)
+        if floor(target) > floor(module)
     }
 
 
@@ -98,21 +98,21 @@ def test_an_import_inside_a_function_counts(tmp_path):
 
 def circles() -> set[tuple[str, ...]]:
     """The groups of modules in which each reaches every other by imports."""
-    known = modules()
-    uses = {module: imports(path, known) for module, path in known.items()}
-    reach = {module: reached(module, uses) for module in known}
-    groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in known}
+    paths = modules()
+    uses = {module: imports(path, paths) for module, path in paths.items()}
+    reach = {module: reached(module, uses) for module in paths}
+    groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in paths}
     return {group for group in groups if len(group) > 1}
 
 
 def reached(module: str, uses: dict[str, set[str]]) -> set[str]:
     """All that a module imports, directly or by others."""
-    found, todo = set(), [module]
+    names, todo = set(), [module]
     while todo:
-        for used in uses[todo.pop()] - found:
-            found.add(used)
-            todo.append(used)
-    return found
+        for target in uses[todo.pop()] - names:
+            names.add(target)
+            todo.append(target)
+    return names
 
 
 def test_no_modules_need_one_another():
@@ -156,7 +156,7 @@ def test_the_library_is_thin(tmp_path):
 
 
 def test_files_that_commands_and_pages_name_exist():
-    named = re.compile(r"\b(?:tests|ddllib|data_prep|book)/[\w/.-]+\.(?:py|yaml|ipynb|sh)\b")
+    pattern = re.compile(r"\b(?:tests|ddllib|data_prep|book)/[\w/.-]+\.(?:py|yaml|ipynb|sh)\b")
     for page in ("Makefile", "README.md", "CONTRIBUTING.md", ".ci/run"):
-        paths = named.findall((ROOT / page).read_text("utf-8"))
+        paths = pattern.findall((ROOT / page).read_text("utf-8"))
         assert [path for path in paths if not (ROOT / path).is_file()] == [], page

@@ -112,9 +112,9 @@ def test_the_distance_and_its_slopes():
     true = [v.detach().double().requires_grad_() for v in both]
     expected = (true[0] - true[1]).square().mean(dim=1, keepdim=True).sqrt()
     slopes = torch.autograd.grad(expected, true, weight.double())
-    found = pixel_distance(*both)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
-    for mine, slope in zip(torch.autograd.grad(found, both, weight), slopes, strict=True):
+    distances = pixel_distance(*both)
+    torch.testing.assert_close(distances.double(), expected, rtol=1e-5, atol=0)
+    for mine, slope in zip(torch.autograd.grad(distances, both, weight), slopes, strict=True):
         torch.testing.assert_close(mine.double(), slope, rtol=1e-5, atol=0)
     (alone,) = torch.autograd.grad(pixel_distance(a.detach(), b), [b], weight)
     torch.testing.assert_close(alone.double(), slopes[1], rtol=1e-5, atol=0)

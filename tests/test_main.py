@@ -33,13 +33,13 @@ def test_help_keeps_each_example_on_a_line_of_its_own(capsys):
 
 def test_an_unknown_verb_is_reported_in_one_line(capsys):
     assert main(["wacth"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "expected one of watch, mark" in told
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1 and "expected one of watch, mark" in output
     assert main(["study", "nothing"]) == 2
 
 
 def test_without_a_verb_all_are_listed(capsys):
     assert main([]) == 2 and main(["--help"]) == 0
-    told = capsys.readouterr().out
-    assert all(verb in told for verb in VERBS)
+    output = capsys.readouterr().out
+    assert all(verb in output for verb in VERBS)
     assert all(import_module(module).main for module, _ in VERBS.values())

@@ -195,7 +195,7 @@ def test_a_false_region_in_one_frame_of_four_is_a_rate_of_a_quarter(clips, frame
 
 
 @pytest.mark.parametrize(
-    "inside, outside, true, found",
+    "inside, outside, true, expected",
     [
         (1, 0, 10, 1),  # 1 / 10, just beta
         (1, 0, 11, 0),  # 1 / 11
@@ -205,11 +205,11 @@ def test_a_false_region_in_one_frame_of_four_is_a_rate_of_a_quarter(clips, frame
         (1, 10, 1, 0),  # 1 / (11 + 1 - 1) = 1 / 11
     ],
 )
-def test_a_region_is_found_from_beta_on(inside, outside, true, found):
+def test_a_region_is_found_from_beta_on(inside, outside, true, expected):
     maps, masks = world()
     masks["01"][0, 3, :true] = 1
     maps["01"][0, 3, true - inside : true + outside] = 1
-    assert rbdc(maps, masks) == found
+    assert rbdc(maps, masks) == expected
 
 
 def test_a_region_that_overlaps_too_little_is_false():

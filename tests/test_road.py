@@ -55,9 +55,9 @@ def test_masks_are_judged_when_there_are_some(finished, small_data):
         small_data.masks[name][labels == 1, :, :6] = 1
     again = pipeline.score(settings, small_data, run, progress=False)  # not scored again
     maps = {n: np.load(record.folder / "maps" / f"{n}.npy") for n in small_data.masks}
-    found = again.facts["pixels"]
-    assert found["pixel_auroc"] == pixel_auroc(maps, small_data.masks)
-    assert found["regions"] == 10 and found["tracks"] == 2 and 0 <= found["tbdc"] <= 1
+    facts = again.facts["pixels"]
+    assert facts["pixel_auroc"] == pixel_auroc(maps, small_data.masks)
+    assert facts["regions"] == 10 and facts["tracks"] == 2 and 0 <= facts["tbdc"] <= 1
     assert again.facts["train_seconds"] == record.facts["train_seconds"]
 
 
@@ -66,25 +66,25 @@ def stopped(small_settings, small_data, monkeypatch):
     """A run whose scoring was stopped in the second clip, and the clips whose scoring began."""
     settings = small_settings()
     run = pipeline.train(settings, small_data, progress=False)
-    scored, whole = [], Scorer.clip
+    clips, whole = [], Scorer.clip
 
-    def stopped_in_the_second(scorer, frames, *given):
-        scored.append(frames)
-        if len(scored) == 2:
+    def stopped_in_the_second(scorer, frames, *args):
+        clips.append(frames)
+        if len(clips) == 2:
             raise KeyboardInterrupt
-        return whole(scorer, frames, *given)
+        return whole(scorer, frames, *args)
 
     monkeypatch.setattr(Scorer, "clip", stopped_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         pipeline.score(settings, small_data, run, progress=False)
-    return settings, run, scored
+    return settings, run, clips
 
 
 def test_a_stopped_scoring_goes_on_with_the_next_clip(stopped, small_data):
-    settings, run, scored = stopped
+    settings, run, clips = stopped
     assert not (settings.run_folder / "run.json").exists()
     record = pipeline.score(settings, small_data, run, progress=False)
-    assert len(scored) == 3 and scored[2] is scored[1]  # the first clip was not scored again
+    assert len(clips) == 3 and clips[2] is clips[1]  # the first clip was not scored again
     for name, clip in small_data.testing.items():
         assert np.array_equal(record.scores[name], score_clip(run.model, clip, 2))
     assert {p.suffix for p in (record.folder / "maps").iterdir()} == {".npy"}
@@ -94,13 +94,13 @@ def test_a_stopped_scoring_goes_on_with_the_next_clip(stopped, small_data):
 def test_scores_kept_of_a_stopped_scoring_are_not_believed_blindly(stopped, small_data, wrong):
     settings, run, _ = stopped
     name, clip = next(iter(small_data.testing.items()))
-    (kept,) = (settings.run_folder / "maps").glob("*.scores")
+    (path,) = (settings.run_folder / "maps").glob("*.scores")
     if wrong == "of another clip":
         small_data.testing[name] = 255 - clip
         small_data.manifest["clips"]["testing"][name] = {"frames": len(clip), "sha256": "other"}
     else:
         values = np.ones(3) if wrong == "short" else np.full(2 * len(clip), np.nan)
-        kept.write_bytes(values.astype("<f4").tobytes())
+        path.write_bytes(values.astype("<f4").tobytes())
     again = pipeline.score(settings, small_data, run, progress=False)
     assert np.array_equal(again.scores[name], score_clip(run.model, small_data.testing[name], 2))
 
@@ -315,7 +315,7 @@ def test_weights_are_asked_for_by_a_detector_that_has_some(small_settings, foota
 
 
 @pytest.mark.parametrize(
-    ("changes", "layout", "told"),
+    ("changes", "layout", "message"),
     [
         ({}, "common", "tiny-data: no test clips; put what is to be scored into testing/"),
         ({}, "plain", "no test clips; name them in labels.csv there, or give training/ and"),
@@ -324,13 +324,13 @@ def test_weights_are_asked_for_by_a_detector_that_has_some(small_settings, foota
     ],
 )
 def test_that_there_is_nothing_to_score_is_reported(
-    small_settings, small_data, changes, layout, told
+    small_settings, small_data, changes, layout, message
 ):
     settings = small_settings(data="tiny-data", **changes)
     pipeline.check_tests(replace(settings, held_out=0), small_data)
     small_data.testing.clear()
     small_data.manifest["source"] = {"name": "tiny-data", "layout": layout}
-    with pytest.raises(DDLError, match=told):
+    with pytest.raises(DDLError, match=message):
         pipeline.check_tests(settings, small_data)
 
 

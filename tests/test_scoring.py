@@ -73,9 +73,7 @@ def test_many_clips_are_scored_by_one_copy_of_the_model(monkeypatch):
     model, clips = a_model(), {"01": a_clip(), "02": a_clip(frames=9)}
     alone = {name: score_clip(model, clip, 4) for name, clip in clips.items()}
     copies, twin = [], accelerate.accelerate
-    monkeypatch.setattr(
-        accelerate, "accelerate", lambda *given: copies.append(given) or twin(*given)
-    )
+    monkeypatch.setattr(accelerate, "accelerate", lambda *args: copies.append(args) or twin(*args))
     together = Scorer(model, 4).clips(clips)
     assert len(copies) == 1
     assert all(np.array_equal(together[name], scores) for name, scores in alone.items())
@@ -99,12 +97,12 @@ def test_chunks_do_not_show(monkeypatch):
 
 def test_maps_are_handed_over_with_their_frame():
     model, clip = a_model(), a_clip(frames=20)
-    seen = {}
+    maps = {}
     scores = score_clip(
-        model, clip, 4, on_maps=lambda t, m: seen.update(dict(enumerate(m, start=t)))
+        model, clip, 4, on_maps=lambda t, m: maps.update(dict(enumerate(m, start=t)))
     )
-    assert sorted(seen) == list(range(1, 19))
-    assert float(patch_scores(torch.from_numpy(seen[7])[None], 4)) == pytest.approx(scores[7])
+    assert sorted(maps) == list(range(1, 19))
+    assert float(patch_scores(torch.from_numpy(maps[7])[None], 4)) == pytest.approx(scores[7])
 
 
 def test_edges_repeat_the_nearest_score():
@@ -139,10 +137,10 @@ def test_a_clip_ten_times_as_long_takes_no_more_memory(tmp_path):
     for frames in (60, 600):
         path = tmp_path / f"{frames}.npy"
         np.save(path, np.random.default_rng(0).integers(0, 255, (frames, 1, 128, 128), np.uint8))
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", PEAK, path],
             env=given_back, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        peaks.append(int(done.stdout) * 1024)
+        peaks.append(int(process.stdout) * 1024)
     one_map_a_frame = 600 * 128 * 128 * 4
     assert peaks[1] - peaks[0] < one_map_a_frame / 2

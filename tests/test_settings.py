@@ -19,8 +19,8 @@ def test_the_demo_profile_is_the_default():
 
 
 def test_a_parameter_wins_over_the_profile_and_none_keeps_it():
-    chosen = load_profile("demo", seed=7, epochs=None)
-    assert chosen.seed == 7 and chosen.epochs == load_profile("demo").epochs
+    profile = load_profile("demo", seed=7, epochs=None)
+    assert profile.seed == 7 and profile.epochs == load_profile("demo").epochs
 
 
 def test_an_unknown_parameter_is_an_error_with_a_hint():
@@ -33,8 +33,13 @@ def test_a_chapter_takes_what_its_notebook_sets():
         pass
 
     namespace = {"profile": "tiny", "seed": 3, "mode": None, "model": Model(), "other": 5}
-    chosen = chapter_settings(namespace)
-    assert (chosen.profile, chosen.seed, chosen.mode, chosen.model) == ("tiny", 3, "ddl", "c3dsu")
+    chapter = chapter_settings(namespace)
+    assert (chapter.profile, chapter.seed, chapter.mode, chapter.model) == (
+        "tiny",
+        3,
+        "ddl",
+        "c3dsu",
+    )
 
 
 def test_a_name_injected_by_papermill_must_be_known():
@@ -149,8 +154,8 @@ def test_a_missing_gpu_is_reported():
 
 
 def test_boxes_to_ignore_come_as_text_from_papermill():
-    given = {"profile": "tiny", "ignore": "[[0, 0, 0.5, 0.2]]"}
-    assert chapter_settings(given).ignore == [[0, 0, 0.5, 0.2]]
-    assert chapter_settings({**given, "ignore": "yard.png"}).ignore == "yard.png"
+    values = {"profile": "tiny", "ignore": "[[0, 0, 0.5, 0.2]]"}
+    assert chapter_settings(values).ignore == [[0, 0, 0.5, 0.2]]
+    assert chapter_settings({**values, "ignore": "yard.png"}).ignore == "yard.png"
     with pytest.raises(DDLError, match="ignore .*: no boxes; expected"):
-        chapter_settings({**given, "ignore": "[[0, 0, 0.5"})
+        chapter_settings({**values, "ignore": "[[0, 0, 0.5"})

@@ -26,9 +26,9 @@ def test_training_begins_with_the_weights_and_l_of_the_other_run(
     trained, small_settings, small_data
 ):
     settings, first = trained
-    begun = new_run(small_settings())
-    begin_with(begun, settings.run_folder)
-    assert same(begun, first) and torch.equal(begun.creator.l, first.creator.l)
+    run = new_run(small_settings())
+    begin_with(run, settings.run_folder)
+    assert same(run, first) and torch.equal(run.creator.l, first.creator.l)
     name = f"tiny/{settings.run_folder.name}"
     scratch = fit(small_settings(epochs=1), small_data, progress=False)
     again = fit(small_settings(epochs=1, start_from=name), small_data, progress=False)
@@ -44,8 +44,8 @@ def test_without_an_epoch_the_other_run_is_scored_as_it_is(trained, small_settin
     assert same(run, first)
     record = pipeline.score(unchanged, small_data, run, progress=False)
     assert record.is_trained and baseline_name(record) is None
-    scored = pipeline.score(settings, small_data, first, progress=False).scores
-    assert all(np.array_equal(record.scores[name], scored[name]) for name in scored)
+    scores = pipeline.score(settings, small_data, first, progress=False).scores
+    assert all(np.array_equal(record.scores[name], scores[name]) for name in scores)
 
 
 def test_a_resumed_run_does_not_begin_anew(trained, small_settings, small_data):

@@ -42,7 +42,7 @@ def test_ddl_learns_sigma_and_logs_every_term_of_every_step(small_settings, smal
 
 
 def test_sigma_may_learn_at_a_rate_of_its_own(small_settings, small_data):
-    moved = {
+    distances = {
         rate: abs(
             fit(small_settings(sigma_learning_rate=rate), small_data, progress=False).history[
                 "sigma"
@@ -51,20 +51,20 @@ def test_sigma_may_learn_at_a_rate_of_its_own(small_settings, small_data):
         )
         for rate in (1e-4, 1e-2, None)
     }
-    assert 0 < moved[1e-4] < moved[1e-2] / 10
-    assert moved[None] == moved[1e-2]  # the same rate as the weights
+    assert 0 < distances[1e-4] < distances[1e-2] / 10
+    assert distances[None] == distances[1e-2]  # the same rate as the weights
 
 
 def test_shared_noise_is_equal_in_all_channels(small_settings):
-    seen = {}
+    outputs = {}
     for noise in ("per_channel", "shared"):
         run = new_run(small_settings(noise=noise))
         x, mask = torch.full((1, 3, 3, 32, 32), 0.5), torch.ones(1, 1, 3, 32, 32)
-        run.creator.register_forward_hook(lambda *given, name=noise: seen.update({name: given[2]}))
+        run.creator.register_forward_hook(lambda *args, name=noise: outputs.update({name: args[2]}))
         batch_loss(run, a_sample(x, mask), torch.Generator().manual_seed(0))
-    assert (seen["shared"][:, 0] == seen["shared"][:, 1]).all()
-    assert (seen["per_channel"][:, 0] != seen["per_channel"][:, 1]).float().mean() > 0.99
-    assert seen["shared"].std() > 0.1
+    assert (outputs["shared"][:, 0] == outputs["shared"][:, 1]).all()
+    assert (outputs["per_channel"][:, 0] != outputs["per_channel"][:, 1]).float().mean() > 0.99
+    assert outputs["shared"].std() > 0.1
 
 
 @pytest.mark.slow
@@ -91,8 +91,8 @@ def test_training_goes_on_where_compiling_does_not_work(
     can_compile.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     assert fit(small_settings(compile=True), small_data, progress=False).epoch == 2
-    told = capsys.readouterr().out
-    assert "going on without: no compiler" in told and "and more" not in told
+    output = capsys.readouterr().out
+    assert "going on without: no compiler" in output and "and more" not in output
     can_compile.cache_clear()
 
 
@@ -135,35 +135,35 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(
 ):
     settings = small_settings(epochs=3)
     whole = fit(settings, small_data, progress=False)
-    step, taken = training.train_step, []
+    step, steps = training.train_step, []
 
     def interrupted_in_the_sixth(*args):
-        taken.append(args)
-        if len(taken) == 6:  # the second of the second epoch
+        steps.append(args)
+        if len(steps) == 6:  # the second of the second epoch
             os.kill(os.getpid(), signal.SIGINT)
         return step(*args)
 
     monkeypatch.setattr(training, "train_step", interrupted_in_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         fit(settings, small_data, tmp_path, progress=False)
-    assert len(taken) == 6  # the step was finished, and no other begun
-    resumed = fit(settings, small_data, tmp_path, progress=False)
-    assert resumed.steps_now == len(resumed.history["step"]) - 6
-    assert torch.equal(weights(whole), weights(resumed))
-    assert whole.history == resumed.history
-    assert float(whole.creator.l.detach()) == float(resumed.creator.l.detach())
+    assert len(steps) == 6  # the step was finished, and no other begun
+    second_run = fit(settings, small_data, tmp_path, progress=False)
+    assert second_run.steps_now == len(second_run.history["step"]) - 6
+    assert torch.equal(weights(whole), weights(second_run))
+    assert whole.history == second_run.history
+    assert float(whole.creator.l.detach()) == float(second_run.creator.l.detach())
 
 
 def test_long_epochs_leave_checkpoints_on_the_way(
     small_settings, small_data, tmp_path, monkeypatch
 ):
-    saved, save = [], training.checkpoints.save
+    calls, save = [], training.checkpoints.save
     monkeypatch.setattr(training, "KEEP_SECONDS", 0)
     monkeypatch.setattr(
-        training.checkpoints, "save", lambda *given: saved.append(save(*given)) or None
+        training.checkpoints, "save", lambda *args: calls.append(save(*args)) or None
     )
     run = fit(small_settings(), small_data, tmp_path, progress=False)
-    assert len(saved) == len(run.history["step"]) + run.epoch
+    assert len(calls) == len(run.history["step"]) + run.epoch
 
 
 def test_a_finished_run_is_not_trained_again(small_settings, small_data, tmp_path):
@@ -213,15 +213,15 @@ def test_p_and_q_after_training_are_means_under_the_mask(small_settings, small_d
 def test_both_passes_run_in_training_mode(small_settings, small_data):
     run = new_run(small_settings())
     run.train()
-    seen = []
+    modes = []
     block = run.quick["model"].encoder.conv_1
     norm = block.batch_norm_1
-    block.register_forward_hook(lambda *_: seen.append(norm.training))
+    block.register_forward_hook(lambda *_: modes.append(norm.training))
     windows = Windows(small_data.training, small_data.tracks.query("split == 'training'"), 3)
     rng = torch.Generator().manual_seed(0)
     indices = torch.arange(4)
     batch_loss(run, windows.sample(indices, windows.draw(indices, rng)), rng)
-    assert seen and all(seen) and int(norm.num_batches_tracked) == 2
+    assert modes and all(modes) and int(norm.num_batches_tracked) == 2
 
 
 def test_footage_without_tracks_is_refused_but_for_plain_reconstruction(small_settings, small_data):
@@ -236,24 +236,24 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(
 ):
     settings = small_settings()
     whole = fit(settings, small_data, progress=False)
-    epoch, loss, taken = len(whole.history["step"]) // 2, ddl.batch_loss, []
+    epoch, loss, calls = len(whole.history["step"]) // 2, ddl.batch_loss, []
 
-    def nan_in_the_second_epoch(*given):
-        taken.append(given)
-        terms = loss(*given)
-        wrong = terms.total * math.nan if len(taken) > epoch + 1 else terms.total
+    def nan_in_the_second_epoch(*args):
+        calls.append(args)
+        terms = loss(*args)
+        wrong = terms.total * math.nan if len(calls) > epoch + 1 else terms.total
         return terms._replace(total=wrong, distinction=wrong)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ddl, "batch_loss", nan_in_the_second_epoch)
+    with monkeypatch.context() as patch:
+        patch.setattr(ddl, "batch_loss", nan_in_the_second_epoch)
         sigma = f"{whole.history['sigma'][epoch + 1]:.4g}"
         step = f"at step {epoch + 1} "
         with pytest.raises(DDLError, match=f"{step}.*distinction nan.*, sigma {sigma}.; lower"):
             fit(settings, small_data, tmp_path / "run", progress=False)
-    kept = checkpoints.read(tmp_path / "run")
-    assert kept["parts"][-1]["epoch"] == 1 and len(kept["history"]["step"]) == epoch
-    resumed = fit(settings, small_data, tmp_path / "run", progress=False)
-    assert resumed.steps_now == epoch and torch.equal(weights(resumed), weights(whole))
+    checkpoint = checkpoints.read(tmp_path / "run")
+    assert checkpoint["parts"][-1]["epoch"] == 1 and len(checkpoint["history"]["step"]) == epoch
+    second_run = fit(settings, small_data, tmp_path / "run", progress=False)
+    assert second_run.steps_now == epoch and torch.equal(weights(second_run), weights(whole))
 
 
 def test_no_checkpoint_is_left_of_an_l_that_is_not_finite(small_settings, small_data, tmp_path):
@@ -268,10 +268,10 @@ def test_a_checkpoint_before_stays_where_statistics_are_not_finite(
 ):
     step = training.train_step
 
-    def spoilt_in_the_second_epoch(run, *given):
+    def spoilt_in_the_second_epoch(run, *args):
         if checkpoints.exists(tmp_path):
             run.model.encoder.conv_1.batch_norm_1.running_mean.fill_(math.inf)
-        return step(run, *given)
+        return step(run, *args)
 
     monkeypatch.setattr(training, "train_step", spoilt_in_the_second_epoch)
     with pytest.raises(DDLError, match="of the model are not finite .*checkpoint before is kept"):
@@ -290,8 +290,8 @@ def test_the_learning_rate_ends_alike_where_batches_have_no_object(
         run = fit(settings, replace(small_data, tracks=tracks), progress=False)
         history = run.history
         rates[name] = dict(zip(history["epoch"], history["learning_rate"], strict=True))
-        taken = len(history["step"])
-    assert taken < len(small_data.training) * 5 * 3  # most steps were passed over
+        count = len(history["step"])
+    assert count < len(small_data.training) * 5 * 3  # most steps were passed over
     assert rates["few"][4] == pytest.approx(rates["all"][4], abs=0.2 * settings.learning_rate)
     assert rates["few"][4] < 0.6 * max(rates["few"].values())
     assert not [w for w in recwarn if "lr_scheduler" in str(w.message)]

@@ -19,9 +19,9 @@ def track_rows(frames, track=1, clip="01", box=(0.25, 0.5, 0.5, 1.0)):
 
 def test_a_common_track_is_in_every_frame_of_the_window():
     rows = pd.concat([track_rows([0, 1, 2, 4, 5], 1), track_rows([3, 4, 5, 6], 2)])
-    found = common_tracks(rows, frames=8, temporal=3)
-    assert [len(boxes) for boxes in found] == [1, 0, 0, 1, 1, 0]
-    assert found[0][0].shape == (3, 4)
+    tracks = common_tracks(rows, frames=8, temporal=3)
+    assert [len(boxes) for boxes in tracks] == [1, 0, 0, 1, 1, 0]
+    assert tracks[0][0].shape == (3, 4)
 
 
 def test_boxes_are_truncated_with_the_end_excluded():

@@ -115,9 +115,9 @@ def test_a_number_stored_twice_is_an_error():
 def test_an_unchanged_book_runs_nothing(built, capsys):
     before = (built.out / "html" / "book" / "one.html").stat().st_mtime_ns
     build(built)
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "one: unchanged"
-    assert said[-1] == "0 chapters run, 1 unchanged; site unchanged: _build/html/index.html"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "one: unchanged"
+    assert lines[-1] == "0 chapters run, 1 unchanged; site unchanged: _build/html/index.html"
     assert (built.out / "html" / "book" / "one.html").stat().st_mtime_ns == before
 
 
@@ -274,9 +274,9 @@ def test_a_full_disk_leaves_the_executed_copy_and_the_site_as_they_were(tmp_path
     run_chapters(layout)
     before = layout.executed("book/one").read_text()
     write_chapter(tmp_path, "print('second')")
-    with disk.full(), pytest.raises(DDLError, match=r"cannot be written|In \[\d\]") as caught:
+    with disk.full(), pytest.raises(DDLError, match=r"cannot be written|In \[\d\]") as error:
         build(layout)
-    assert "No space left" in str(caught.value) or "File too large" in str(caught.value)
+    assert "No space left" in str(error.value) or "File too large" in str(error.value)
     assert layout.executed("book/one").read_text() == before
     assert run_chapters(layout) == (1, 0)
     assert "second" in layout.executed("book/one").read_text()
@@ -287,7 +287,7 @@ def test_parameters_of_the_small_book_pass(two):
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "expected"),
     [
         ("\r  0%|          | 0/9 [00:00<?, ?it/s]\r100%|####| 9/9 [00:01<00:00,  7.4it/s]\n", ""),
         ("\repoch 3:  12%|█▏        | 3/25 [00:31<03:51, 10.5s/it]", ""),
@@ -297,10 +297,10 @@ def test_parameters_of_the_small_book_pass(two):
         ("UserWarning: 3 of 9 clips\n", "UserWarning: 3 of 9 clips\n"),
     ],
 )
-def test_only_progress_bars_are_stripped(tmp_path, text, kept):
+def test_only_progress_bars_are_stripped(tmp_path, text, expected):
     stream = v4.new_output("stream", name="stderr", text=text)
     notebook = clean(v4.new_notebook(cells=[v4.new_code_cell(outputs=[stream])]), tmp_path)
-    assert "".join(output.text for output in notebook.cells[0].outputs) == kept
+    assert "".join(output.text for output in notebook.cells[0].outputs) == expected
 
 
 def test_paths_are_rewritten_in_text_only(tmp_path, monkeypatch):

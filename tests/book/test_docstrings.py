@@ -23,8 +23,8 @@ def docstrings(path):
 def warnings(text):
     """What the parser complains of in a docstring; empty where it is well formed."""
     log = io.StringIO()
-    parsed = str(GoogleDocstring(text, CONFIG))
-    docutils.core.publish_doctree(parsed, settings_overrides={"warning_stream": log})
+    rst = str(GoogleDocstring(text, CONFIG))
+    docutils.core.publish_doctree(rst, settings_overrides={"warning_stream": log})
     return log.getvalue()
 
 

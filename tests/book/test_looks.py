@@ -35,7 +35,7 @@ def looks(browser, site):
     """By page: what the console was told, how wide it is by size, and its pale texts by theme."""
     files = [site / f"{page}.html" for page in pages(ROOT)]
     files += [*(site / "book" / "api").glob("*.html"), site / "search.html", site / "genindex.html"]
-    seen = {}
+    results = {}
     for path in files:
         browser.errors.clear()
         browser.resize(*SIZES["phone"])
@@ -49,8 +49,8 @@ def looks(browser, site):
             browser.value(f"document.documentElement.dataset.theme = {theme!r}")
             pale[theme] = browser.value(CONTRAST)
         name = str(path.relative_to(site))
-        seen[name] = list(browser.errors), widths, pale, browser.value(PICTURES)
-    return seen
+        results[name] = list(browser.errors), widths, pale, browser.value(PICTURES)
+    return results
 
 
 def test_no_page_reports_an_error(looks):
@@ -69,4 +69,4 @@ def test_every_text_can_be_read_in_both_themes(looks):
 
 
 def test_every_picture_is_shown(looks):
-    assert {name: lost for name, (*_, lost) in looks.items() if lost} == {}
+    assert {name: faults for name, (*_, faults) in looks.items() if faults} == {}

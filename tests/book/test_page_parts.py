@@ -33,8 +33,8 @@ def test_pictures_and_videos_within_html_become_files(tmp_path):
     page += f'<img src="{address("image/jpeg", b"j")}">'
     notebook = v4.new_notebook(cells=[cell(html_output(page)), cell(html_output(page))])
     move_media(notebook, folder)
-    shown = BeautifulSoup(notebook.cells[0].outputs[0].data["text/html"], "html.parser")
-    sources = [element["src"] for element in shown.select("[src]")]
+    soup = BeautifulSoup(notebook.cells[0].outputs[0].data["text/html"], "html.parser")
+    sources = [element["src"] for element in soup.select("[src]")]
     assert [(tmp_path / source).read_bytes() for source in sources] == [b"film", b"<svg/>", b"j"]
     assert [source.rpartition(".")[2] for source in sources] == ["webm", "svg", "jpg"]
     assert notebook.cells[1].outputs[0].data == notebook.cells[0].outputs[0].data
@@ -71,15 +71,15 @@ def test_large_photographs_become_jpegs_and_charts_stay():
     assert len(small) < LARGE < len(large)
     jpeg = base64.b64decode(photograph.data["image/jpeg"])
     assert "image/png" not in photograph.data and len(jpeg) < len(large) / 2
-    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert decoded.shape == noise.shape
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == noise.shape
     assert list(chart.data) == ["image/png"]
 
 
 def test_a_page_is_described_by_its_first_long_paragraph():
     text = "Title\n=====\n\nShort.\n\n" + "A fixed camera sees the same place all day. " * 9
-    shown = description(publish_doctree(text))
-    assert shown.startswith("A fixed camera sees") and len(shown) <= LONGEST
+    summary = description(publish_doctree(text))
+    assert summary.startswith("A fixed camera sees") and len(summary) <= LONGEST
     assert description(nodes.document(None, None)) == ""
 
 

@@ -29,12 +29,12 @@ def without_space(kind, text):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_percent_sign_stands_apart_from_its_number(path):
-    assert [found for cell in cells(path) for found in without_space(*cell)] == []
+    assert [fault for cell in cells(path) for fault in without_space(*cell)] == []
 
 
 def test_sentences_that_code_makes_do_so_too():
-    found = {path.name: FORMATTED.findall(path.read_text("utf-8")) for path in SOURCES}
-    assert len(found) > 100 and {name for name, faults in found.items() if faults} == set()
+    by_file = {path.name: FORMATTED.findall(path.read_text("utf-8")) for path in SOURCES}
+    assert len(by_file) > 100 and {name for name, faults in by_file.items() if faults} == set()
 
 
 def test_a_percent_sign_without_a_space_is_a_fault():

@@ -29,34 +29,34 @@ def row_of(name):
 def test_the_results_are_those_of_the_records(name):
     trials = read_experiment(name)
     runs = comparisons.finder(RECORDS, trials, preset="released")("c3dsu", "ddl")
-    shown = row_of(f"C3DSU with DDL, {comparisons.described(trials[0].settings)} ")
+    cells = row_of(f"C3DSU with DDL, {comparisons.described(trials[0].settings)} ")
     mean = baselines.marked_mean(UNLEARNT)
-    assert shown[1:3] == [mean(runs, p) for p in PROTOCOLS]
+    assert cells[1:3] == [mean(runs, p) for p in PROTOCOLS]
     above = [baselines.over_neighbours(runs, UNLEARNT, p) for p in PROTOCOLS]
-    assert shown[3:] == [baselines.points(difference) for difference in above]
+    assert cells[3:] == [baselines.points(difference) for difference in above]
 
 
 @pytest.mark.parametrize("variant", [own_score.VARIANT, own_score.SUM])
 def test_the_rows_by_this_edition_s_scores_are_those_of_the_records(variant):
     runs = own_score.runs_by(RECORDS, "ddl", variant)
     size = comparisons.described(own_score.trials_by("ddl")[0].settings)
-    shown = row_of(f"{variant}: C3DSU with DDL, {size} ")
+    cells = row_of(f"{variant}: C3DSU with DDL, {size} ")
     mean = baselines.marked_mean(RECORDS)
-    assert shown[1:3] == [mean(runs, p) for p in PROTOCOLS]
+    assert cells[1:3] == [mean(runs, p) for p in PROTOCOLS]
     above = [baselines.over_neighbours(runs, RECORDS, p) for p in PROTOCOLS]
-    assert shown[3:] == [baselines.points(difference) for difference in above]
+    assert cells[3:] == [baselines.points(difference) for difference in above]
     neighbours = baselines.beside(runs[0], RECORDS)[baselines.NEIGHBOURS]
-    shown = row_of(f"{variant}: neighbour mean, 128 x 128")
-    assert shown[1:3] == [baselines.mean_of(neighbours, p) for p in PROTOCOLS]
+    cells = row_of(f"{variant}: neighbour mean, 128 x 128")
+    assert cells[1:3] == [baselines.mean_of(neighbours, p) for p in PROTOCOLS]
 
 
 @pytest.mark.parametrize("size", [192, 256])
 @pytest.mark.parametrize("name", baselines.CHANGES)
 def test_what_learns_nothing_stands_beside_them_at_the_same_sizes(name, size):
-    found = [r for r in UNLEARNT if baselines.baseline_name(r) == name]
-    found = [r for r in found if r.facts["settings"]["size"] == size]
-    shown = row_of(f"nothing learnt: {name}, {size} x {size} ")
-    assert found and shown[1:3] == [baselines.mean_of(found, p) for p in PROTOCOLS]
+    runs = [r for r in UNLEARNT if baselines.baseline_name(r) == name]
+    runs = [r for r in runs if r.facts["settings"]["size"] == size]
+    cells = row_of(f"nothing learnt: {name}, {size} x {size} ")
+    assert runs and cells[1:3] == [baselines.mean_of(runs, p) for p in PROTOCOLS]
 
 
 def test_the_verdict_is_that_of_the_records():
@@ -70,5 +70,5 @@ def test_links_to_files_resolve():
 
 def test_every_profile_it_names_is_there():
     rows = re.findall(r"^\| (`[\w-]+`(?:, `[\w-]+`)*) \|", TEXT, flags=re.M)
-    named = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
-    assert {path.stem for path in PROFILES.glob("*.yaml")} == named
+    names = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    assert {path.stem for path in PROFILES.glob("*.yaml")} == names

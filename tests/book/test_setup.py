@@ -56,8 +56,8 @@ def test_what_is_installed_is_locked_by_checksums_at_the_pinned_versions(pins):
         head = re.match(r"([\w.-]+)==([\w.!+-]+)", block)
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", block), head[0]
         locked[canonical(head[1])] = head[2]
-    wanted = {name: version for name, version in pins.items() if name not in LEFT_OUT}
-    assert wanted.items() <= locked.items(), "make lock"
+    expected = {name: version for name, version in pins.items() if name not in LEFT_OUT}
+    assert expected.items() <= locked.items(), "make lock"
     assert not LEFT_OUT & locked.keys()
 
 
@@ -86,8 +86,8 @@ def test_all_that_is_installed_is_pinned(project, pins):
 
 def test_conda_users_get_the_same_versions(direct, pins):
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    listed = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
-    versions = dict(line.split("==") for line in listed if not line.startswith("-"))
+    packages = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    versions = dict(line.split("==") for line in packages if not line.startswith("-"))
     assert {canonical(name) for name in versions} == {canonical(r) for r in direct}
     for name, version in versions.items():
         assert pins[canonical(name)] == version, name
@@ -127,5 +127,5 @@ def test_notebooks_run_in_this_environment():
 def test_the_packages_are_found_from_any_folder(tmp_path):
     code = "import data_prep, ddllib; print(data_prep.__file__, ddllib.__file__)"
     call = [sys.executable, "-c", code]
-    found = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert found.split() == [str(ROOT / p / "__init__.py") for p in ("data_prep", "ddllib")]
+    output = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert output.split() == [str(ROOT / p / "__init__.py") for p in ("data_prep", "ddllib")]

@@ -67,8 +67,8 @@ def test_sources_are_committed_without_outputs():
 def test_citations_resolve(soups):
     for path, soup in soups.items():
         assert "[?]" not in soup.get_text(), path.name
-    listed = next(s for p, s in soups.items() if p.stem == "references").select("div.citation")
-    assert len(listed) == (ROOT / "book" / "references.bib").read_text().count("\n@") + 1
+    entries = next(s for p, s in soups.items() if p.stem == "references").select("div.citation")
+    assert len(entries) == (ROOT / "book" / "references.bib").read_text().count("\n@") + 1
 
 
 def api_ids(soups) -> set[str]:
@@ -102,10 +102,10 @@ def test_the_api_lists_every_module(soups):
 
 
 def test_the_front_page_shows_the_results_of_the_first_page(soups, site):
-    shown = soups[site / "book" / "index.html"].get_text(" ", strip=True)
+    text = soups[site / "book" / "index.html"].get_text(" ", strip=True)
     rows = [r for r in (ROOT / "README.md").read_text().splitlines() if r.startswith("| C3DSU")]
     cells = [cell.strip() for row in rows for cell in row.split("|")[1:-1]]
-    assert len(rows) == 3 and all(cell in shown for cell in cells)
+    assert len(rows) == 3 and all(cell in text for cell in cells)
 
 
 def test_every_page_has_the_books_style(soups, site):
@@ -127,7 +127,7 @@ def test_a_records_auc_can_be_computed_from_the_site(site):
 
 def test_internal_links_and_images_resolve(site, soups):
     ids = {path: {e["id"] for e in soup.select("[id]")} for path, soup in soups.items()}
-    broken = []
+    faults = []
     for path, soup in soups.items():
         for element in soup.select("a[href], link[href], img[src], script[src]"):
             target = urlsplit(element.get("href") or element.get("src"))
@@ -137,8 +137,8 @@ def test_internal_links_and_images_resolve(site, soups):
             anchor = unquote(target.fragment)
             lacks_anchor = anchor and file in ids and anchor not in ids[file]
             if not file.is_file() or lacks_anchor:
-                broken.append(f"{path.relative_to(site)}: {target.geturl()}")
-    assert broken == []
+                faults.append(f"{path.relative_to(site)}: {target.geturl()}")
+    assert faults == []
 
 
 def test_no_page_holds_a_video_or_is_heavy(site, soups):
@@ -147,8 +147,8 @@ def test_no_page_holds_a_video_or_is_heavy(site, soups):
         assert "data:video" not in text, path.relative_to(site)
         # Lazy pictures are loaded as a reader comes to them.
         pictures = soup.select("img[src]:not([loading=lazy])")
-        loaded = [*pictures, *soup.select("script[src], link[rel=stylesheet][href]")]
-        sources = [e.get("src") or e["href"] for e in loaded]
+        elements = [*pictures, *soup.select("script[src], link[rel=stylesheet][href]")]
+        sources = [e.get("src") or e["href"] for e in elements]
         sources = [source for source in sources if not source.startswith("data:")]
         files = {(path.parent / unquote(urlsplit(source).path)).resolve() for source in sources}
         size = len(text) + sum(file.stat().st_size for file in files)
@@ -173,8 +173,8 @@ def test_formulas_of_written_sentences_are_set(soups):
 
 def test_only_the_search_page_loads_the_index(soups, site):
     for path, soup in soups.items():
-        loaded = any("searchindex.js" in e["src"] for e in soup.select("script[src]"))
-        assert loaded == (path == site / "search.html"), path.name
+        loads_index = any("searchindex.js" in e["src"] for e in soup.select("script[src]"))
+        assert loads_index == (path == site / "search.html"), path.name
 
 
 def test_no_script_is_loaded_twice_and_no_constant_is_declared_twice(soups):
@@ -186,8 +186,8 @@ def test_no_script_is_loaded_twice_and_no_constant_is_declared_twice(soups):
 
 def test_pages_load_nothing_from_elsewhere(soups):
     for path, soup in soups.items():
-        loaded = soup.select("script[src], img[src], link[rel=stylesheet][href], iframe[src]")
-        for element in loaded:
+        elements = soup.select("script[src], img[src], link[rel=stylesheet][href], iframe[src]")
+        for element in elements:
             assert not urlsplit(element.get("src") or element.get("href")).netloc, (path, element)
 
 
@@ -196,6 +196,6 @@ def test_no_page_names_a_folder_of_this_machine(site, executed_chapters, soups):
     folders |= {str(Path.home())} if len(Path.home().parts) > 2 else {f"{Path.home()}/"}
     # Not within a picture in base64, where a short name such as /usr may stand by chance.
     any_of_them = "|".join(map(re.escape, folders))
-    named = re.compile(rf"(?<![\w/+=])(?:{any_of_them})(?![\w+=])")
+    pattern = re.compile(rf"(?<![\w/+=])(?:{any_of_them})(?![\w+=])")
     for path in [*soups, *(site / "_sources").rglob("*.ipynb")]:
-        assert not named.findall(path.read_text()), path.relative_to(site)
+        assert not pattern.findall(path.read_text()), path.relative_to(site)

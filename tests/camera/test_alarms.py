@@ -111,12 +111,12 @@ def test_an_event_with_an_early_peak_has_its_clip_though_the_watch_was_killed(tm
 
 def test_what_was_told_before_the_watch_was_killed_is_reported_to_its_end(tmp_path):
     scores = [0.1] * 30 + [0.9] * 70 + [0.1] * 30
-    told = watched(tmp_path, scores[:60], ends=False)
-    assert told and told[0].startswith("event 1 runs since")
+    messages = watched(tmp_path, scores[:60], ends=False)
+    assert messages and messages[0].startswith("event 1 runs since")
     lag = lag_of(tmp_path / "other")
-    ended: list[int] = []
-    lines = heard_again(tmp_path, scores, 60 - lag, drift=nudged(90), on_event=ended.append)
-    assert lines[0].startswith("the scene has changed") and ended == [1]
+    numbers: list[int] = []
+    lines = heard_again(tmp_path, scores, 60 - lag, drift=nudged(90), on_event=numbers.append)
+    assert lines[0].startswith("the scene has changed") and numbers == [1]
     assert lines[1].startswith("event 1: ") and len(lines) == 2
 
 
@@ -158,20 +158,20 @@ def test_a_peak_that_has_lost_its_place_keeps_its_score():
 
 
 def test_an_event_during_which_a_live_watch_was_killed_has_its_picture(tmp_path, monkeypatch):
-    left, leave = [], Evidence.leave
+    numbers, leave = [], Evidence.leave
     monkeypatch.setattr(
-        Evidence, "leave", lambda self, *rest: (left.append(rest[1]), leave(self, *rest))
+        Evidence, "leave", lambda self, *rest: (numbers.append(rest[1]), leave(self, *rest))
     )
     scores = [0.1] * 30 + [0.6] * 20 + [0.9] * 200
     watched(tmp_path, scores, ends=False)
-    assert left == [1, 1]  # as it began, and with its new peak
+    assert numbers == [1, 1]  # as it began, and with its new peak
     alarms_in(tmp_path)  # the next watch
     ((event,), _) = read_events(tmp_path)
     assert event.open and (event.peak, event.score) == (50, 0.9) and event.box
     evidence = read_evidence(tmp_path, 1)
     assert evidence.frame[0, 0, 0] == 50 and (tmp_path / "0001.jpg").is_file()
     heard_again(tmp_path, [*scores, *[1.2] * 10, *[0.1] * 30], 240)
-    assert left == [1, 1, 1, 1] and read_evidence(tmp_path, 1).frame[0, 0, 0] == 250 % 200
+    assert numbers == [1, 1, 1, 1] and read_evidence(tmp_path, 1).frame[0, 0, 0] == 250 % 200
 
 
 def test_a_new_event_after_going_on_has_its_own_number(tmp_path):
@@ -220,10 +220,10 @@ def test_an_event_leaves_a_row_a_picture_a_clip_and_its_numbers(tmp_path):
     assert ends.startswith("event 1: 0:00:06.0 to 0:00:06.6") and "score 0.9" in ends
     clip = frames_of(tmp_path / "0001.webm")
     assert len(clip) == 20 + 6 + 20  # the ring holds the first frame of the event
-    shown = cv2.imread(str(tmp_path / "0001.jpg"))
-    assert shown.shape == (288, 288, 3)
+    picture = cv2.imread(str(tmp_path / "0001.jpg"))
+    assert picture.shape == (288, 288, 3)
     x, y = 16 * 9, 12 * 9
-    assert np.ptp(shown[y, x - 27 : x + 9].astype(int), axis=0).max() > 60  # the box's left side
+    assert np.ptp(picture[y, x - 27 : x + 9].astype(int), axis=0).max() > 60  # the box's left side
     with np.load(tmp_path / "0001.npz") as numbers:
         assert numbers["frame"][0, 0, 0] == 62
         assert numbers["region"].max() == pytest.approx(0.9, abs=1e-3)
@@ -269,8 +269,8 @@ def test_a_gap_ends_an_event_and_its_clip(tmp_path):
         hears(loop, scored(k, 0.8), k / RATE)
     loop.end()
     listener.close()
-    found, _ = read_events(tmp_path)
-    assert [(e.start, e.end, e.open) for e in found] == [(0, 29, False), (90, 119, True)]
+    events, _ = read_events(tmp_path)
+    assert [(e.start, e.end, e.open) for e in events] == [(0, 29, False), (90, 119, True)]
     clips = [frames_of(tmp_path / name) for name in ("0001.webm", "0002.webm")]
     assert [len(clip) for clip in clips] == [30, 30]  # none shows what lies beyond the gap
 
@@ -291,9 +291,9 @@ def nudged(at):
         drift, seconds = None, 0
 
         def push(self, frame, score):
-            begun = self.drift is None and frame[0, 0, 0] == at
-            self.drift = Drift("moved", "the camera was nudged", at) if begun else self.drift
-            return self.drift if begun else None
+            is_start = self.drift is None and frame[0, 0, 0] == at
+            self.drift = Drift("moved", "the camera was nudged", at) if is_start else self.drift
+            return self.drift if is_start else None
 
     return Nudged()
 
@@ -301,8 +301,8 @@ def nudged(at):
 def test_events_of_a_changed_scene_are_kept_and_reported_together(tmp_path):
     lines = watched(tmp_path, QUIET + (LOUD + QUIET) * 3, drift=nudged(63))
     assert [event.drift for event in read_events(tmp_path)[0]] == ["moved"] * 3
-    changed, together = lines
-    assert "0:00:06.3" in changed and "the camera was nudged" in changed
+    change, together = lines
+    assert "0:00:06.3" in change and "the camera was nudged" in change
     assert ": 3, " in together and "events.csv" in together
 
 
@@ -320,22 +320,22 @@ def test_what_was_told_of_the_scene_is_remembered(tmp_path):
 def test_the_page_has_an_event_at_its_end_and_its_clip_soon_after(tmp_path, monkeypatch):
     monkeypatch.setattr(page_renewal, "REST", 0)  # frames come faster here than from any camera
     listener = alarms_in(tmp_path)
-    page, seen = PageRenewal(listener), []
+    page, flags = PageRenewal(listener), []
     for k, score in enumerate(QUIET + LOUD + QUIET):
         for one in (listener, page):
             one.on_frame(scored(k, score), k / RATE, score)
         text = (tmp_path / "index.html").read_text() if (tmp_path / "index.html").exists() else ""
-        seen.append(("0001.jpg" in text, "0001.webm" in text))
-    assert seen.index((True, False)) < seen.index((True, True)) and seen[-1] == (True, True)
-    assert seen.index((True, True)) - seen.index((True, False)) <= event_clip.AROUND_S * RATE + 1
+        flags.append(("0001.jpg" in text, "0001.webm" in text))
+    assert flags.index((True, False)) < flags.index((True, True)) and flags[-1] == (True, True)
+    assert flags.index((True, True)) - flags.index((True, False)) <= event_clip.AROUND_S * RATE + 1
 
 
 def test_a_page_that_takes_long_is_made_seldom(tmp_path, monkeypatch):
     listener, clock = alarms_in(tmp_path), [100.0]
-    page, made = PageRenewal(listener), []
+    page, times = PageRenewal(listener), []
 
     def slow(folder):
-        made.append(clock[0])
+        times.append(clock[0])
         clock[0] += 0.3
 
     monkeypatch.setattr(page_renewal, "write_page", slow)
@@ -344,17 +344,17 @@ def test_a_page_that_takes_long_is_made_seldom(tmp_path, monkeypatch):
         listener.journal.events.count = k  # an event with each frame
         page.on_frame(scored(k, 0.1), k / RATE, 0.1)
         clock[0] += 0.1
-    assert 3 <= len(made) <= 5 and np.diff(made).min() > 30
+    assert 3 <= len(times) <= 5 and np.diff(times).min() > 30
 
 
 def test_the_trace_of_a_long_event_begins_before_it(tmp_path):
     scores = [0.1] * 400 + [0.8] * 1500 + [0.9] + [0.8] * 2500 + [0.1] * 60
     watched(tmp_path, scores)
-    left = read_evidence(tmp_path, 1)
-    assert left.seconds[0] < 400 / RATE - 20 and left.seconds[-1] > 4400 / RATE - 1.6
-    steps = np.diff(left.seconds)
-    assert len(left.seconds) <= 600 and steps.min() > 0 and steps.max() <= 16.5 / RATE
-    both = zip(left.seconds, left.scores, strict=True)
+    evidence = read_evidence(tmp_path, 1)
+    assert evidence.seconds[0] < 400 / RATE - 20 and evidence.seconds[-1] > 4400 / RATE - 1.6
+    steps = np.diff(evidence.seconds)
+    assert len(evidence.seconds) <= 600 and steps.min() > 0 and steps.max() <= 16.5 / RATE
+    both = zip(evidence.seconds, evidence.scores, strict=True)
     assert all(score == scores[round(at * RATE)] for at, score in both)
 
 
@@ -409,8 +409,8 @@ def test_a_changed_scene_is_reported_once_however_short_the_clips_are(tmp_path):
     lines, marks = drifts(tmp_path, [0.5] * 40 + [1.0] * 40, where)
     assert len(lines) == 1 and "times darker" in lines[0]
     assert marks.index(True) < 20 and all(marks[20:40]) and not any(marks[55:])
-    begun, over = read_changes(tmp_path)
-    assert (begun.kind, over.kind) == ("light", OVER) and 40 < over.frame < 55
+    start, over = read_changes(tmp_path)
+    assert (start.kind, over.kind) == ("light", OVER) and 40 < over.frame < 55
 
 
 def test_a_folder_is_gone_on_with(tmp_path):
@@ -456,8 +456,8 @@ MOVE = Drift("moved", 'the camera was "nudged", right; set it back', 5)
 def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
     lines = watched(tmp_path, [0.1] * 30, drift=Moved())
     assert len(lines) == 1 and lines[0].startswith("the scene has changed at 0:00:00.5: the camera")
-    begun, over = read_changes(tmp_path)
-    assert begun == SceneChange(0.5, 5, "moved", MOVE.sentence)
+    start, over = read_changes(tmp_path)
+    assert start == SceneChange(0.5, 5, "moved", MOVE.sentence)
     assert (over.time_s, over.frame, over.kind) == (1.5, 15, OVER)
     page = html.unescape(write_page(tmp_path).read_text())
     assert '0:00:00.5: the camera was "nudged"' in page and "0:00:01.5" in page
@@ -477,9 +477,9 @@ def test_changes_of_the_scene_are_on_the_disk_with_their_times(tmp_path):
 
 def test_another_table_is_no_table_of_changes(tmp_path):
     (tmp_path / "changes.csv").write_text("a,b\n1,2\n")
-    for read in (read_changes, ChangeFile):
+    for reader in (read_changes, ChangeFile):
         with pytest.raises(DDLError, match="changes.csv: no table of changes; expected time_s"):
-            read(tmp_path)
+            reader(tmp_path)
     (tmp_path / "changes.csv").write_text("time_s,frame,kind,told\nx,1,moved,so\n")
     with pytest.raises(DDLError, match="no table of changes"):
         read_changes(tmp_path)

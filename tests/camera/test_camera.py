@@ -57,12 +57,12 @@ def walkway(tmp_path_factory):
 @pytest.mark.slow
 def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
     code = "import sys; open(sys.argv[1] + '/ran-' + sys.argv[2], 'w')"
     command = shlex.join([sys.executable, "-c", code])
-    assert main([*given, "--alarms", "600", "--video", "--on-event", command]) == 0
-    told = capsys.readouterr().out
-    assert "threshold" in told and "alarms per hour" in told and "event 1: " in told
+    assert main([*args, "--alarms", "600", "--video", "--on-event", command]) == 0
+    output = capsys.readouterr().out
+    assert "threshold" in output and "alarms per hour" in output and "event 1: " in output
     scores, (events, facts) = read_scores(tmp_path), read_events(tmp_path)
     assert len(scores) == 2 * CUT
     assert [(e.start, e.end) for e in events] == events_by(scores, facts)
@@ -73,7 +73,7 @@ def test_the_command_leaves_scores_events_and_a_page(walkway, tmp_path, capsys):
     number = f"{1 + events.index(block[0]):04d}"
     assert {".jpg", ".npz"} <= {p.suffix for p in tmp_path.glob(f"{number}.*")}
     assert number in (tmp_path / "index.html").read_text()
-    assert len(list(tmp_path.glob("annotated-*"))) == 1 and "the video" in told
+    assert len(list(tmp_path.glob("annotated-*"))) == 1 and "the video" in output
     ran = {path.name for path in tmp_path.glob("ran-*")}
     assert ran == {f"ran-{n}" for n in range(1, len(events) + 1)}
 
@@ -83,9 +83,9 @@ def events_by(scores, facts):
 
     Where they end is the model's affair, and a model trained here differs by the processor.
     """
-    chosen = facts["threshold"]
+    threshold = facts["threshold"]
     times = assembly.filtered(scores, facts["protocol"])
-    limits = chosen["value"], chosen["release"], facts["frame_rate"], facts["least_s"]
+    limits = threshold["value"], threshold["release"], facts["frame_rate"], facts["least_s"]
     return [(e.start, e.end) for e in widgets.events_of(*times, *limits)]
 
 
@@ -108,13 +108,13 @@ main(sys.argv[2:])
 def test_a_recording_whose_watch_was_killed_has_the_events_of_a_whole_watch(walkway, tmp_path):
     """Killed twice: within the event, its filtered scores eight frames late, and behind it."""
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
-    assert main([*given, str(tmp_path / "whole")]) == 0
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
+    assert main([*args, str(tmp_path / "whole")]) == 0
     for frame in (CUT + 14, CUT + 31):
-        command = [sys.executable, "-c", KILLED, str(frame), *given, str(tmp_path / "killed")]
+        command = [sys.executable, "-c", KILLED, str(frame), *args, str(tmp_path / "killed")]
         assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -9
         assert read_scores(tmp_path / "killed")["frame"].tolist() == list(range(frame + 1))
-    assert main([*given, str(tmp_path / "killed")]) == 0
+    assert main([*args, str(tmp_path / "killed")]) == 0
     (whole, facts), (killed, same) = (read_events(tmp_path / n) for n in ("whole", "killed"))
     assert facts == same and any(e.start <= CUT + 12 <= e.end for e in whole)
     assert [(e.start, e.end, e.peak) for e in killed] == [(e.start, e.end, e.peak) for e in whole]
@@ -133,8 +133,8 @@ def test_a_run_trained_in_either_precision_is_watched_with(
     run = pipeline.train(settings, load_prepared(settings.prepared_folder), progress=False)
     assert run.precision == precision
     write_video(tmp_path / "a.avi", [*pictures(40), *np.full((30, 48, 64, 3), 255, np.uint8)])
-    given = ["--run", str(run.folder), "--source", str(tmp_path / "a.avi"), "--to"]
-    assert main([*given, str(tmp_path / "to"), "--alarms", "600"]) == 0
+    args = ["--run", str(run.folder), "--source", str(tmp_path / "a.avi"), "--to"]
+    assert main([*args, str(tmp_path / "to"), "--alarms", "600"]) == 0
     scores, (events, facts) = read_scores(tmp_path / "to"), read_events(tmp_path / "to")
     assert [(e.start, e.end) for e in events] == events_by(scores, facts) != []
     assert load_run(run.folder).precision == precision
@@ -143,24 +143,24 @@ def test_a_run_trained_in_either_precision_is_watched_with(
 @pytest.mark.slow
 def test_a_second_process_changes_nothing_of_a_running_watch(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
     (tmp_path / "running.json").write_text("{")
     with claimed(tmp_path):
-        assert main([*given, "--alarms", "600"]) == 1
+        assert main([*args, "--alarms", "600"]) == 1
     assert "another process watches into it" in capsys.readouterr().err
-    left = {p.name for p in tmp_path.iterdir()} - {".watch.lock"}
-    assert left == {"running.json"}
-    assert main([*given, "--no-alarms", "--video"]) == 1
+    names = {p.name for p in tmp_path.iterdir()} - {".watch.lock"}
+    assert names == {"running.json"}
+    assert main([*args, "--no-alarms", "--video"]) == 1
     assert "--video marks what is above the threshold" in capsys.readouterr().err
-    assert main([*given, "--no-alarms", "--on-event", "true"]) == 1
+    assert main([*args, "--no-alarms", "--on-event", "true"]) == 1
     assert "--on-event runs when an event has ended" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_another_rate_is_that_of_the_alarms_too(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600", "--rate", "6.25"]) == 0
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*args, "--alarms", "600", "--rate", "6.25"]) == 0
     events, facts = read_events(tmp_path)
     assert facts["frame_rate"] == 6.25 and len(read_scores(tmp_path)) == CUT
     assert any(e.start_s <= (CUT + 12) / 12.5 <= e.end_s for e in events)
@@ -170,8 +170,8 @@ def test_another_rate_is_that_of_the_alarms_too(walkway, tmp_path, capsys):
 def test_a_folder_with_files_of_somebody_else_is_left_alone(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
     (tmp_path / "0001.jpg").write_text("mine")
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600"]) == 1
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*args, "--alarms", "600"]) == 1
     assert "holds 0001.jpg, of no watch; give a folder of its own" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir() if p.name[0] != "."] == ["0001.jpg"]
 
@@ -200,12 +200,12 @@ def test_the_threshold_is_chosen_by_footage_that_was_not_trained_on(walkway):
     settings, data, run, _ = walkway
     scores = assembly.normal_scores(settings, data, run)
     assert sum(map(len, scores.values())) == assembly.MINUTE
-    chosen = assembly.threshold(replace(settings, alarms_per_hour=60.0), data, run)
-    assert chosen.rate == 60 and chosen.low <= 60 <= chosen.high
-    filtered = np.concatenate([apply_protocol(s, "median") for s in scores.values()])
-    assert np.median(filtered) < chosen.release < chosen.value
-    kept = replace(settings, threshold_share=0.25)
-    ends = assembly.normal_scores(kept, data, run)
+    threshold = assembly.threshold(replace(settings, alarms_per_hour=60.0), data, run)
+    assert threshold.rate == 60 and threshold.low <= 60 <= threshold.high
+    smooth_scores = np.concatenate([apply_protocol(s, "median") for s in scores.values()])
+    assert np.median(smooth_scores) < threshold.release < threshold.value
+    share_settings = replace(settings, threshold_share=0.25)
+    ends = assembly.normal_scores(share_settings, data, run)
     assert ends.keys() == data.training.keys()
     assert all(len(v) == round(0.25 * len(data.training[n])) for n, v in ends.items())
 
@@ -253,10 +253,10 @@ def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path, monkeypat
     (tmp_path / "2024").mkdir()  # a folder there counts more than a webcam's number
     assert assembly.to_watch(replace(settings, watch="2024")) == str(tmp_path / "2024")
     assert assembly.to_watch(replace(settings, watch="./2024")) == str(tmp_path / "2024")
-    named = [
+    sources = [
         assembly.to_watch(replace(settings, watch=name)) for name in ("today.mp4", "README.md")
     ]
-    assert named == [str(tmp_path / "today.mp4"), str(ROOT / "README.md")]
+    assert sources == [str(tmp_path / "today.mp4"), str(ROOT / "README.md")]
     with pytest.raises(DDLError, match="monday.mp4: not found; looked at monday.mp4, .*set DDL"):
         assembly.to_watch(replace(settings, watch="monday.mp4"))
     assert assembly.to_watch(settings).endswith("testing")
@@ -280,8 +280,8 @@ def test_what_is_watched_is_named_or_the_test_clips(walkway, tmp_path, monkeypat
             write_video(path, pictures(5))
         else:
             cv2.imwrite(str(path), pictures(1)[0])
-        found = assembly.to_watch(replace(settings, data=str(tmp_path / layout)))
-        assert found == str(tmp_path / layout / part)
+        source = assembly.to_watch(replace(settings, data=str(tmp_path / layout)))
+        assert source == str(tmp_path / layout / part)
 
 
 def test_a_chapter_ends_its_watch_of_what_may_have_no_end(walkway):
@@ -289,20 +289,20 @@ def test_a_chapter_ends_its_watch_of_what_may_have_no_end(walkway):
     live, file = open_source("rtsp://camera/1", 32), open_source(path, 32)
     minutes = [assembly.minutes_to_watch(settings, source) for source in (live, file)]
     assert minutes == [assembly.LIVE_MINUTES, None]
-    asked = replace(settings, watch_minutes=2)
-    assert [assembly.minutes_to_watch(asked, source) for source in (live, file)] == [2, 2]
+    two_minutes = replace(settings, watch_minutes=2)
+    assert [assembly.minutes_to_watch(two_minutes, source) for source in (live, file)] == [2, 2]
 
 
 @pytest.mark.slow
 def test_events_of_one_folder_are_of_one_threshold(walkway, tmp_path, capsys):
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
-    assert main([*given, "--alarms", "600", "--video"]) == 0
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--to", str(tmp_path)]
+    assert main([*args, "--alarms", "600", "--video"]) == 0
     before = pd.read_csv(tmp_path / "events.csv")
-    assert main([*given, "--alarms", "60"]) == 1
+    assert main([*args, "--alarms", "60"]) == 1
     assert "events of another source, threshold or filter" in capsys.readouterr().err
-    given[3] = str(path.parent)  # other footage
-    assert main([*given, "--alarms", "600"]) == 1
+    args[3] = str(path.parent)  # other footage
+    assert main([*args, "--alarms", "600"]) == 1
     assert pd.read_csv(tmp_path / "events.csv").equals(before)
     assert json.loads((tmp_path / "events.json").read_text())["threshold"]["rate"] == 600
 
@@ -312,14 +312,14 @@ def test_normal_footage_that_changed_since_training_is_reported(
     walkway, tmp_path, capsys, monkeypatch
 ):
     settings, _, _, path = walkway
-    given = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
-    assert main([*given, str(tmp_path / "a")]) == 0
+    args = ["--run", str(settings.run_folder), "--source", str(path), "--alarms", "600", "--to"]
+    assert main([*args, str(tmp_path / "a")]) == 0
     assert "has changed since" not in capsys.readouterr().out
     monkeypatch.setattr(Prepared, "digest", "another")  # test clips came
-    assert main([*given, str(tmp_path / "b")]) == 0
+    assert main([*args, str(tmp_path / "b")]) == 0
     assert "has changed since" not in capsys.readouterr().out
     monkeypatch.setattr(Prepared, "training_digest", "another")
-    assert main([*given, str(tmp_path / "c")]) == 0
+    assert main([*args, str(tmp_path / "c")]) == 0
     assert "note: the prepared footage has changed since this run was" in capsys.readouterr().out
 
 
@@ -330,29 +330,29 @@ def test_a_live_source_is_watched_on_by_another_threshold(walkway, tmp_path, cap
     clip = next(iter(data.testing.values()))[:30]
     frames = [np.ascontiguousarray(np.moveaxis(f, 0, -1)[..., ::-1]) for f in clip]
     with camera_of(frames, frames, frames, pause=0.02) as playing:
-        given = ["--run", str(settings.run_folder), "--to", str(tmp_path), "--rate", "50"]
-        given += ["--source", playing.address, "--patience", "0.5", "--give-up", "0.2"]
-        assert main([*given, "--alarms", "600"]) == GAVE_UP
+        args = ["--run", str(settings.run_folder), "--to", str(tmp_path), "--rate", "50"]
+        args += ["--source", playing.address, "--patience", "0.5", "--give-up", "0.2"]
+        assert main([*args, "--alarms", "600"]) == GAVE_UP
         (tmp_path / "events.csv").open("a").write("1,0,9,4,0,90,40,0.9,,,,,0,,,\n")
-        assert main([*given, "--alarms", "60"]) == GAVE_UP
-        told = capsys.readouterr().out
+        assert main([*args, "--alarms", "60"]) == GAVE_UP
+        output = capsys.readouterr().out
         (place,) = tmp_path.glob("earlier-*")
-        assert f"another threshold than before; events by that one are kept in {place}" in told
+        assert f"another threshold than before; events by that one are kept in {place}" in output
         assert [e.end for e in read_events(place)[0]][-1] == 90
         assert read_events(place)[1]["threshold"]["rate"] == 600
         assert read_events(tmp_path)[1]["threshold"]["rate"] == 60
         assert 90 not in [e.end for e in read_events(tmp_path)[0]]
-        assert main([*given, "--alarms", "60", "--patch", "12"]) == 1
+        assert main([*args, "--alarms", "60", "--patch", "12"]) == 1
         assert "events of another source, threshold or filter" in capsys.readouterr().err
 
 
 def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
     settings, data, run, _ = walkway
-    chosen = replace(
+    threshold = replace(
         assembly.threshold(settings, data, run), value=0.0, release=0.0
     )  # always above
     source = open_source(assembly.to_watch(settings), data.size)
-    alarms = assembly.alarms(settings, data, chosen, tmp_path, tell=lambda line: None)
+    alarms = assembly.alarms(settings, data, threshold, tmp_path, tell=lambda line: None)
     scorer, smooth = assembly.scorer(settings, data, run), assembly.smoother(settings)
     watch(source, scorer, tmp_path, [alarms], tell=lambda line: None, smooth=smooth)
     alarms.close()
@@ -362,8 +362,10 @@ def test_no_event_spans_two_clips_of_a_watched_folder(walkway, tmp_path):
     assert [e.open for e in events] == [False] * (len(events) - 1) + [True]
     seconds, scores, segments = assembly.filtered(read_scores(tmp_path), "median")
     rate = assembly.frame_rate(settings)
-    found = widgets.events_of(seconds, scores, segments, 0.0, 0.0, rate, assembly.LEAST_S)
-    assert [(e.start, e.end, e.open) for e in found] == [(e.start, e.end, e.open) for e in events]
+    view_events = widgets.events_of(seconds, scores, segments, 0.0, 0.0, rate, assembly.LEAST_S)
+    assert [(e.start, e.end, e.open) for e in view_events] == [
+        (e.start, e.end, e.open) for e in events
+    ]
     raw = [scores[a:b].max() for a, b in zip(lengths, lengths[1:], strict=False)]
     assert [e.score for e in events] == pytest.approx(raw, rel=1e-5)
 
@@ -373,8 +375,8 @@ def test_labels_are_of_what_was_watched(tmp_path, small_data):
     frames = sum(map(len, small_data.labels.values()))
     for name in names:
         write_video(tmp_path / "testing" / f"{name}.avi", walk())
-    found = assembly.labels_watched(str(tmp_path / "testing"), small_data, frames)
-    assert np.array_equal(found, np.concatenate([small_data.labels[name] for name in names]))
+    labels = assembly.labels_watched(str(tmp_path / "testing"), small_data, frames)
+    assert np.array_equal(labels, np.concatenate([small_data.labels[name] for name in names]))
     assert assembly.labels_watched(str(tmp_path / "testing"), small_data, frames - 1) is None
     write_video(tmp_path / "testing" / "another.avi", walk())
     assert assembly.labels_watched(str(tmp_path / "testing"), small_data, frames) is None

@@ -77,14 +77,14 @@ def test_a_fault_of_the_file_ends_the_command_in_one_line(tmp_path, capsys):
     assert "cameras.yaml: camera yard: " in second and "no checkpoint in it" in second
 
 
-@pytest.mark.parametrize("given", [["--run", "a"], ["--rate", "3"], ["--no-alarms"]])
-def test_options_of_a_camera_stand_in_the_file(given, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["--config", "cameras.yaml", *given])
-    assert ended.value.code == 2 and f"{given[0]} stands beside --config" in capsys.readouterr().err
+@pytest.mark.parametrize("args", [["--run", "a"], ["--rate", "3"], ["--no-alarms"]])
+def test_options_of_a_camera_stand_in_the_file(args, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["--config", "cameras.yaml", *args])
+    assert error.value.code == 2 and f"{args[0]} stands beside --config" in capsys.readouterr().err
 
 
 def test_without_a_file_run_source_and_folder_are_needed(capsys):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         main(["--run", "a"])
-    assert ended.value.code == 2 and "--source, --to" in capsys.readouterr().err
+    assert error.value.code == 2 and "--source, --to" in capsys.readouterr().err

@@ -24,16 +24,16 @@ def test_the_first_event_is_reported_at_once_and_those_after_it_in_one_summary(t
 
 
 def test_the_summary_comes_when_the_cooldown_is_over(tmp_path):
-    calls, told = [], threading.Event()
+    calls, signal = [], threading.Event()
 
     def report(*call):
         calls.append(call)
         if call[1] > 1 or call[0] > 1:
-            told.set()
+            signal.set()
 
     cooldown = Cooldown(0.2, tmp_path, report)
     cooldown(1), cooldown(2)
-    assert told.wait(60)
+    assert signal.wait(60)
     assert [number for number, _ in calls] == [1, 2] and sum(count for _, count in calls) == 2
 
 

@@ -30,14 +30,14 @@ def test_minutes_of_ordinary_footage_pass_in_silence():
     ],
 )
 def test_a_change_is_reported_once_within_seconds(name, kind, words):
-    (found,) = told(name)
-    assert found["kind"] == kind and words in found["sentence"]
-    assert 0 < found["second"] - drift_study.BEFORE_S < 20
+    (change,) = told(name)
+    assert change["kind"] == kind and words in change["sentence"]
+    assert 0 < change["second"] - drift_study.BEFORE_S < 20
 
 
 def test_dusk_is_reported_as_a_gradual_change():
-    found = told("dusk", minutes=3)
-    assert found[0]["kind"] == "light" and "darker, gradually" in found[0]["sentence"]
+    changes = told("dusk", minutes=3)
+    assert changes[0]["kind"] == "light" and "darker, gradually" in changes[0]["sentence"]
 
 
 def frames(seed, count, gain=1.0, grey=(60, 180)):
@@ -49,13 +49,13 @@ def frames(seed, count, gain=1.0, grey=(60, 180)):
 
 
 def pushed(monitor, pictures, score=0.0):
-    return [found for frame in pictures if (found := monitor.push(frame, score))]
+    return [change for frame in pictures if (change := monitor.push(frame, score))]
 
 
 def test_the_scene_comes_back_and_the_drift_is_over():
     monitor = DriftMonitor(2.0)
     pushed(monitor, frames(1, 60))
-    assert [found.kind for found in pushed(monitor, frames(2, 80, gain=0.5))] == ["light"]
+    assert [change.kind for change in pushed(monitor, frames(2, 80, gain=0.5))] == ["light"]
     assert monitor.drift
     assert pushed(monitor, frames(3, 80)) == [] and monitor.drift is None
 
@@ -69,8 +69,8 @@ def test_a_little_less_light_on_a_bright_scene_is_not_reported():
 def test_scores_that_do_not_come_down_are_reported():
     monitor = DriftMonitor(2.0, high=0.5)
     assert pushed(monitor, frames(1, 200), score=0.3) == []
-    (found,) = pushed(monitor, frames(2, 200), score=0.8)
-    assert found.kind == "score"
+    (change,) = pushed(monitor, frames(2, 200), score=0.8)
+    assert change.kind == "score"
 
 
 def test_one_long_alarm_is_no_drift():
@@ -81,32 +81,32 @@ def test_one_long_alarm_is_no_drift():
 
 
 def test_a_background_of_known_footage_is_the_reference_from_the_first_second():
-    known = backgrounds(list(frames(1, 12)))
-    monitor = DriftMonitor(1.0, references=known)
-    (found,) = pushed(monitor, frames(2, SAMPLES + 5, gain=0.5))
-    assert found.kind == "light"
+    references = backgrounds(list(frames(1, 12)))
+    monitor = DriftMonitor(1.0, references=references)
+    (change,) = pushed(monitor, frames(2, SAMPLES + 5, gain=0.5))
+    assert change.kind == "light"
 
 
 def other_screen(pictures, change=lambda frame: frame):
     """The same scene with something else on a screen that fills its right half."""
-    shown = np.random.default_rng(7).integers(0, 255, (32, 24)).astype(np.uint8)
+    screen = np.random.default_rng(7).integers(0, 255, (32, 24)).astype(np.uint8)
     for frame in pictures:
         frame = change(frame.copy())
-        frame[0, :, 24:] = shown
+        frame[0, :, 24:] = screen
         yield frame
 
 
 def test_a_camera_watched_day_and_night_knows_both():
     day, night = list(frames(1, 30)), list(frames(2, 20, gain=0.3))
-    known = backgrounds([*day, *night])
-    assert known.shape == (2, 32, 48) and known[0].mean() < 0.4 * known[1].mean()
-    monitor = DriftMonitor(1.0, references=known)
+    references = backgrounds([*day, *night])
+    assert references.shape == (2, 32, 48) and references[0].mean() < 0.4 * references[1].mean()
+    monitor = DriftMonitor(1.0, references=references)
     assert pushed(monitor, [*frames(3, 40), *frames(4, 40, gain=0.3), *frames(5, 40)]) == []
-    (found,) = pushed(monitor, frames(6, 40, gain=0.55))  # neither
-    assert found.kind == "light"
+    (change,) = pushed(monitor, frames(6, 40, gain=0.55))  # neither
+    assert change.kind == "light"
     assert pushed(monitor, frames(7, 40, gain=0.3)) == [] and monitor.drift is None
     nudged = [np.roll(frame, 4, axis=2) for frame in frames(8, 40, gain=0.3)]
-    assert [found.kind for found in pushed(monitor, nudged)] == ["moved"]
+    assert [change.kind for change in pushed(monitor, nudged)] == ["moved"]
 
 
 def test_a_light_has_a_background_of_its_own_unless_it_lasts_a_moment_only():
@@ -120,24 +120,24 @@ def test_a_light_has_a_background_of_its_own_unless_it_lasts_a_moment_only():
 def test_what_is_ignored_is_no_change_of_the_scene():
     mask = np.zeros((32, 48), bool)
     mask[:, 24:] = True
-    known = backgrounds(list(frames(1, 12)))
+    references = backgrounds(list(frames(1, 12)))
 
     def kinds(ignore, pictures):
-        monitor = DriftMonitor(1.0, references=known, ignore=ignore)
-        return [found.kind for found in pushed(monitor, pictures)]
+        monitor = DriftMonitor(1.0, references=references, ignore=ignore)
+        return [change.kind for change in pushed(monitor, pictures)]
 
     assert kinds(None, other_screen(frames(2, 40))) == ["background"]
     assert kinds(mask, other_screen(frames(2, 40))) == []
     assert kinds(mask, other_screen(frames(2, 40, gain=0.5))) == ["light"]
-    moved = other_screen(frames(2, 40), lambda frame: np.roll(frame, 2, axis=2))
-    assert kinds(mask, moved) == ["moved"]
+    other_frames = other_screen(frames(2, 40), lambda frame: np.roll(frame, 2, axis=2))
+    assert kinds(mask, other_frames) == ["moved"]
 
 
 def test_memory_does_not_grow():
     monitor = DriftMonitor(1.0, high=0.5)
     pushed(monitor, frames(1, 300))
-    held = (monitor._pictures, monitor._scores, monitor._second)
-    assert [len(values) for values in held] == [SAMPLES, 60, 0]
+    stores = (monitor._pictures, monitor._scores, monitor._second)
+    assert [len(values) for values in stores] == [SAMPLES, 60, 0]
 
 
 def test_a_frame_of_another_size_and_a_rate_of_nothing_are_refused():

@@ -65,8 +65,8 @@ def test_an_alarm_is_explained_by_its_frame_its_error_and_its_patch_over_time(fo
 
 
 def test_evidence_of_before_raw_scores_were_kept_is_still_explained(folder, tmp_path):
-    with np.load(folder / "0002.npz") as kept:
-        np.savez(tmp_path / "0002.npz", **{n: v for n, v in kept.items() if n != "raw"})
+    with np.load(folder / "0002.npz") as evidence:
+        np.savez(tmp_path / "0002.npz", **{n: v for n, v in evidence.items() if n != "raw"})
     trace = explain(tmp_path, 2, threshold=0.5).axes[3]
     assert "raw score" not in {line.get_label() for line in trace.lines}
 
@@ -78,11 +78,11 @@ def test_an_event_says_what_it_is_by_the_labels(folder):
 
 
 def test_the_clip_of_an_event_is_loaded_when_it_is_played(folder):
-    shown = BeautifulSoup(events_page(folder, embed=False), "html.parser")
-    videos = shown.select("video")
+    soup = BeautifulSoup(events_page(folder, embed=False), "html.parser")
+    videos = soup.select("video")
     assert [video["poster"] for video in videos] == ["0001.jpg", "0002.jpg"]
     assert {video["preload"] for video in videos} == {"none"}
-    assert all("Event" in image["alt"] for image in shown.select("img"))
+    assert all("Event" in image["alt"] for image in soup.select("img"))
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_the_clip_of_an_event_is_loaded_when_it_is_played(folder):
     ],
 )
 def test_what_no_event_has_left_is_reported_in_one_line(folder, tmp_path, change):
-    with np.load(folder / "0002.npz") as kept:
-        numbers = {**kept, **change}
+    with np.load(folder / "0002.npz") as evidence:
+        numbers = {**evidence, **change}
     parts = {name: value for name, value in numbers.items() if value is not None}
     np.savez(tmp_path / "0001.npz", **parts)
     with pytest.raises(DDLError, match="0001.npz: not what an event leaves"):
@@ -112,13 +112,13 @@ def test_the_annotated_video_holds_every_frame_and_marks_what_is_strange(tmp_pat
     for moment in moments:
         video.on_frame(moment, moment.index / RATE, moment.score)
     video.close()
-    seen = [frame.astype(int) for frame in frames_of(video.path)]
-    assert len(seen) == len(moments)
-    height, width = seen[0].shape[:2]
+    frames = [frame.astype(int) for frame in frames_of(video.path)]
+    assert len(frames) == len(moments)
+    height, width = frames[0].shape[:2]
     assert width == 2 * 288 and height > 288
-    redness = [np.mean(f[:288, :288, 2] - f[:288, :288, 0]) for f in seen]
+    redness = [np.mean(f[:288, :288, 2] - f[:288, :288, 0]) for f in frames]
     assert min(redness[20 : 20 + len(LOUD)]) > max(redness[:20]) + 1
-    newest = [f[292:, -4:, 0].min() < 120 for f in seen]  # a red bar has little blue
+    newest = [f[292:, -4:, 0].min() < 120 for f in frames]  # a red bar has little blue
     assert newest[20 : 20 + len(LOUD)] == [True] * len(LOUD)
     video.close()  # twice does no harm
 
@@ -209,9 +209,9 @@ def test_what_was_normal_is_read_as_training_footage(tmp_path, layout):
 def test_what_was_normal_lies_beside_the_clips_that_are_found(tmp_path, earlier):
     (tmp_path / earlier).mkdir(parents=True)
     cv2.imwrite(str(tmp_path / earlier / "000.png"), np.moveaxis(footage(1)[0], 0, -1))
-    kept = mark_normal(EVENT, footage(), tmp_path)
+    path = mark_normal(EVENT, footage(), tmp_path)
     assert set(find_footage(tmp_path).clips["training"]) == {"01", "array-10-14"}
-    assert kept.parent == (tmp_path / earlier).parent
+    assert path.parent == (tmp_path / earlier).parent
 
 
 def test_images_alone_are_one_clip_and_take_no_other(tmp_path):
@@ -226,8 +226,8 @@ def test_of_a_video_watched_at_a_lower_rate_the_seconds_of_the_event_are_copied(
         video.write(np.full((32, 48, 3), level, np.uint8))
     video.close()
     event = Event(0.8, 1.0, 0.9, 4, 5, 4, 0.9)  # counted at five frames per second
-    kept = mark_normal(event, video.path, tmp_path / "yard", frame_rate=5)
-    levels = [cv2.imread(str(file)).mean() for file in sorted(kept.iterdir())]
+    clip_folder = mark_normal(event, video.path, tmp_path / "yard", frame_rate=5)
+    levels = [cv2.imread(str(file)).mean() for file in sorted(clip_folder.iterdir())]
     assert np.allclose(levels, 8 * np.array([0, 3, 7, 11, 15, 19, 23, 27]), atol=6)
 
 
@@ -262,8 +262,8 @@ def test_a_page_without_events_says_what_was_asked_for(tmp_path):
     assert "No events above a score of 0.5 (raw scores)." in write_page(tmp_path).read_text()
     watched(tmp_path / "smooth", SCORES, smooth=RunningMedian(), facts={"source": "<a>.mp4"})
     page = write_page(tmp_path / "smooth").read_text()
-    asked = "of &lt;a&gt;.mp4 above a score of 0.5 (scores filtered by a running median)"
-    assert asked in page
+    phrase = "of &lt;a&gt;.mp4 above a score of 0.5 (scores filtered by a running median)"
+    assert phrase in page
 
 
 HOSTILE = """<img src=x onerror='alert(1)'>&"</p><script>"""
@@ -326,13 +326,13 @@ def test_in_the_lab_a_slider_moves_the_threshold(monkeypatch):
     pytest.importorskip("ipywidgets")
     monkeypatch.setenv("JPY_SESSION_NAME", "lab")
     controls, _ = widgets.threshold_view(read, LEVEL, RATE).children
-    slider, button, _, told = controls.children
-    assert told.value.startswith("2 events") and "0.5" in told.value
+    slider, button, _, label = controls.children
+    assert label.value.startswith("2 events") and "0.5" in label.value
     slider.value = slider.max
-    assert told.value.startswith("0 events")
+    assert label.value.startswith("0 events")
     slider.value = 0.4
     button.click()
-    assert told.value.startswith("2 events")
+    assert label.value.startswith("2 events")
 
 
 def test_in_the_lab_a_watch_that_goes_on_is_followed_until_it_is_silent(monkeypatch):
@@ -366,15 +366,15 @@ def test_in_the_lab_a_watch_that_goes_on_is_followed_until_it_is_silent(monkeypa
 
 
 def test_events_of_the_view_are_those_of_the_watch(folder):
-    found = widgets.events_of(*read(), 0.5, 0.3, RATE, 0.5)
-    kept, _ = read_events(folder)
-    assert [(e.start, e.end) for e in found] == [(e.start, e.end) for e in kept]
+    view_events = widgets.events_of(*read(), 0.5, 0.3, RATE, 0.5)
+    watch_events, _ = read_events(folder)
+    assert [(e.start, e.end) for e in view_events] == [(e.start, e.end) for e in watch_events]
 
 
 def test_the_view_of_a_slow_camera_has_events_and_none_across_two_segments():
     seconds, scores, segments = 2.0 * np.arange(30), np.full(30, 0.9), np.arange(30) // 15
-    found = widgets.events_of(seconds, scores, segments, 0.5, 0.3, 0.5, 0.5)
-    assert [(e.start, e.end, e.open) for e in found] == [(0, 14, False), (15, 29, True)]
+    events = widgets.events_of(seconds, scores, segments, 0.5, 0.3, 0.5, 0.5)
+    assert [(e.start, e.end, e.open) for e in events] == [(0, 14, False), (15, 29, True)]
 
 
 def test_in_the_lab_a_button_sends_an_event_to_the_training_footage(monkeypatch, tmp_path):
@@ -392,7 +392,7 @@ def test_in_the_lab_a_button_sends_an_event_to_the_training_footage(monkeypatch,
     for row in rows:
         button, _ = row.children
         button.click()
-    (button, told), (failed, why) = (row.children for row in rows)
-    assert button.disabled and told.value.endswith("array-10-14")
+    (button, message), (failed, why) = (row.children for row in rows)
+    assert button.disabled and message.value.endswith("array-10-14")
     assert not failed.disabled and "before the event" in why.value
     assert list(find_footage(tmp_path / "yard").clips["training"]) == ["array-10-14"]

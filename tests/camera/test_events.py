@@ -51,25 +51,25 @@ def test_an_event_at_the_end_of_the_footage_is_closed_and_marked():
 def test_a_gap_ends_an_event(after):
     detector = EventDetector(0.5, 0.3)
     assert not any(detector.push(i, i / 10, HIGH) for i in range(3))
-    ended = detector.push(*after)
-    assert (ended.start, ended.end, ended.open) == (0, 2, False)
-    left = detector.close()
-    assert left is None if np.isnan(after[2]) else left.start == after[0]
+    event = detector.push(*after)
+    assert (event.start, event.end, event.open) == (0, 2, False)
+    rest = detector.close()
+    assert rest is None if np.isnan(after[2]) else rest.start == after[0]
 
 
 def test_a_dropped_frame_does_not_end_an_event():
     detector = EventDetector(0.5, 0.3)
-    pushed = [detector.push(i, i / 10, HIGH) for i in (0, 1, 4, 5)]
-    assert not any(pushed) and spans([detector.close()]) == [(0, 5)]
+    results = [detector.push(i, i / 10, HIGH) for i in (0, 1, 4, 5)]
+    assert not any(results) and spans([detector.close()]) == [(0, 5)]
 
 
 def test_a_running_event_is_reported_once_it_is_long_enough():
     detector = EventDetector(0.5, 0.3, least_s=0.3)
-    seen = []
+    states = []
     for i in range(4):
         detector.push(i, i / 10, HIGH)
-        seen.append(detector.running is not None)
-    assert seen == [False, False, True, True]
+        states.append(detector.running is not None)
+    assert states == [False, False, True, True]
 
 
 def test_counting_without_a_loop_agrees_with_the_stream():
@@ -79,9 +79,9 @@ def test_counting_without_a_loop_agrees_with_the_stream():
         threshold, least_s = rng.uniform(0, 5), rng.integers(1, 12) / 10
         release = threshold - rng.uniform(0, 4)
         for rate in (10, 12.5, 29.97):
-            found = find_events(scores, threshold, release, rate, least_s)
+            events = find_events(scores, threshold, release, rate, least_s)
             least = least_frames(least_s, rate)
-            assert count_events(scores, threshold, release, least) == len(found)
+            assert count_events(scores, threshold, release, least) == len(events)
 
 
 def test_a_release_above_the_threshold_is_refused():
@@ -139,8 +139,8 @@ def test_an_event_that_was_told_is_not_dropped_by_a_clock_that_jitters():
         zip(times, [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1], strict=False)
     ):
         was = detector.running
-        ended = detector.push(index, at, score)
-    assert was is not None and ended is not None and ended.end == 5
+        event = detector.push(index, at, score)
+    assert was is not None and event is not None and event.end == 5
 
 
 def test_events_without_what_made_them_are_begun_anew(tmp_path):

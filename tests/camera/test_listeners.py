@@ -78,20 +78,20 @@ def test_a_listener_with_only_on_frame_hears_all_frames(tmp_path):
         def on_frame(self, scored, time_s, value):
             self.indices += (scored.index,)
 
-    recorded = {"identity": ["a"]}
-    for folder, options in (("live", {}), ("recorded", recorded)):
+    recording = {"identity": ["a"]}
+    for folder, options in (("live", {}), ("recorded", recording)):
         listener = OnlyFrames()
         watched(Frames(14, marked=(7,), **options), tmp_path / folder, listener)
         assert listener.indices == tuple(range(14))
     listener = OnlyFrames()
-    watched(Frames(14, marked=(7,), **recorded), tmp_path / "recorded", listener)
+    watched(Frames(14, marked=(7,), **recording), tmp_path / "recorded", listener)
     assert listener.indices == ()
     listener.close()
 
 
 def test_a_watch_says_how_it_begins_before_the_first_frame_and_leaves_closing_to_others(tmp_path):
     model, frames = a_model(), list(range(6))
-    for folder, identity, begins, heard in (
+    for folder, identity, begins, indices in (
         ("live", None, "live", frames),
         ("live", None, "live", frames),
         ("recorded", ["a"], "begin anew", frames),
@@ -100,7 +100,7 @@ def test_a_watch_says_how_it_begins_before_the_first_frame_and_leaves_closing_to
     ):
         first, second = Notes(), Notes()
         watched(Frames(6, identity=identity), tmp_path / folder, first, second, model=model)
-        assert first.calls == second.calls == [begins, *heard]
+        assert first.calls == second.calls == [begins, *indices]
 
 
 def test_what_was_put_aside_is_reported_with_its_place(tmp_path):
@@ -141,9 +141,9 @@ def test_a_pause_that_only_the_times_show_is_a_gap_for_the_filter_and_the_listen
 def test_frames_heard_again_come_with_the_values_of_a_whole_watch(tmp_path):
     model, whole, again = a_model(), Notes(lag=3), Notes(lag=3)
     watched(Frames(30), tmp_path / "whole", whole, model=model, smooth=RunningMedian(5))
-    recorded = {"identity": ["a"]}
-    watched(Frames(18, **recorded), tmp_path, Notes(lag=3), model=model, smooth=RunningMedian(5))
-    watched(Frames(30, **recorded), tmp_path, again, model=model, smooth=RunningMedian(5))
+    recording = {"identity": ["a"]}
+    watched(Frames(18, **recording), tmp_path, Notes(lag=3), model=model, smooth=RunningMedian(5))
+    watched(Frames(30, **recording), tmp_path, again, model=model, smooth=RunningMedian(5))
     assert again.calls[0] == "resume"
     # The lag and the filter's delay reach behind the last scored frame, 17.
     assert again.calls[1:] == list(range(18 - 3 - 2, 30))
@@ -169,6 +169,6 @@ def test_alarms_are_watched_with_the_filter_of_their_threshold_only(tmp_path):
 
 def test_who_is_not_asked_about_resuming_may_come_and_go(tmp_path):
     model = a_model()
-    for listeners, scored in (([], 6), ([Notes()], 0), ([Notes(resumes=True)], 6)):
+    for listeners, count in (([], 6), ([Notes()], 0), ([Notes(resumes=True)], 6)):
         source = Frames(6, identity=["a"])
-        assert watched(source, tmp_path, *listeners, model=model).scored == scored
+        assert watched(source, tmp_path, *listeners, model=model).scored == count

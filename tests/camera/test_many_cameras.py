@@ -59,11 +59,11 @@ def test_each_camera_has_the_scores_and_events_of_a_watch_of_its_own(watchable, 
     for name in cameras:
         source = str(tmp_path / f"{name}.avi")
         clip = np.stack([f.image for f in open_source(source, SIZE, channels=1)])
-        seen = read_scores(tmp_path / "to" / name)
-        assert np.allclose(seen["score"], score_clip(model, clip, patch=2), atol=1e-5)
+        table = read_scores(tmp_path / "to" / name)
+        assert np.allclose(table["score"], score_clip(model, clip, patch=2), atol=1e-5)
         alone = str(tmp_path / "alone" / name)
-        given = ["--run", str(watchable), "--source", source, "--to", alone, "--alarms", "600"]
-        assert main(given) == 0
+        arguments = ["--run", str(watchable), "--source", source, "--to", alone, "--alarms", "600"]
+        assert main(arguments) == 0
         (events, facts), (expected, same) = read_events(tmp_path / "to" / name), read_events(alone)
         assert facts == same and events and len(events) == len(expected)
         assert [(e.start, e.end) for e in events] == [(e.start, e.end) for e in expected]
@@ -161,12 +161,12 @@ def started(path):
 
 def counted(lines):
     """How many frames each camera told as scored, at last."""
-    scored = {}
+    counts = {}
     for line in lines:
-        found = re.search(r"^(\w+): .*?(\d+) of \d+ frames scored", line)
-        if found:
-            scored[found[1]] = int(found[2])
-    return scored
+        match = re.search(r"^(\w+): .*?(\d+) of \d+ frames scored", line)
+        if match:
+            counts[match[1]] = int(match[2])
+    return counts
 
 
 @pytest.mark.slow
@@ -185,6 +185,6 @@ def test_a_process_that_is_ended_keeps_what_each_camera_told(watchable, tmp_path
         out, err = process.communicate(timeout=300)
     assert "Traceback" not in err
     assert process.returncode == (-9 if number == signal.SIGKILL else 143)
-    for name, scored in counted([*lines, *out.splitlines()]).items():
+    for name, count in counted([*lines, *out.splitlines()]).items():
         table = read_scores(tmp_path / "to" / name)
-        assert len(table) >= scored and table["frame"].is_monotonic_increasing
+        assert len(table) >= count and table["frame"].is_monotonic_increasing

@@ -40,11 +40,11 @@ def number(frame):
 
 def numbers(path):
     """The numbers of a video's frames, and its rate."""
-    video, found = cv2.VideoCapture(str(path)), []
+    video, frame_numbers = cv2.VideoCapture(str(path)), []
     rate = video.get(cv2.CAP_PROP_FPS)
     while (frame := video.read()[1]) is not None:
-        found.append(number(frame))
-    return found, rate
+        frame_numbers.append(number(frame))
+    return frame_numbers, rate
 
 
 def event_at(first, last, rate, **facts):
@@ -61,20 +61,20 @@ def yard(tmp_path):
 def test_a_marked_clip_survives_the_preparation_at_the_rate_of_the_watch(tmp_path, yard, own_runs):
     write_video(tmp_path / "today.avi", numbered(120), 25)
     pace = Pace(10)
-    kept = [k for k in range(120) if pace.keeps(k / 25)]
+    series = [k for k in range(120) if pace.keeps(k / 25)]
     event = event_at(30, 34, 10)  # counted at the watch's rate
-    marked = mark_normal(event, tmp_path / "today.avi", yard, frame_rate=10)
-    found, rate = numbers(marked)
-    assert rate == 10 and set(kept[30:35]) <= set(found)
-    assert found == kept[kept.index(found[0]) : kept.index(found[-1]) + 1]
-    assert 10 <= kept.index(found[0]) <= 11 and kept.index(found[-1]) == len(kept) - 1
+    path = mark_normal(event, tmp_path / "today.avi", yard, frame_rate=10)
+    frames, rate = numbers(path)
+    assert rate == 10 and set(series[30:35]) <= set(frames)
+    assert frames == series[series.index(frames[0]) : series.index(frames[-1]) + 1]
+    assert 10 <= series.index(frames[0]) <= 11 and series.index(frames[-1]) == len(series) - 1
     prepare(yard, tmp_path / "out", SIZE, detector="none", frame_rate=10, progress=False)
     clips = load_prepared(tmp_path / "out").training
-    assert len(clips[marked.stem]) == len(found)
+    assert len(clips[path.stem]) == len(frames)
     share = load_profile("own-camera").threshold_share
-    beginning = threshold_parts(clips, share)[0][marked.stem]
-    shown = [number(frame) for frame in beginning]
-    assert set(kept[30:35]) <= set(shown)  # the event itself is trained on
+    beginning = threshold_parts(clips, share)[0][path.stem]
+    part_frames = [number(frame) for frame in beginning]
+    assert set(series[30:35]) <= set(part_frames)  # the event itself is trained on
 
 
 @pytest.mark.parametrize("frame_rate", [None, 10])
@@ -89,21 +89,21 @@ def test_what_surrounds_an_event_is_of_its_own_clip(tmp_path, yard):
         write_video(tmp_path / "week" / name, numbered(40, first))
     assert sum(frame.gap for frame in open_source(tmp_path / "week", SIZE)) == 3
     event = event_at(45, 76, 10, clip="2.avi", clip_s=0.5)
-    marked = mark_normal(event, tmp_path / "week", yard)
-    assert numbers(marked)[0] == list(range(40, 80))
+    path = mark_normal(event, tmp_path / "week", yard)
+    assert numbers(path)[0] == list(range(40, 80))
 
 
 def test_an_event_is_found_where_clips_came_or_went_before_it(tmp_path, yard):
     week, event = tmp_path / "week", event_at(45, 50, 10, clip="2.avi", clip_s=0.5)
     for name, first in (("1.avi", 0), ("2.avi", 40), ("3.avi", 80)):
         write_video(week / name, numbered(40, first))
-    asked = range(40, 71)  # two seconds on either side, as far as the clip goes
-    assert numbers(mark_normal(event, week, yard, "before"))[0] == list(asked)
+    expected = range(40, 71)  # two seconds on either side, as far as the clip goes
+    assert numbers(mark_normal(event, week, yard, "before"))[0] == list(expected)
     write_video(week / "0.avi", numbered(30, 0))
-    assert numbers(mark_normal(event, week, yard, "one more"))[0] == list(asked)
+    assert numbers(mark_normal(event, week, yard, "one more"))[0] == list(expected)
     for name in ("0.avi", "1.avi", "3.avi"):
         (week / name).unlink()
-    assert numbers(mark_normal(event, week, yard, "alone"))[0] == list(asked)
+    assert numbers(mark_normal(event, week, yard, "alone"))[0] == list(expected)
     write_video(week / "4.avi", numbered(40, 80))
     late = event_at(75, 90, 10, clip="2.avi", clip_s=3.5)  # the clip was longer then
     with pytest.raises(DDLError, match="ends 11 frames before the event"):
@@ -119,15 +119,15 @@ def test_footage_that_breaks_off_behind_the_event_will_do(tmp_path, yard):
     cut(path, 0.6)
     with pytest.raises(DDLError, match="today.mkv: breaks off"):
         mark_normal(event_at(38, 50, 10), path, yard)
-    found, rate = numbers(mark_normal(event_at(20, 24, 10), path, yard))
-    assert rate == 10 and found[0] == 0 and 30 < found[-1] < 40
+    frames, rate = numbers(mark_normal(event_at(20, 24, 10), path, yard))
+    assert rate == 10 and frames[0] == 0 and 30 < frames[-1] < 40
 
 
 def test_what_waits_for_an_event_takes_little_memory(tmp_path, yard, monkeypatch):
     monkeypatch.setattr("ddllib.camera.marking.ROOM", 5 * 48 * 64 * 3)
     write_video(tmp_path / "today.avi", numbered(60))
-    found, _ = numbers(mark_normal(event_at(30, 34, 10), tmp_path / "today.avi", yard))
-    assert found == list(range(26, 55))
+    frames, _ = numbers(mark_normal(event_at(30, 34, 10), tmp_path / "today.avi", yard))
+    assert frames == list(range(26, 55))
 
 
 def test_too_few_frames_to_learn_from_are_refused(tmp_path, yard):
@@ -153,10 +153,10 @@ def test_an_event_of_a_recording_is_marked_by_its_number(tmp_path, yard, capsys)
     source = str(tmp_path / "today.avi")
     folder = watched_folder(tmp_path / "w", [event_at(50, 60, 10)], source=source)
     assert main([str(folder), "1", "--to", str(yard)]) == 0
-    told = capsys.readouterr().out.strip()
-    assert told == f"kept as {yard / 'training' / 'today-50-60.avi'}"
-    found, rate = numbers(yard / "training" / "today-50-60.avi")
-    assert found == list(range(30, 81)) and rate == 10
+    output = capsys.readouterr().out.strip()
+    assert output == f"kept as {yard / 'training' / 'today-50-60.avi'}"
+    frames, rate = numbers(yard / "training" / "today-50-60.avi")
+    assert frames == list(range(30, 81)) and rate == 10
     assert marked_events(folder) == {1}  # its evidence is kept
     for number, why in (("2", "no event 2; expected 1 to 1"), ("1", "there already")):
         assert main([str(folder), number, "--to", str(yard)]) == 1
@@ -182,7 +182,7 @@ def test_of_a_live_source_the_clip_that_the_event_left_is_taken(tmp_path, yard, 
     video.close()
     path = mark_event(folder, 1, yard)
     assert marked_events(folder) == {1}
-    found, rate = numbers(path)
-    assert len(found) == 51 and rate == 10 and path.name.startswith("w-2027-01-1")
+    frames, rate = numbers(path)
+    assert len(frames) == 51 and rate == 10 and path.name.startswith("w-2027-01-1")
     manifest = prepare(yard, tmp_path / "prepared", SIZE, "none", progress=False)
     assert manifest["clips"]["training"][path.stem]["frames"] == 51

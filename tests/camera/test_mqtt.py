@@ -28,7 +28,7 @@ def test_status_and_events_are_published_and_the_end_too(broker):
         event = json.loads(ear.wait_for("ddl/yard/event")[0])
     assert status["state"] == "live" and status["frames_per_second"] == 9.5
     assert event["event"] == 7 and event["score"] == 0.7 and event["folder"] == "/seen/yard"
-    assert ear.wait_for("ddl/state", lambda heard: len(heard) == 2)[-1] == "offline"
+    assert ear.wait_for("ddl/state", lambda messages: len(messages) == 2)[-1] == "offline"
     ear.close()
     late = Ear(broker.port)  # status and state are retained, events are not
     assert json.loads(late.wait_for("ddl/yard/status")[0]) == status
@@ -52,7 +52,7 @@ with Mqtt(Broker("127.0.0.1", int(sys.argv[1])), connected.append):
 def test_a_process_that_dies_is_reported_offline_by_the_broker(broker):
     ear = Ear(broker.port)
     subprocess.run([sys.executable, "-c", DIES, str(broker.port)])
-    assert ear.wait_for("ddl/state", lambda heard: heard and heard[-1] == "offline")
+    assert ear.wait_for("ddl/state", lambda messages: messages and messages[-1] == "offline")
     ear.close()
 
 

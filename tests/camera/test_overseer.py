@@ -44,10 +44,10 @@ def test_a_watch_shows_its_status_and_events_everywhere(watchable, tmp_path, bro
         text = urllib.request.urlopen(many.overseer.page.address).read().decode()
         status = json.loads((tmp_path / "to" / "yard" / "status.json").read_text())
         events = read_events(tmp_path / "to" / "yard")[0]
-        heard = ear.wait_for("home/cameras/yard/event", lambda h: h and len(h) == len(events))
+        messages = ear.wait_for("home/cameras/yard/event", lambda h: h and len(h) == len(events))
     assert status["state"] == "ended" and status["scored"] == watched.scored == 90
     assert status["events"] == len(events) > 0 and ">ended<" in text
-    assert [json.loads(one)["start"] for one in heard] == [event.start for event in events]
+    assert [json.loads(one)["start"] for one in messages] == [event.start for event in events]
     assert not old.exists() and any("1 old events" in line for line in lines)
     ear.close()
 

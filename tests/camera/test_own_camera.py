@@ -66,26 +66,30 @@ def test_preparation_keeps_a_rate_with_its_tracks_labels_and_masks(tmp_path, own
     root, out = footage_of_videos(tmp_path / "in"), tmp_path / "out"
     whole = prepare(root, tmp_path / "whole", SIZE, detector="none", progress=False)
     prepare(root, out, SIZE, detector="none", progress=False, frame_rate=5)
-    kept = list(range(0, FRAMES, 2))
+    frame_numbers = list(range(0, FRAMES, 2))
     for split, name in (("training", "a"), ("testing", "b")):
         every = np.load(tmp_path / "whole" / split / f"{name}.npy")
-        assert np.array_equal(np.load(out / split / f"{name}.npy"), every[kept])
+        assert np.array_equal(np.load(out / split / f"{name}.npy"), every[frame_numbers])
     data = load_prepared(out, "labels.csv")
-    assert data.labels["b"].tolist() == [int(5 <= t <= 8) for t in kept]
-    assert data.masks["b"].any(axis=(1, 2)).tolist() == [5 <= t <= 8 for t in kept]
-    assert data.tracks["frame"].max() < len(kept)
+    assert data.labels["b"].tolist() == [int(5 <= t <= 8) for t in frame_numbers]
+    assert data.masks["b"].any(axis=(1, 2)).tolist() == [5 <= t <= 8 for t in frame_numbers]
+    assert data.tracks["frame"].max() < len(frame_numbers)
     assert verify(out)["fingerprint"] != whole["fingerprint"]
 
 
 def test_a_rate_is_another_preparation_and_none_is_the_same_as_before(tmp_path, own_runs):
     root = footage_of_videos(tmp_path / "in")
-    made = [
+    manifests = [
         prepare(root, tmp_path / "out", SIZE, detector="none", progress=False, frame_rate=rate)
         for rate in (None, 5, None)
     ]
-    assert made[0]["fingerprint"] == made[2]["fingerprint"] != made[1]["fingerprint"]
-    assert [m["clips"]["training"]["a"]["frames"] for m in made] == [FRAMES, FRAMES // 2, FRAMES]
-    assert "read" not in made[0]["clips"]["training"]["a"]
+    assert manifests[0]["fingerprint"] == manifests[2]["fingerprint"] != manifests[1]["fingerprint"]
+    assert [m["clips"]["training"]["a"]["frames"] for m in manifests] == [
+        FRAMES,
+        FRAMES // 2,
+        FRAMES,
+    ]
+    assert "read" not in manifests[0]["clips"]["training"]["a"]
 
 
 def test_a_stream_at_the_rate_gives_the_prepared_frames(tmp_path, own_runs):
@@ -106,16 +110,16 @@ def without_seconds(folder):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("recorded, found", [(5, 5.0), (10, 10), (25, 10), (10.1, 10)])
-def test_footage_has_the_rate_of_its_times(tmp_path, own_runs, recorded, found):
-    write_video(tmp_path / "in" / "a.avi", pictures(60), recorded)
+@pytest.mark.parametrize("rate, expected", [(5, 5.0), (10, 10), (25, 10), (10.1, 10)])
+def test_footage_has_the_rate_of_its_times(tmp_path, own_runs, rate, expected):
+    write_video(tmp_path / "in" / "a.avi", pictures(60), rate)
     settings = load_profile("own-camera", data=str(tmp_path / "in"), detector="none")
     assert assembly.frame_rate(settings) == 10  # nothing is known yet
     data = pipeline.prepare(settings, progress=False)
-    assert len(data.training["a"]) == pytest.approx(60 * min(10 / recorded, 1), abs=1)
-    assert assembly.frame_rate(settings) == assembly.frame_rate(settings, data) == found
+    assert len(data.training["a"]) == pytest.approx(60 * min(10 / rate, 1), abs=1)
+    assert assembly.frame_rate(settings) == assembly.frame_rate(settings, data) == expected
     whole = pipeline.prepare(replace(settings, frame_rate=None), progress=False)
-    assert kept_rate(whole.manifest) == pytest.approx(recorded, rel=1e-3)
+    assert kept_rate(whole.manifest) == pytest.approx(rate, rel=1e-3)
 
 
 def test_a_camera_that_records_now_and_then_is_not_slow():
@@ -128,17 +132,17 @@ def test_data_prepared_before_it_told_its_seconds_is_used_as_it_is(tmp_path, own
     settings = load_profile("own-camera", data=str(tmp_path / "in"), detector="none")
     new = pipeline.prepare(settings, progress=False).digest
     without_seconds(settings.prepared_folder)
-    kept = (settings.prepared_folder / "manifest.json").read_text()
+    text = (settings.prepared_folder / "manifest.json").read_text()
     data = pipeline.prepare(settings, progress=False)
     assert data.digest == new and assembly.frame_rate(settings, data) == 10
-    assert (settings.prepared_folder / "manifest.json").read_text() == kept
+    assert (settings.prepared_folder / "manifest.json").read_text() == text
     # A clip is added: of the old one nothing more is known, and nothing of it is done again.
     write_video(tmp_path / "in" / "b.avi", pictures(60), 5)
     data = pipeline.prepare(settings, progress=False)
-    known = [
+    names = [
         name for name, facts in data.manifest["clips"]["training"].items() if "seconds" in facts
     ]
-    assert known == ["b"] and assembly.frame_rate(settings, data) == 5
+    assert names == ["b"] and assembly.frame_rate(settings, data) == 5
 
 
 @pytest.mark.parametrize("seconds", [0, -1, True, "9", None, float("nan"), float("inf")])
@@ -155,17 +159,17 @@ def test_seconds_that_no_recording_can_have_are_reported(tmp_path, own_runs, sec
 
 def test_alarms_per_hour_are_those_of_the_clock(tmp_path, own_runs):
     write_video(tmp_path / "in" / "a.avi", pictures(120), 5)
-    given = {"data": str(tmp_path / "in"), "detector": "none", "size": 32, "latent_dim": 8}
-    settings = load_profile("own-camera", precision="float32", alarms_per_hour=600, **given)
+    values = {"data": str(tmp_path / "in"), "detector": "none", "size": 32, "latent_dim": 8}
+    settings = load_profile("own-camera", precision="float32", alarms_per_hour=600, **values)
     data = pipeline.prepare(settings, progress=False)
     run = new_run(settings)
-    chosen = assembly.threshold(settings, data, run)
-    assert chosen.hours == pytest.approx(0.2 * 120 / 5 / 3600)
+    threshold = assembly.threshold(settings, data, run)
+    assert threshold.hours == pytest.approx(0.2 * 120 / 5 / 3600)
     scores = score_normal(settings, data, run)
-    filtered = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
+    normal_scores = {name: apply_protocol(s, settings.protocol) for name, s in scores.items()}
     options = {"frame_rate": 5.0, "least_s": assembly.LEAST_S, "over": 1.0, "held_out_share": 0.2}
-    assert chosen == choose_threshold(filtered, 600, **options)
-    alarms = assembly.alarms(settings, data, chosen, tmp_path / "watched", tell=print)
+    assert threshold == choose_threshold(normal_scores, 600, **options)
+    alarms = assembly.alarms(settings, data, threshold, tmp_path / "watched", tell=print)
     alarms.close()
     assert alarms.options.frame_rate == 5
 
@@ -238,17 +242,17 @@ def test_a_mask_that_is_not_white_where_it_can_be_seen_marks_nothing(tmp_path):
 
 def test_the_road_scores_without_what_is_ignored(small_data, small_settings):
     plain = small_settings(threshold_share=0.3)
-    changed = small_settings(threshold_share=0.3, ignore=[[0, 0, 1, 0.6]])
-    assert changed.run_folder == plain.run_folder  # the same weights
-    assert changed.record_folder != plain.record_folder
-    run, mask = new_run(changed), np.zeros((32, 32), bool)
+    new_settings = small_settings(threshold_share=0.3, ignore=[[0, 0, 1, 0.6]])
+    assert new_settings.run_folder == plain.run_folder  # the same weights
+    assert new_settings.record_folder != plain.record_folder
+    run, mask = new_run(new_settings), np.zeros((32, 32), bool)
     mask[:19] = True
-    record = score(changed, small_data, run, progress=False)
+    record = score(new_settings, small_data, run, progress=False)
     for name, frames in small_data.testing.items():
-        expected = score_clip(run.model, frames, changed.patch_size, ignore=mask)
+        expected = score_clip(run.model, frames, new_settings.patch_size, ignore=mask)
         assert np.array_equal(record.scores[name], expected)
-        assert not np.load(changed.record_folder / "maps" / f"{name}.npy")[:, mask].any()
-    normal = score_normal(changed, small_data, run)
+        assert not np.load(new_settings.record_folder / "maps" / f"{name}.npy")[:, mask].any()
+    normal = score_normal(new_settings, small_data, run)
     assert not np.array_equal(normal["01"], score_normal(plain, small_data, run)["01"])
 
 
@@ -259,8 +263,8 @@ def test_the_ends_of_clips_are_not_trained_on(small_data, small_settings):
     settings = small_settings(threshold_share=0.3)
     beginnings, ends = threshold_parts(small_data.training, 0.3)
     assert {len(c) for c in beginnings.values()} == {14} and {len(c) for c in ends.values()} == {6}
-    joined = np.concatenate([beginnings["01"], ends["01"]])
-    assert np.array_equal(joined, small_data.training["01"])
+    whole_clip = np.concatenate([beginnings["01"], ends["01"]])
+    assert np.array_equal(whole_clip, small_data.training["01"])
     windows = training_windows(settings, small_data)
     assert len(windows) == 2 * (14 - 2)
     assert windows.coverage > 0
@@ -331,8 +335,8 @@ def test_advice_follows_the_footage(tmp_path, monkeypatch):
     assert "passed over" not in " ".join(fast.lines())
     for name in ("a.dav", "b.dav", "c.xyz", "d.xyz", "notes.txt", "labels.json"):
         (tmp_path / "fast" / name).touch()
-    told = " ".join(advise(tmp_path / "fast").lines())
-    assert "of no video or image: 4 (a.dav, b.dav, c.xyz, ...); rename" in told
+    text = " ".join(advise(tmp_path / "fast").lines())
+    assert "of no video or image: 4 (a.dav, b.dav, c.xyz, ...); rename" in text
     (tmp_path / "slow" / "a link").symlink_to(tmp_path / "nowhere")
     assert "passed over" not in " ".join(advise(tmp_path / "slow" / "a.avi").lines())
 
@@ -351,9 +355,9 @@ def test_one_parameter_is_enough(tmp_path, monkeypatch):
     assert chapter_settings({"profile": "own-camera", "data": "yard"}) == first
     own = chapter_settings({"profile": "own-camera", "data": "yard", "size": 64})
     assert (own.size, own.frame_rate) == (64, 12)
-    (kept,) = (tmp_path / "runs" / "own-camera").glob("advised-*.json")
-    kept.write_text("{}")
-    with pytest.raises(DDLError, match=f"{kept.name}: not what was proposed for yard; remove it"):
+    (path,) = (tmp_path / "runs" / "own-camera").glob("advised-*.json")
+    path.write_text("{}")
+    with pytest.raises(DDLError, match=f"{path.name}: not what was proposed for yard; remove it"):
         chapter_settings({"profile": "own-camera", "data": "yard"})
     with pytest.raises(DDLError, match="nowhere: not found; looked at"):
         chapter_settings({"profile": "own-camera", "data": "nowhere"})
@@ -412,10 +416,10 @@ def test_the_first_detector_that_tracks_enough_is_taken(tmp_path, own_runs, monk
     write_frames(tmp_path / "still" / "a", [walk()[0]] * 20)
     manifest = prepare(tmp_path / "still", tmp_path / "out", SIZE, detector="auto")
     assert manifest["detector"]["name"] == "none" and manifest["coverage"] > 0.5
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == "detector motion: 0 % of windows have a track"
-    assert told[1].startswith("random boxes: ") and len(told) == 2
-    assert told == tracking_lines(manifest)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "detector motion: 0 % of windows have a track"
+    assert lines[1].startswith("random boxes: ") and len(lines) == 2
+    assert lines == tracking_lines(manifest)
     assert prepare(tmp_path / "still", tmp_path / "out", SIZE, detector="auto") == manifest
     assert capsys.readouterr().out == ""  # what was done is not tried again
 
@@ -451,16 +455,16 @@ def test_a_video_of_one_frame_has_no_rate(tmp_path):
     write_fast(tmp_path / "a.avi", 30, count=1)
     assert "tell no time" in advise(tmp_path).lines()[0]
     write_fast(tmp_path / "b.avi", 30)
-    told = advise(tmp_path)
-    assert told.settings["frame_rate"] == 10 and "tell no time" not in told.lines()[0]
+    advice = advise(tmp_path)
+    assert advice.settings["frame_rate"] == 10 and "tell no time" not in advice.lines()[0]
 
 
 def test_what_leaves_nothing_to_learn_from_is_reported(tmp_path):
-    told, wishes = [], {"patience": 0.3, "tell": lambda line: told.append(line)}
+    messages, wishes = [], {"patience": 0.3, "tell": lambda line: messages.append(line)}
     with camera_of(pictures(2), pause=0.02) as playing:
         with pytest.raises(DDLError, match="nothing was kept: frames come too seldom"):
             list(record(playing.address, tmp_path / "few", 1.5, 10, **wishes))
-    assert any("frames, no window; not kept" in line for line in told)
+    assert any("frames, no window; not kept" in line for line in messages)
     with pytest.raises(DDLError, match="nothing was kept: no frame came; check the address"):
         list(record("http://127.0.0.1:9/video", tmp_path / "none", 0.5, 10, **wishes))
     assert not list((tmp_path / "few").iterdir()) + list((tmp_path / "none").iterdir())
@@ -484,24 +488,24 @@ def test_the_command_prints_what_to_set(tmp_path, capsys):
 def test_a_camera_is_recorded_as_footage(tmp_path, capsys):
     frames = pictures(200)
     with camera_of([*frames[:40], 60], [*frames, 60], pause=0.02) as playing:
-        made = list(record(playing.address, tmp_path / "kept", 2.5, 10, patience=0.5, tell=print))
-    assert len(made) == 2 and sorted(tmp_path.joinpath("kept").iterdir()) == made
-    first = list(open_source(made[0], SIZE))
+        paths = list(record(playing.address, tmp_path / "kept", 2.5, 10, patience=0.5, tell=print))
+    assert len(paths) == 2 and sorted(tmp_path.joinpath("kept").iterdir()) == paths
+    first = list(open_source(paths[0], SIZE))
     assert 6 <= len(first) <= 11
     assert [f.time_s for f in first] == pytest.approx(np.arange(len(first)) / 10, abs=2e-3)
     assert open_source(tmp_path / "kept", None).__iter__().__next__().image.shape == (48, 64, 3)
     with pytest.raises(DDLError, match="is kept already"):
-        list(record(str(made[0]), tmp_path, 1, 10))
+        list(record(str(paths[0]), tmp_path, 1, 10))
 
 
-@pytest.mark.parametrize("rate, told", [(30, True), (10, False)])
-def test_a_recording_that_says_another_rate_than_came_is_reported(tmp_path, rate, told):
+@pytest.mark.parametrize("rate, expected", [(30, True), (10, False)])
+def test_a_recording_that_says_another_rate_than_came_is_reported(tmp_path, rate, expected):
     lines, frames = [], pictures(100)
     with camera_of([*frames, 60], pause=0.1) as playing:  # ten frames per second at most
         wishes = {"patience": 0.5, "tell": lines.append}
         (path,) = record(playing.address, tmp_path / "kept", 2.0, rate, **wishes)
-    assert bool(lines) == told
-    if told:
+    assert bool(lines) == expected
+    if expected:
         (line,) = lines
         assert line.startswith(f"{path}: says 30 frames per second, but ")
         assert 7 < float(line.split("--rate ")[1]) < 11
@@ -509,17 +513,17 @@ def test_a_recording_that_says_another_rate_than_came_is_reported(tmp_path, rate
 
 def test_a_mask_changed_under_its_name_is_scored_anew(small_data, small_settings, tmp_path):
     mask, settings = np.zeros((32, 32), np.uint8), None
-    found = []
+    records = []
     for rows in (8, 16, 16):
         mask[:rows] = 255
         cv2.imwrite(str(tmp_path / "mask.png"), mask)
         settings = small_settings(ignore=str(tmp_path / "mask.png"))
-        found.append(
+        records.append(
             score(settings, small_data, pipeline.train(settings, small_data, False), False)
         )
-    first, second, third = ([r.scores[n] for n in sorted(r.scores)] for r in found)
+    first, second, third = ([r.scores[n] for n in sorted(r.scores)] for r in records)
     assert not np.array_equal(first, second) and np.array_equal(second, third)
-    assert found[0].facts["ignored"] != found[1].facts["ignored"] == found[2].facts["ignored"]
+    assert records[0].facts["ignored"] != records[1].facts["ignored"] == records[2].facts["ignored"]
 
 
 def test_what_is_advised_can_be_kept_as_a_profile(tmp_path, monkeypatch, capsys):
@@ -544,8 +548,8 @@ def test_what_is_advised_can_be_kept_as_a_profile(tmp_path, monkeypatch, capsys)
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten"])
 @pytest.mark.parametrize("option", ["--minutes", "--rate"])
 def test_a_recording_needs_numbers_above_zero(tmp_path, capsys, option, text):
-    given = {"--minutes": "1", "--rate": "10", option: text}
-    options = [f"{name}={value}" for name, value in given.items()]
+    values = {"--minutes": "1", "--rate": "10", option: text}
+    options = [f"{name}={value}" for name, value in values.items()]
     with pytest.raises(SystemExit):
         main(["record", "0", str(tmp_path / "kept"), *options])
     (line,) = capsys.readouterr().err.splitlines()
@@ -562,10 +566,13 @@ def test_advice_ends_with_a_command_that_works_from_anywhere(tmp_path, monkeypat
     assert (cd, root, then) == ("cd", str(ROOT), "&&") and papermill.endswith("papermill")
     assert (ROOT / chapter).is_file() and report.startswith("runs/") and report.endswith(".ipynb")
     names, values = options[1::3], options[2::3]
-    given = dict(zip(names, values, strict=True))
-    assert set(options[::3]) == {"-p"} and given["profile"] == "own-camera"
-    assert find_path(given["data"]).samefile(tmp_path / name) and not given["data"].isdecimal()
-    assert load_profile("own-camera", data=given["data"], size=int(given["size"])).size
+    parameters = dict(zip(names, values, strict=True))
+    assert set(options[::3]) == {"-p"} and parameters["profile"] == "own-camera"
+    assert (
+        find_path(parameters["data"]).samefile(tmp_path / name)
+        and not parameters["data"].isdecimal()
+    )
+    assert load_profile("own-camera", data=parameters["data"], size=int(parameters["size"])).size
     monkeypatch.chdir(ROOT)
     assert main(["advise", str(tmp_path / name)]) == 0
     line = capsys.readouterr().out.splitlines()[-1]

@@ -64,8 +64,8 @@ def moved(folder, tmp_path, monkeypatch, profile=None):
 
 def watched(run, tmp_path, name, *options):
     """The scores, and what is kept of the threshold."""
-    given = ["--run", str(run), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / name)]
-    assert main([*given, *options]) == 0
+    args = ["--run", str(run), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / name)]
+    assert main([*args, *options]) == 0
     return read_scores(tmp_path / name)["score"].tolist(), read_events(tmp_path / name)[1]
 
 
@@ -81,11 +81,11 @@ def test_a_copied_run_watches_as_in_place(place, tmp_path, monkeypatch, capsys, 
     capsys.readouterr()
     here = watched(copy, tmp_path, "here")
     assert here[0] == there[0] and here[1]["threshold"] == there[1]["threshold"]
-    told = capsys.readouterr().out
-    assert ("changed in the profile tiny since this run was trained: data, size;" in told) == bool(
-        profile
-    )
-    assert "prepared footage has changed" not in told
+    output = capsys.readouterr().out
+    assert (
+        "changed in the profile tiny since this run was trained: data, size;" in output
+    ) == bool(profile)
+    assert "prepared footage has changed" not in output
 
 
 def test_a_run_is_watched_in_place_whatever_becomes_of_its_profile(place, tmp_path, monkeypatch):
@@ -113,9 +113,9 @@ def test_another_patch_or_mask_needs_the_footage(place, tmp_path, monkeypatch, c
     watched(run.folder, tmp_path, "there", *option)  # its prepared data lies beside it
     copy = moved(run.folder, tmp_path, monkeypatch)
     shutil.rmtree(copy / "normal")  # of another machine, scores there are no help
-    given = ["--run", str(copy), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / "b")]
+    args = ["--run", str(copy), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / "b")]
     capsys.readouterr()
-    assert main([*given, *option]) == 1
+    assert main([*args, *option]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "leave --patch and --ignore out, or watch where the run was trained" in line
 
@@ -128,9 +128,9 @@ def test_scores_of_other_terms_are_computed_anew(place):
     half = replace(settings, score="0.5 distance")
     assert not usual.has_scores_for(half, data, run)
     handover.make_ready(half, data, run)
-    kept = handover.read(run.folder)
-    assert kept.values["score"] == half.score and kept.has_scores_for(half, data, run)
-    for name, scores in kept.normal.items():
+    contents = handover.read(run.folder)
+    assert contents.values["score"] == half.score and contents.has_scores_for(half, data, run)
+    for name, scores in contents.normal.items():
         assert np.allclose(scores, usual.normal[name] / 2, atol=1e-6)
 
 
@@ -149,8 +149,8 @@ def test_a_mask_goes_with_the_run(place, tmp_path, monkeypatch, capsys):
     mask = np.zeros((32, 32), np.uint8)
     mask[:16] = 255
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
-    masked = replace(settings, ignore=str(tmp_path / "mask.png"), alarms_per_hour=240.0)
-    run = train_to_watch(masked, data, progress=False)
+    new_settings = replace(settings, ignore=str(tmp_path / "mask.png"), alarms_per_hour=240.0)
+    run = train_to_watch(new_settings, data, progress=False)
     there = watched(run.folder, tmp_path, "there")
     (tmp_path / "mask.png").unlink()
     copy = moved(run.folder, tmp_path, monkeypatch)
@@ -165,12 +165,12 @@ def test_a_mask_goes_with_the_run(place, tmp_path, monkeypatch, capsys):
 def test_a_chapter_run_again_keeps_its_new_values(place):
     settings, data = place
     for values in ({"patch": 8}, {"alarms_per_hour": 7.0}, {"ignore": [[0, 0, 1, 0.5]]}):
-        changed = replace(settings, **values)
-        run = train_to_watch(changed, data, progress=False)
-        kept = handover.read(run.folder)
-        assert kept.values.items() >= values.items()
-        assert kept.has_scores_for(changed, data, run)
-        assert (kept.known.ignored is not None) == ("ignore" in values)
+        new_settings = replace(settings, **values)
+        run = train_to_watch(new_settings, data, progress=False)
+        contents = handover.read(run.folder)
+        assert contents.values.items() >= values.items()
+        assert contents.has_scores_for(new_settings, data, run)
+        assert (contents.known.ignored is not None) == ("ignore" in values)
 
 
 def test_scores_in_another_precision_are_taken_where_there_is_no_footage(
@@ -197,11 +197,11 @@ def test_a_run_of_a_generated_scene_is_handed_over_by_its_first_threshold(
     data = pipeline.prepare(settings, progress=False)
     run = train_to_watch(settings, data, progress=False)
     assert handover.read(run.folder) is None
-    chosen = assembly.threshold(settings, data, run)
+    threshold = assembly.threshold(settings, data, run)
     copy = moved(run.folder, tmp_path, monkeypatch)
     shutil.rmtree(copy / "ordinary")
     write_video(tmp_path / "a.avi", pictures(40))
-    assert watched(copy, tmp_path, "here")[1]["threshold"] == chosen.asdict()
+    assert watched(copy, tmp_path, "here")[1]["threshold"] == threshold.asdict()
     assert not (copy / "ordinary").exists()  # nothing was scored anew
 
 
@@ -222,8 +222,8 @@ def test_an_older_run_copied_alone_is_reported(place, tmp_path, monkeypatch, cap
     run = train_to_watch(settings, data, progress=False)
     handover.forget(run.folder)
     copy = moved(run.folder, tmp_path, monkeypatch, TINY)
-    given = ["--run", str(copy), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / "b")]
-    assert main(given) == 1
+    args = ["--run", str(copy), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / "b")]
+    assert main(args) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "holds no watching.json, and its prepared data" in line and "run chapter 5" in line
 
@@ -306,9 +306,9 @@ def test_damaged_arrays_are_reported_in_one_line_and_made_anew(place, tmp_path, 
 def check_one_line(folder, tmp_path, capsys):
     with pytest.raises(DDLError, match="copy the run's whole folder again, or remove the file"):
         handover.read(folder)
-    given = ["--run", str(folder), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / "b")]
+    args = ["--run", str(folder), "--source", str(tmp_path / "a.avi"), "--to", str(tmp_path / "b")]
     capsys.readouterr()
-    assert main(given) == 1 and capsys.readouterr().err.count("\n") == 1
+    assert main(args) == 1 and capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_folder_of_a_profile_stands_for_its_only_run(place, tmp_path, capsys):
@@ -317,8 +317,8 @@ def test_the_folder_of_a_profile_stands_for_its_only_run(place, tmp_path, capsys
     there = watched(run.folder, tmp_path, "there")
     assert watched(settings.profile_folder, tmp_path, "here")[0] == there[0]
     train_to_watch(replace(settings, seed=1), data, progress=False)
-    given = ["--run", str(settings.profile_folder), "--source", "0", "--to", str(tmp_path / "b")]
-    assert main(given) == 1
+    args = ["--run", str(settings.profile_folder), "--source", "0", "--to", str(tmp_path / "b")]
+    assert main(args) == 1
     assert "holds several runs; give one of them: c3dsu-ddl-seed0" in capsys.readouterr().err
 
 
@@ -326,8 +326,8 @@ def test_a_run_of_another_name_is_answered_with_those_beside_it(place, tmp_path,
     settings, data = place
     run = train_to_watch(replace(settings, batch_size=9), data, progress=False)
     usual = settings.profile_folder / "c3dsu-ddl-seed0"
-    given = ["--run", str(usual), "--source", "0", "--to", str(tmp_path / "b")]
-    assert main(given) == 1
+    args = ["--run", str(usual), "--source", "0", "--to", str(tmp_path / "b")]
+    assert main(args) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(
         f"give the folder of a trained run, such as {shlex.quote(str(run.folder))}"

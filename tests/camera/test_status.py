@@ -36,8 +36,8 @@ def a_post(folder, **changes):
 def state_of(post):
     file = StatusFile(post)
     status = file.write()
-    written = json.loads((post.camera.folder / NAME).read_text())
-    assert written["state"] == status.state and file.newest == status
+    content = json.loads((post.camera.folder / NAME).read_text())
+    assert content["state"] == status.state and file.newest == status
     return status.state
 
 

@@ -82,11 +82,11 @@ def test_each_scored_frame_has_the_score_that_it_has_without(name):
     plain = answers_of(StreamScorer(model, PATCH, score=score), clip)
     still = answers_of(StillScorer(StreamScorer(model, PATCH, score=score)), clip)
     assert [a.index for a in still] == [a.index for a in plain] == list(range(len(clip)))
-    reused = [a.reused for a in still]
-    assert 20 < sum(reused) < 200
-    for one, other, skipped in zip(still, plain, reused, strict=True):
+    flags = [a.reused for a in still]
+    assert 20 < sum(flags) < 200
+    for one, other, flag in zip(still, plain, flags, strict=True):
         assert np.array_equal(one.frame, other.frame)  # reused or not, a frame is its own
-        if not skipped:
+        if not flag:
             assert one.score == other.score and np.array_equal(one.map, other.map)
 
 
@@ -95,8 +95,8 @@ def test_a_score_is_reused_for_a_stated_time_at_most_and_each_answer_comes_as_ea
     scorer = StillScorer(StreamScorer(model, PATCH))
     answers = [scorer.push(frame, t / RATE) for t, frame in enumerate(clip)]
     assert [a and a.index for a in answers] == [None, None, *range(1, len(clip) - 1)]
-    scored = [a.index for a in answers if a and not a.reused]
-    steps = [b - a for a, b in pairwise(scored)]
+    indices = [a.index for a in answers if a and not a.reused]
+    steps = [b - a for a, b in pairwise(indices)]
     assert max(steps) == LONGEST_S * RATE + 1  # the frames between two scored ones
 
 
@@ -104,11 +104,11 @@ def test_an_object_that_arrives_is_scored_from_its_first_frame_on():
     """Also the frames before it whose windows it is in; and all of a second after it has gone."""
     visit = Visit(150, 10, 4, 2.0, 40.0)
     scorer = StillScorer(StreamScorer(NeighbourMean(1), PATCH))
-    reused = [a.reused for a in answers_of(scorer, stream(300, [visit]))]
-    present = [seen for _, seen in still_stream(300, SIZE, [visit])]
+    flags = [a.reused for a in answers_of(scorer, stream(300, [visit]))]
+    present = [label for _, label in still_stream(300, SIZE, [visit])]
     last = max(np.flatnonzero(present))
-    assert not any(reused[149 : last + 2]) and any(reused[100:149]) and any(reused[-60:])
-    assert not any(reused[last + 2 : last + 1 + round(SETTLED_S * RATE)])
+    assert not any(flags[149 : last + 2]) and any(flags[100:149]) and any(flags[-60:])
+    assert not any(flags[last + 2 : last + 1 + round(SETTLED_S * RATE)])
 
 
 def test_slow_drift_adds_up():
@@ -117,10 +117,10 @@ def test_slow_drift_adds_up():
     brighter = 0.4 * np.arange(150)  # grey levels, far less than the noise from frame to frame
     faint = clip[150:, :, 20:40, 20:40] + brighter[:, None, None, None]
     clip[150:, :, 20:40, 20:40] = faint.clip(0, 255).astype(np.uint8)
-    scored, differences = None, []
+    last_frame, differences = None, []
     for answer in answers_of(StillScorer(StreamScorer(NeighbourMean(1), PATCH)), clip):
-        scored = answer.frame if not answer.reused else scored
-        difference = answer.frame.astype(float) - scored
+        last_frame = answer.frame if not answer.reused else last_frame
+        difference = answer.frame.astype(float) - last_frame
         differences.append(abs(difference[0, 20:40, 20:40].mean()))
     # Light that changes for long counts as noise, too, so the scale's bound holds it.
     assert max(differences) < SCALES[-1].most + 1
@@ -130,12 +130,12 @@ def test_high_scores_and_busy_times_are_all_scored():
     clip, model, busy = stream(200, visits=()), NeighbourMean(1), [False]
     assert not any(a.reused for a in answers_of(StillScorer(StreamScorer(model, PATCH), 0.0), clip))
     scorer = StillScorer(StreamScorer(model, PATCH), is_busy=lambda: busy[0])
-    reused = []
+    flags = []
     for t, frame in enumerate(clip):
         busy[0] = 120 <= t < 150
         answer = scorer.push(frame, t / RATE)
-        reused.append(bool(answer and answer.reused))
-    assert any(reused[:120]) and not any(reused[120:160]) and any(reused[160:])
+        flags.append(bool(answer and answer.reused))
+    assert any(flags[:120]) and not any(flags[120:160]) and any(flags[160:])
 
 
 def test_after_a_gap_no_frame_before_it_is_used(tmp_path):
@@ -155,9 +155,9 @@ def test_a_clock_set_back_is_no_reason_to_reuse_for_long():
     scorer = StillScorer(StreamScorer(NeighbourMean(1), PATCH))
     times = [t / RATE - 3600 * (t >= 150) for t in range(300)]
     answers = [scorer.push(frame, time_s) for frame, time_s in zip(clip, times, strict=True)]
-    reused = [bool(a and a.reused) for a in answers]
-    assert any(reused[:150]) and not any(reused[151:160]) and any(reused[200:])
-    assert max(map(len, "".join("01"[r] for r in reused).split("0"))) <= LONGEST_S * RATE
+    flags = [bool(a and a.reused) for a in answers]
+    assert any(flags[:150]) and not any(flags[151:160]) and any(flags[200:])
+    assert max(map(len, "".join("01"[r] for r in flags).split("0"))) <= LONGEST_S * RATE
 
 
 # ---- events
@@ -197,12 +197,12 @@ SENSORS = [Sensor(1.0, 90, 0.01), Sensor(2.0, 75, 0.0), Sensor(3.0, 90, 0.01)]
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_nothing_that_is_seen_without_the_option_is_missed(sensor, smooth, tmp_path):
     model, frames = NeighbourMean(1), frames_of(stream(900, VISITS, sensor))
-    labels = np.array([seen for _, seen in still_stream(900, SIZE, VISITS, sensor)])
+    labels = np.array([label for _, label in still_stream(900, SIZE, VISITS, sensor)])
     level = float(scores_of(frames, model)[~labels].max())  # the lowest without a false alarm
     limits = level, 0.75 * level
     plain, _ = events_of(frames, model, tmp_path / "plain", limits, False, smooth)
-    still, reused = events_of(frames, model, tmp_path / "still", limits, True, smooth)
-    assert still == plain and reused > 100 and (plain or smooth)
+    still, count = events_of(frames, model, tmp_path / "still", limits, True, smooth)
+    assert still == plain and count > 100 and (plain or smooth)
     for first, last, _ in plain:
         assert labels[first : last + 1].any()
 
@@ -220,8 +220,8 @@ def test_events_of_the_labelled_walkway_are_the_same(tmp_path):
     model = NeighbourMean(1)
     limits = limits_of(scores_of(frames, model))
     plain, _ = events_of(frames, model, tmp_path / "plain", limits, False)
-    still, reused = events_of(frames, model, tmp_path / "still", limits, True)
-    assert still == plain and plain and reused > 20
+    still, count = events_of(frames, model, tmp_path / "still", limits, True)
+    assert still == plain and plain and count > 20
 
 
 @pytest.mark.slow
@@ -238,8 +238,8 @@ def test_events_of_real_footage_are_the_same(ped2, make, tmp_path):
     model, frames = make(), frames_of(frames)
     limits = limits_of(scores_of(frames, model), 0.8)
     plain, _ = events_of(frames, model, tmp_path / "plain", limits, False)
-    still, reused = events_of(frames, model, tmp_path / "still", limits, True)
-    assert still == plain and plain and reused > 100
+    still, count = events_of(frames, model, tmp_path / "still", limits, True)
+    assert still == plain and plain and count > 100
 
 
 # ---- what is written and told
@@ -316,9 +316,9 @@ def quiet_video(path):
 
 def test_the_command_skips_what_is_still_for_one_camera_and_for_many(watchable, tmp_path, capsys):
     quiet_video(tmp_path / "yard.avi")
-    given = ["--run", str(watchable), "--source", str(tmp_path / "yard.avi"), "--alarms", "600"]
+    arguments = ["--run", str(watchable), "--source", str(tmp_path / "yard.avi"), "--alarms", "600"]
     for name, more in (("plain", []), ("still", ["--still", "skip"])):
-        assert main([*given, "--rate", "10", "--to", str(tmp_path / name), *more]) == 0
+        assert main([*arguments, "--rate", "10", "--to", str(tmp_path / name), *more]) == 0
     (count,) = re.findall(r"(\d+) of them reused", capsys.readouterr().out)
     camera = {"source": "yard.avi", "run": str(watchable), "alarms": 600, "rate": 10}
     cameras = {"one": {**camera, "still": "skip"}, "two": camera}
@@ -329,17 +329,17 @@ def test_the_command_skips_what_is_still_for_one_camera_and_for_many(watchable, 
         events, _ = read_events(tmp_path / folder)
         spans[folder] = [(e.start, e.end) for e in events]
     assert spans["plain"] and set(map(str, spans.values())) == {str(spans["plain"])}
-    reused = {folder: int(read_scores(tmp_path / folder)["reused"].sum()) for folder in spans}
-    assert reused["plain"] == reused["to/two"] == 0
-    assert reused["still"] == reused["to/one"] == int(count) > 50
+    counts = {folder: int(read_scores(tmp_path / folder)["reused"].sum()) for folder in spans}
+    assert counts["plain"] == counts["to/two"] == 0
+    assert counts["still"] == counts["to/one"] == int(count) > 50
     status = json.loads((tmp_path / "to" / "one" / "status.json").read_text())
     assert status["reused"] == int(count)
 
 
 def test_the_benchmark_tells_what_was_saved(watchable, tmp_path, capsys):
     record = tmp_path / "record.json"
-    given = ["--run", str(watchable), "--frames", "120", "--to", str(record)]
-    assert benchmark(["still", *given]) == 0
+    arguments = ["--run", str(watchable), "--frames", "120", "--to", str(record)]
+    assert benchmark(["still", *arguments]) == 0
     still, walkway = json.loads(record.read_text())["rows"]
     assert 0 < still["reused_share"] < 1 and walkway["reused_share"] < still["reused_share"]
     assert still["scored_ms"] > 0 and "reused_share" in capsys.readouterr().out

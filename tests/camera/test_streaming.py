@@ -19,7 +19,7 @@ PATCH = 4
 def stream(scorer, clip):
     """Every answer to a whole clip, one for each frame."""
     answers = [scorer.push(frame) for frame in clip]
-    return [one for scored in [*answers, *scorer.finish()] if scored for one in scored.each()]
+    return [one for answer in [*answers, *scorer.finish()] if answer for one in answer.each()]
 
 
 def a_long_model(preset="released", latent_dim=8):
@@ -35,8 +35,8 @@ def a_model_of_frames_apart(preset="released", latent_dim=8):
 def test_a_pushed_clip_scores_as_offline_edges_included(kind, channels):
     model, clip = a_model(kind), a_clip(frames=12, channels=channels)
     answers = stream(StreamScorer(model, PATCH), clip)
-    assert [scored.index for scored in answers] == list(range(len(clip)))
-    scores = [scored.score for scored in answers]
+    assert [answer.index for answer in answers] == list(range(len(clip)))
+    scores = [answer.score for answer in answers]
     assert np.allclose(scores, score_clip(model, clip, PATCH), atol=1e-5)
     assert np.ptp(scores) > 1e-3  # else any order would pass
 
@@ -57,13 +57,13 @@ def test_an_answer_brings_its_frame_map_and_reconstruction():
     model, clip = a_model(), a_clip(frames=6, channels=3)
     (_, y), maps = next(Scorer(model, PATCH).rebuild(clip)), {}
     score_clip(model, clip, PATCH, on_maps=lambda t, m: maps.update(enumerate(m, start=t)))
-    for scored in filter(None, map(StreamScorer(model, PATCH).push, clip)):
-        assert np.array_equal(scored.frame, clip[scored.index])
-        assert scored.map.dtype == np.float32
-        assert np.allclose(scored.map, maps[scored.index], atol=1e-5)
-        rebuilt = (y[scored.index - 1] * 255).numpy()
-        assert scored.reconstruction.dtype == np.uint8
-        assert np.abs(scored.reconstruction - rebuilt).max() < 0.51
+    for answer in filter(None, map(StreamScorer(model, PATCH).push, clip)):
+        assert np.array_equal(answer.frame, clip[answer.index])
+        assert answer.map.dtype == np.float32
+        assert np.allclose(answer.map, maps[answer.index], atol=1e-5)
+        rebuilt = (y[answer.index - 1] * 255).numpy()
+        assert answer.reconstruction.dtype == np.uint8
+        assert np.abs(answer.reconstruction - rebuilt).max() < 0.51
 
 
 def test_a_frame_is_copied_so_that_a_source_may_reuse_its_array():
@@ -82,9 +82,9 @@ def test_no_window_spans_a_reset():
         scorer.push(frame)
     scorer.reset()
     answers = stream(scorer, second)
-    assert [scored.index for scored in answers] == list(range(9, 18))
+    assert [answer.index for answer in answers] == list(range(9, 18))
     expected = score_clip(model, second, PATCH)
-    assert np.allclose([scored.score for scored in answers], expected, atol=1e-5)
+    assert np.allclose([answer.score for answer in answers], expected, atol=1e-5)
     spanning = score_clip(model, np.concatenate([first, second]), PATCH)[9:]
     assert not np.allclose(spanning, expected, atol=1e-5)
 
@@ -97,15 +97,17 @@ def test_too_few_frames_for_a_window_have_no_score():
 def test_ignored_pixels_count_nothing_in_either_way_of_scoring():
     model, clip, ignore = a_model(), a_clip(), np.zeros((32, 32), bool)
     ignore[:, 8:] = True
-    changed = clip.copy()
-    changed[:, :, :, 31] = 255 - changed[:, :, :, 31]
-    answers = stream(StreamScorer(model, PATCH, ignore=ignore), changed)
+    other_clip = clip.copy()
+    other_clip[:, :, :, 31] = 255 - other_clip[:, :, :, 31]
+    answers = stream(StreamScorer(model, PATCH, ignore=ignore), other_clip)
     assert all(not a.map[ignore].any() and a.map[~ignore].all() for a in answers)
     scores, maps = [a.score for a in answers], []
-    offline = score_clip(model, changed, PATCH, on_maps=lambda t, m: maps.append(m), ignore=ignore)
+    offline = score_clip(
+        model, other_clip, PATCH, on_maps=lambda t, m: maps.append(m), ignore=ignore
+    )
     assert np.allclose(scores, offline, atol=1e-5)
     assert not maps[0][:, ignore].any()
-    whole = score_clip(model, changed, PATCH)
+    whole = score_clip(model, other_clip, PATCH)
     assert (offline <= whole).all() and (offline < whole).sum() > 3
 
 
@@ -131,24 +133,24 @@ def test_the_model_that_is_given_is_left_as_it_was():
 
 
 def test_each_frame_is_encoded_once():
-    scorer, seen = StreamScorer(a_model(), PATCH), []
-    scorer.model.encoder.register_forward_hook(lambda _, x, y: seen.append(len(x[0])))
+    scorer, counts = StreamScorer(a_model(), PATCH), []
+    scorer.model.encoder.register_forward_hook(lambda _, x, y: counts.append(len(x[0])))
     stream(scorer, a_clip(frames=9))
-    assert seen == [1] * 9
+    assert counts == [1] * 9
 
 
 def test_a_long_stream_keeps_no_more_than_a_window():
-    scorer, rng, made = StreamScorer(a_model(), PATCH), np.random.default_rng(0), []
+    scorer, rng, references = StreamScorer(a_model(), PATCH), np.random.default_rng(0), []
     scorer.model.encoder.register_forward_hook(
-        lambda _, x, features: made.extend(map(weakref.ref, features))
+        lambda _, x, features: references.extend(map(weakref.ref, features))
     )
     for _ in range(40):
-        scored = scorer.push(rng.integers(0, 256, (1, 32, 32), dtype=np.uint8))
-        if scored:
-            made += [weakref.ref(scored.frame), weakref.ref(scored.map)]
-    del scored
-    alive = sum(reference() is not None for reference in made)
-    assert len(made) > 200 and alive <= 3 * 4 + 2 + 2  # features, frames, the last map
+        answer = scorer.push(rng.integers(0, 256, (1, 32, 32), dtype=np.uint8))
+        if answer:
+            references += [weakref.ref(answer.frame), weakref.ref(answer.map)]
+    del answer
+    alive = sum(reference() is not None for reference in references)
+    assert len(references) > 200 and alive <= 3 * 4 + 2 + 2  # features, frames, the last map
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_frame_that_does_not_fit_is_reported_and_leaves_the_stream_as_it_was(f
         if t == 4:
             with pytest.raises(DDLError, match=word):
                 scorer.push(frame)
-    scores = [scored.score for scored in answers if scored]
+    scores = [answer.score for answer in answers if answer]
     assert np.allclose(scores, score_clip(model, clip, PATCH)[1:-1], atol=1e-5)
 
 
@@ -185,9 +187,9 @@ def test_after_a_reset_another_size_is_welcome():
 def test_the_running_median_is_the_offline_one_exactly(count):
     values = np.random.default_rng(count).normal(size=count).astype(np.float32)
     median = RunningMedian()
-    pushed = [median.push(value) for value in values]
-    assert pushed[: median.delay] == [None] * min(count, 8)
-    answers = [answer for answer in pushed if answer is not None] + median.finish()
+    results = [median.push(value) for value in values]
+    assert results[: median.delay] == [None] * min(count, 8)
+    answers = [answer for answer in results if answer is not None] + median.finish()
     assert answers == apply_protocol(values, "median").tolist()
     assert median.finish() == []
     assert median.push(2.0) is None  # nothing of before is left

@@ -35,59 +35,59 @@ def footage(seed, clips=40, frames=600, memory=15, unlike=0.4):
 @pytest.mark.parametrize("rate", [0.01, 0.05])
 def test_the_share_of_frames_asked_for_is_that_of_the_footage(rate):
     clips = footage(0)
-    chosen = choose_threshold(clips, rate, "share of frames", RATE)
-    share = (np.concatenate(list(clips.values())) > chosen.value).mean()
+    threshold = choose_threshold(clips, rate, "share of frames", RATE)
+    share = (np.concatenate(list(clips.values())) > threshold.value).mean()
     assert 0.85 * rate <= share <= rate
-    assert chosen.low < rate < chosen.high and chosen.warning is None
+    assert threshold.low < rate < threshold.high and threshold.warning is None
 
 
 def test_the_alarms_per_hour_asked_for_are_those_of_the_footage():
     clips = footage(1)
     least = threshold_study.LEAST_S
-    chosen = choose_threshold(clips, 60.0, "alarms per hour", RATE, least_s=least)
-    assert chosen.method == "counted"
-    assert chosen.quiet < chosen.release < chosen.value
-    assert 45 <= threshold_study.measured(chosen, clips, RATE) <= 60
+    threshold = choose_threshold(clips, 60.0, "alarms per hour", RATE, least_s=least)
+    assert threshold.method == "counted"
+    assert threshold.quiet < threshold.release < threshold.value
+    assert 45 <= threshold_study.measured(threshold, clips, RATE) <= 60
 
 
 def test_the_interval_holds_on_other_footage_of_the_same_kind():
-    held, naive = [], []
+    hits, naive = [], []
     for seed in range(120):
         one, other = footage(2 * seed), footage(2 * seed + 1)
-        chosen = choose_threshold(one, 0.05, "share of frames", RATE)
-        rate = threshold_study.measured(chosen, other, RATE)
-        held.append(chosen.low <= rate <= chosen.high)
+        threshold = choose_threshold(one, 0.05, "share of frames", RATE)
+        rate = threshold_study.measured(threshold, other, RATE)
+        hits.append(threshold.low <= rate <= threshold.high)
         low, high = threshold_study.independent(0.05, 40 * 600)
         naive.append(low <= rate <= high)
-    assert 0.82 <= np.mean(held) <= 0.97
+    assert 0.82 <= np.mean(hits) <= 0.97
     assert np.mean(naive) < 0.5
 
 
 def test_an_interval_for_more_footage_is_narrower_and_never_a_point():
     clips = footage(3)
     widths = [
-        chosen.high - chosen.low
+        threshold.high - threshold.low
         for hours in (0.1, 1, 1000)
-        for chosen in [choose_threshold(clips, 0.05, "share of frames", RATE, over=hours)]
+        for threshold in [choose_threshold(clips, 0.05, "share of frames", RATE, over=hours)]
     ]
     assert widths[0] > widths[1] > widths[2] > 0
 
 
 def test_clips_that_differ_widen_the_interval():
     def width(unlike):
-        chosen = choose_threshold(footage(4, unlike=unlike), 0.05, "share of frames", RATE)
-        return chosen.high - chosen.low
+        threshold = choose_threshold(footage(4, unlike=unlike), 0.05, "share of frames", RATE)
+        return threshold.high - threshold.low
 
     assert width(1.5) > 1.5 * width(0.0)
 
 
 def test_too_little_footage_is_reported_in_one_line_and_extrapolated():
     clips = footage(5, clips=10)
-    chosen = choose_threshold(clips, 0.5, "alarms per hour", RATE)
-    assert chosen.method == "extreme value"
-    assert "10 min of normal footage" in chosen.warning and "\n" not in chosen.warning
+    threshold = choose_threshold(clips, 0.5, "alarms per hour", RATE)
+    assert threshold.method == "extreme value"
+    assert "10 min of normal footage" in threshold.warning and "\n" not in threshold.warning
     often = choose_threshold(clips, 60.0, "alarms per hour", RATE)
-    assert chosen.value > often.value and chosen.low == 0.0
+    assert threshold.value > often.value and threshold.low == 0.0
 
 
 def test_how_much_to_record_counts_what_is_trained_on():
@@ -116,8 +116,8 @@ def test_one_long_clip_is_cut_where_it_has_forgotten():
     assert 8 <= len(parts) <= 17 and sum(map(len, parts)) == len(long)
     (slow,) = footage(7, clips=1, frames=2_000, memory=200, unlike=0).values()
     assert len(stretches([slow])) < 4
-    chosen = choose_threshold({"only": slow}, 0.2, "share of frames", RATE)
-    assert chosen.warning
+    threshold = choose_threshold({"only": slow}, 0.2, "share of frames", RATE)
+    assert threshold.warning
 
 
 def test_the_spread_of_a_level_that_few_clips_reach_is_not_zero():
@@ -188,16 +188,16 @@ def test_a_count_is_within_the_ends_if_half_of_it_is(expected, ends):
 @pytest.mark.parametrize("minutes", [2, 15, 60])
 def test_the_interval_of_an_extrapolated_threshold_holds(minutes, power):
     """Independent alarms: some minutes to choose by, and an hour to measure on."""
-    rng, held = np.random.default_rng(0), []
+    rng, hits = np.random.default_rng(0), []
 
     def alarms(frames):
         return rng.exponential(size=frames) ** power * (rng.random(frames) < 0.02)
 
     for _ in range(60):
         clips = {f"{k:02d}": part for k, part in enumerate(np.split(alarms(60 * minutes), 20))}
-        chosen = choose_threshold(clips, 1.0, frame_rate=1.0, over=1.0)
-        held.append(chosen.low <= (alarms(3600) > chosen.value).sum() <= chosen.high)
-    assert chosen.method == "extreme value" and 0.8 <= np.mean(held) <= 0.99
+        threshold = choose_threshold(clips, 1.0, frame_rate=1.0, over=1.0)
+        hits.append(threshold.low <= (alarms(3600) > threshold.value).sum() <= threshold.high)
+    assert threshold.method == "extreme value" and 0.8 <= np.mean(hits) <= 0.99
 
 
 def test_the_less_is_known_the_wider_is_the_interval():
@@ -216,8 +216,8 @@ def test_of_alarms_the_mean_spread_counts_of_frames_the_largest():
 
 
 def test_constant_scores_raise_no_alarm():
-    chosen = choose_threshold({"a": np.full(500, 0.1)}, 0.05, "share of frames", RATE)
-    assert chosen.value >= 0.1 and np.isfinite([chosen.low, chosen.high]).all()
+    threshold = choose_threshold({"a": np.full(500, 0.1)}, 0.05, "share of frames", RATE)
+    assert threshold.value >= 0.1 and np.isfinite([threshold.low, threshold.high]).all()
 
 
 def test_a_method_can_be_asked_for():
@@ -236,10 +236,10 @@ METHODS = ("counted", "extreme value")
 def test_seconds_of_footage_promise_neither_more_than_asked_for_nor_more_than_can_be():
     seconds = footage(0, clips=2, frames=30)
     options = {"frame_rate": RATE, "least_s": 0.5, "over": 1.0}
-    chosen = choose_threshold(seconds, 1.0, **options)
-    assert chosen.method == "extreme value"
-    assert chosen.low <= 1 <= chosen.high <= 3600 / (0.5 + 1 / RATE)
-    assert "between 1 and 5,140" in str(replace(chosen, low=1.0, high=5142.9))
+    threshold = choose_threshold(seconds, 1.0, **options)
+    assert threshold.method == "extreme value"
+    assert threshold.low <= 1 <= threshold.high <= 3600 / (0.5 + 1 / RATE)
+    assert "between 1 and 5,140" in str(replace(threshold, low=1.0, high=5142.9))
     impossible = choose_threshold(seconds, 1e4, **options, method="extreme value")
     assert impossible.low <= 1e4 <= impossible.high
 
@@ -258,8 +258,8 @@ def test_the_study_splits_whole_clips_and_counts_what_held():
 def test_normal_stretches_leave_out_every_abnormal_frame():
     scores = {"01": np.arange(10.0), "02": np.full(4, 99.0)}
     labels = {"01": np.array([0, 0, 1, 1, 0, 0, 0, 0, 1, 0]), "02": np.ones(4, int)}
-    found = threshold_study.normal_stretches(scores, labels)
-    assert {name: len(values) for name, values in found.items()} == {
+    by_clip = threshold_study.normal_stretches(scores, labels)
+    assert {name: len(values) for name, values in by_clip.items()} == {
         "01-0": 2,
         "01-4": 4,
         "01-9": 1,
@@ -267,25 +267,25 @@ def test_normal_stretches_leave_out_every_abnormal_frame():
 
 
 def test_other_minutes_are_other_footage_and_what_no_case_names_is_not_looked_at(monkeypatch):
-    asked = []
+    calls = []
 
     def minutes(settings, minutes, progress, first):
-        asked.append((settings.profile, first, minutes))
+        calls.append((settings.profile, first, minutes))
         return footage(8, clips=20, frames=200)
 
     monkeypatch.setattr(threshold_study, "generated_minutes", minutes)
     monkeypatch.setattr(threshold_study, "ped2_clips", None)  # would fail if it were called
     cases = [("generated", "share of frames", 0.05)]
     report = threshold_study.measure(cases, 20, splits=3, first=120)
-    assert asked == [("demo", 120, 20)] and list(report["footage"]) == ["generated"]
+    assert calls == [("demo", 120, 20)] and list(report["footage"]) == ["generated"]
     assert report["first_minute"] == 120
 
 
 def test_how_often_the_interval_held_is_said():
     rows = [{"splits": 200, "stated": {"covered": share}} for share in (0.8, 0.85, 0.95, 0.96)]
-    told = threshold_study.verdict({"rows": rows})
-    assert "in 2 of 4 cases" in told and "85 to 95 % of the splits" in told
-    assert "in 1 it held more often, in 1 less often" in told and "to 2 points" in told
+    sentence = threshold_study.verdict({"rows": rows})
+    assert "in 2 of 4 cases" in sentence and "85 to 95 % of the splits" in sentence
+    assert "in 1 it held more often, in 1 less often" in sentence and "to 2 points" in sentence
 
 
 def test_sets_are_as_little_as_other_footage_is():
@@ -296,11 +296,11 @@ def test_sets_are_as_little_as_other_footage_is():
         125,
     )  # each clip half a memory long
     clips = footage(8, clips=20, frames=200)
-    drawn = list(little_footage_study.draw_sets(clips, 6, 150, 50))
-    assert all(len(own) == 6 for own in drawn)
-    assert {len(part) for own in drawn for part in own.values()} == {150}
-    assert all(clips[name].tobytes().find(part.tobytes()) >= 0 for name, part in drawn[0].items())
-    assert len({tuple(sorted(own)) for own in drawn}) > 40
+    sets = list(little_footage_study.draw_sets(clips, 6, 150, 50))
+    assert all(len(own) == 6 for own in sets)
+    assert {len(part) for own in sets for part in own.values()} == {150}
+    assert all(clips[name].tobytes().find(part.tobytes()) >= 0 for name, part in sets[0].items())
+    assert len({tuple(sorted(own)) for own in sets}) > 40
     for count, frames in ((21, 150), (6, 201)):
         with pytest.raises(DDLError, match="give more minutes"):
             next(little_footage_study.draw_sets(clips, count, frames, 1))
@@ -370,11 +370,11 @@ def test_copies_of_a_clip_give_a_threshold_that_rounding_does_not_move(copies, r
 
 def test_a_still_picture_has_the_threshold_of_its_one_score():
     still = {name: np.full(20_000, 0.1) for name in ("a", "b")}
-    started = time.monotonic()
+    start = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert choose_threshold(still, 1, frame_rate=10, least_s=0.5).value == 0.1
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - start < 5
 
 
 def test_a_warning_says_first_what_to_do():
@@ -385,14 +385,18 @@ def test_a_warning_says_first_what_to_do():
 
 
 def test_a_given_threshold_has_the_rate_that_the_footage_has_at_it():
-    given = {"frame_rate": 10.0, "least_s": 0.5, "over": 1.0}
-    chosen = choose_threshold(footage(0), 20.0, **given, method="counted")
-    same = given_threshold(footage(0), chosen.value, **given)
-    assert (same.value, same.release, same.quiet) == (chosen.value, chosen.release, chosen.quiet)
+    options = {"frame_rate": 10.0, "least_s": 0.5, "over": 1.0}
+    threshold = choose_threshold(footage(0), 20.0, **options, method="counted")
+    same = given_threshold(footage(0), threshold.value, **options)
+    assert (same.value, same.release, same.quiet) == (
+        threshold.value,
+        threshold.release,
+        threshold.quiet,
+    )
     assert same.rate <= 20 and same.low <= same.rate <= same.high
-    rarer = given_threshold(footage(0), 2 * chosen.value, **given)
+    rarer = given_threshold(footage(0), 2 * threshold.value, **options)
     assert rarer.rate < same.rate and "threshold" in str(rarer)
-    never = given_threshold(footage(0), 1e6, **given)
+    never = given_threshold(footage(0), 1e6, **options)
     assert never.rate == 0 and never.low == 0 < never.high
 
 

@@ -26,9 +26,9 @@ def test_every_camera_has_the_scores_of_its_own_clip():
     with Turns() as turns, ThreadPoolExecutor(4) as threads:
         scorers = [turns.share(StreamScorer(models[k % 2], PATCH), k % 2) for k in range(4)]
         assert len({id(s.model) for s in scorers}) == 2
-        found = list(threads.map(scores_of, scorers, clips))
+        results = list(threads.map(scores_of, scorers, clips))
     for k in range(4):
-        assert np.allclose(found[k], score_clip(models[k % 2], clips[k], PATCH), atol=1e-5)
+        assert np.allclose(results[k], score_clip(models[k % 2], clips[k], PATCH), atol=1e-5)
 
 
 @pytest.fixture

@@ -61,35 +61,35 @@ def watched(frames, folder, model=None, **options):
 
 def test_every_frame_is_written_with_its_offline_score(tmp_path):
     model, clip = a_model(), a_clip(frames=12)
-    told = []
-    report = watch(frames_of(clip), StreamScorer(model, PATCH), tmp_path, tell=told.append)
+    messages = []
+    report = watch(frames_of(clip), StreamScorer(model, PATCH), tmp_path, tell=messages.append)
     table = read_scores(tmp_path)
     assert table["frame"].tolist() == list(range(12)) and set(table["segment"]) == {0}
     assert table["time_s"].tolist() == pytest.approx(np.arange(12) / 10)
     assert np.allclose(table["score"], score_clip(model, clip, PATCH), atol=1e-5)
     assert (report.frames, report.scored, report.segments) == (12, 12, 1)
     assert 0 < report.delay() <= report.delay(0.95)
-    assert len(told) == 1 and "12 of 12 frames scored" in told[0]
+    assert len(messages) == 1 and "12 of 12 frames scored" in messages[0]
 
 
 def test_a_score_is_written_exactly(tmp_path):
-    kept = []
-    listener = Calls(lambda scored, _: kept.append(scored.score))
+    scores = []
+    listener = Calls(lambda scored, _: scores.append(scored.score))
     watched(frames_of(a_clip()), tmp_path, listeners=[listener])
-    assert read_scores(tmp_path)["score"].tolist() == kept
+    assert read_scores(tmp_path)["score"].tolist() == scores
 
 
 def test_listeners_hear_of_each_frame_after_it_is_on_the_disk(tmp_path):
-    heard = []
+    calls = []
 
     def listen(scored, time_s):
         last = (tmp_path / "scores.csv").read_text().splitlines()[-1].split(",")
         assert last[1:3] == [str(scored.index), f"{time_s:.3f}"]
         assert scored.frame.shape == (1, 32, 32) and scored.map.shape == (32, 32)
-        heard.append((scored.index, time_s))
+        calls.append((scored.index, time_s))
 
     watched(frames_of(a_clip(frames=9), first=5), tmp_path, listeners=[Calls(listen)])
-    assert heard == [(t, pytest.approx(t / 10)) for t in range(5, 14)]
+    assert calls == [(t, pytest.approx(t / 10)) for t in range(5, 14)]
 
 
 def test_no_window_spans_a_gap_and_a_piece_without_a_window_has_no_score(tmp_path):
@@ -124,14 +124,14 @@ class Again:
 
 
 def test_a_recording_is_gone_on_with_behind_its_last_scored_frame(tmp_path):
-    model, clip, told = a_model(), a_clip(frames=12), []
+    model, clip, messages = a_model(), a_clip(frames=12), []
 
     def seen(count, identity=("a",), patch=PATCH, listeners=()):
         source, scorer = Again(frames_of(clip)[:count], identity), StreamScorer(model, patch)
-        return watch(source, scorer, tmp_path, listeners, tell=told.append).scored
+        return watch(source, scorer, tmp_path, listeners, tell=messages.append).scored
 
     assert seen(7) == 7 and seen(12) == 5 and seen(12, ("a", "b")) == 0
-    assert any(line.startswith("again: frames up to 6 were scored before") for line in told)
+    assert any(line.startswith("again: frames up to 6 were scored before") for line in messages)
     table = read_scores(tmp_path)
     assert table["frame"].tolist() == list(range(12))
     expected = np.concatenate([score_clip(model, part, PATCH) for part in (clip[:7], clip[7:])])
@@ -140,16 +140,16 @@ def test_a_recording_is_gone_on_with_behind_its_last_scored_frame(tmp_path):
         assert seen(12, **other) == 12
 
 
-@pytest.mark.parametrize("faults, scored", [([], 0), (["a.mkv: breaks off"], 12)])
-def test_behind_a_clip_that_broke_off_frames_are_not_counted_on(tmp_path, faults, scored):
+@pytest.mark.parametrize("faults, count", [([], 0), (["a.mkv: breaks off"], 12)])
+def test_behind_a_clip_that_broke_off_frames_are_not_counted_on(tmp_path, faults, count):
     """The clip may be whole the next time: then all that follows has other numbers."""
-    model, told = a_model(), []
-    for expected in (12, scored):
+    model, messages = a_model(), []
+    for expected in (12, count):
         source = Again(frames_of(a_clip(frames=12), gaps=(0, 6)))
         source.faults = faults
-        report = watch(source, StreamScorer(model, PATCH), tmp_path, (), tell=told.append)
+        report = watch(source, StreamScorer(model, PATCH), tmp_path, (), tell=messages.append)
         assert report.scored == expected
-        assert told[-1].endswith("1 broken off") == bool(faults)
+        assert messages[-1].endswith("1 broken off") == bool(faults)
 
 
 class Hears(Listener):
@@ -171,25 +171,25 @@ def test_who_has_not_heard_the_frames_before_hears_them_all(tmp_path):
 
 
 def test_who_lags_behind_hears_the_last_frames_again_and_the_table_holds_each_once(tmp_path):
-    model, clip, heard = a_model(), a_clip(frames=20), []
+    model, clip, calls = a_model(), a_clip(frames=20), []
 
     class Late(Hears):
         lag = 4
 
         def on_frame(self, scored, time_s, value):
-            heard.append((scored.index, scored.score))
+            calls.append((scored.index, scored.score))
 
     for count in (12, 20):
         source = Again(frames_of(clip)[:count])
         watch(source, StreamScorer(model, PATCH), tmp_path, [Late(True)], tell=str)
-    assert [index for index, _ in heard] == [*range(12), *range(8, 20)]
-    again = [score for _, score in heard[12:]]  # the first one by a whole window, too
+    assert [index for index, _ in calls] == [*range(12), *range(8, 20)]
+    again = [score for _, score in calls[12:]]  # the first one by a whole window, too
     assert np.allclose(again, score_clip(model, clip, PATCH)[8:], atol=1e-5)
     assert read_scores(tmp_path)["frame"].tolist() == list(range(20))
 
 
 def test_a_recording_begun_anew_lists_no_event_twice_and_keeps_the_earlier_ones(tmp_path):
-    model, clip, told = a_model(), a_clip(frames=12), []
+    model, clip, messages = a_model(), a_clip(frames=12), []
 
     def seen(*identity):
         always, options = (
@@ -198,7 +198,7 @@ def test_a_recording_begun_anew_lists_no_event_twice_and_keeps_the_earlier_ones(
         )
         alarms = Alarms(always, tmp_path, options)
         source, scorer = Again(frames_of(clip), identity or None), StreamScorer(model, PATCH)
-        watch(source, scorer, tmp_path, [alarms], tell=told.append)
+        watch(source, scorer, tmp_path, [alarms], tell=messages.append)
         alarms.close()
         write_page(tmp_path)
         return len(read_events(tmp_path)[0])
@@ -208,16 +208,16 @@ def test_a_recording_begun_anew_lists_no_event_twice_and_keeps_the_earlier_ones(
     assert len(read_events(earlier)[0]) == 1
     for folder in (tmp_path, earlier):
         assert {"0001.jpg", "0001.npz", "index.html"} <= {path.name for path in folder.iterdir()}
-    (line,) = (line for line in told if "earlier" in line)
+    (line,) = (line for line in messages if "earlier" in line)
     assert line.startswith("again: begins anew") and line.endswith(str(earlier))
     assert seen() == 2  # what has no identity, such as a live source, adds to what is there
 
 
 def test_a_table_removed_is_begun_anew_and_gone_on_with(tmp_path):
     model = a_model()
-    for scored in (12, 12, 0):
-        assert watched(Again(frames_of(a_clip(frames=12))), tmp_path, model).scored == scored
-        if scored and not (tmp_path / "once").exists():
+    for count in (12, 12, 0):
+        assert watched(Again(frames_of(a_clip(frames=12))), tmp_path, model).scored == count
+        if count and not (tmp_path / "once").exists():
             (tmp_path / "scores.csv").unlink(), (tmp_path / "once").touch()
 
 
@@ -225,9 +225,9 @@ def test_a_watch_stopped_before_its_first_row_takes_no_others_rows_for_its_own(t
     watched(Again(frames_of(a_clip(frames=12)), ("b",)), tmp_path)
     watched(Again(frames_of(a_clip(frames=2)), ("a",)), tmp_path)  # too short for a window
     model = a_model()
-    for frames, scored in ((12, 12), (12, 0)):
+    for frames, count in ((12, 12), (12, 0)):
         source = Again(frames_of(a_clip(frames=frames)), ("a",))
-        assert watched(source, tmp_path, model).scored == scored
+        assert watched(source, tmp_path, model).scored == count
 
 
 def test_the_same_footage_is_known_again_and_no_other(tmp_path):
@@ -295,18 +295,18 @@ def test_two_do_not_watch_into_one_folder(tmp_path):
 
 def test_a_source_that_comes_in_bursts_is_reported_why_nothing_is_scored(tmp_path):
     clip = a_clip(frames=8)
-    seen = watched(frames_of(clip, gaps=range(0, 8, 2)), tmp_path)
-    assert seen.scored == 0 and "0 of 8 frames scored" in seen.report()
-    assert "no piece between gaps is as long as a window" in seen.report()
+    report = watched(frames_of(clip, gaps=range(0, 8, 2)), tmp_path)
+    assert report.scored == 0 and "0 of 8 frames scored" in report.report()
+    assert "no piece between gaps is as long as a window" in report.report()
     assert "no piece" not in watched(frames_of(clip), tmp_path / "whole").report()
 
 
 def test_a_report_comes_now_and_then_in_one_line(tmp_path):
-    told = []
+    lines = []
     scorer = StreamScorer(a_model(), PATCH)
-    watch(frames_of(a_clip(frames=4)), scorer, tmp_path, every=0.0, tell=told.append)
-    assert len(told) == 5 and not any("\n" in line for line in told)
-    assert re.search(r"delay [\d.]+ s, 95 % within [\d.]+ s; 0 dropped, 0 reconnections", told[-1])
+    watch(frames_of(a_clip(frames=4)), scorer, tmp_path, every=0.0, tell=lines.append)
+    assert len(lines) == 5 and not any("\n" in line for line in lines)
+    assert re.search(r"delay [\d.]+ s, 95 % within [\d.]+ s; 0 dropped, 0 reconnections", lines[-1])
 
 
 def test_what_a_listener_raises_leaves_the_table_whole(tmp_path):
@@ -361,9 +361,9 @@ def test_a_killed_process_loses_no_frame_that_it_told_as_scored(trained, tmp_pat
             lines = [process.stdout.readline() for _ in range(2 + kill)]
             os.kill(process.pid, signal.SIGKILL)
             rest = process.communicate()[0].splitlines()
-            told = max(map(told_as_scored, [*lines, *rest]))
+            last_count = max(map(told_as_scored, [*lines, *rest]))
             rows.append(len(read_scores(tmp_path)))
-            assert rows[-1] - sum(rows[:-1]) >= told > 0
+            assert rows[-1] - sum(rows[:-1]) >= last_count > 0
         table = read_scores(tmp_path)
     assert len(set(table["segment"])) == 2 and table["segment"].is_monotonic_increasing
     for _, part in table.groupby("segment"):
@@ -403,11 +403,11 @@ NO_NUMBERS = ("0", "-1", "nan", "inf", "-inf", "1e999", "ten", "")
 @pytest.mark.parametrize("option", NUMBERS)
 @pytest.mark.parametrize("text", NO_NUMBERS)
 def test_a_number_that_no_watch_can_have_is_reported_by_its_option(option, text, tmp_path, capsys):
-    given = ["--run", "no run", "--source", "0", "--to", str(tmp_path / "to")]
-    with pytest.raises(SystemExit) as ended:
-        main([*given, f"{option}={text}"])
+    arguments = ["--run", "no run", "--source", "0", "--to", str(tmp_path / "to")]
+    with pytest.raises(SystemExit) as error:
+        main([*arguments, f"{option}={text}"])
     (line,) = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2 and not (tmp_path / "to").exists()
+    assert error.value.code == 2 and not (tmp_path / "to").exists()
     assert f"argument {option}: {text!r}; expected" in line and "a finite number" in line
 
 
@@ -420,17 +420,17 @@ def test_a_patch_is_a_whole_number(text, tmp_path, capsys):
 
 
 def test_a_source_that_never_answered_has_no_delay(tmp_path):
-    told = []
-    report = watch([], StreamScorer(a_model(), PATCH), tmp_path, tell=told.append)
-    assert "0 of 0 frames scored" in told[-1]
-    assert "nan" not in told[-1] and "delay" not in report.report()
+    messages = []
+    report = watch([], StreamScorer(a_model(), PATCH), tmp_path, tell=messages.append)
+    assert "0 of 0 frames scored" in messages[-1]
+    assert "nan" not in messages[-1] and "delay" not in report.report()
 
 
 def test_the_command_scores_a_file_as_offline(trained, tmp_path, capsys):
     write_video(tmp_path / "a.avi", pictures(20))
     source, to = str(tmp_path / "a.avi"), str(tmp_path / "to")
-    given = ["--run", str(trained), "--source", source, "--to", to, "--no-alarms"]
-    assert main(given) == 0
+    arguments = ["--run", str(trained), "--source", source, "--to", to, "--no-alarms"]
+    assert main(arguments) == 0
     clip = np.stack([f.image for f in open_source(tmp_path / "a.avi", SIZE, channels=1)])
     expected = score_clip(load_run(trained).model, clip, patch=2)
     assert np.allclose(read_scores(to)["score"], expected, atol=1e-5)
@@ -461,26 +461,26 @@ def test_what_the_profile_ignores_is_ignored_on_watch_too(trained, tmp_path, cap
     assert scores("box", "--ignore", "[[0, 0, 1, 0.25]]") == expected(8)
     assert scores("none", "--ignore", "none") == expected(0)
     assert "by [[0, 0, 1, 0.25]]" in capsys.readouterr().out
-    given = ["--run", str(trained), "--source", "0", "--to", str(tmp_path), "--ignore", "[[0"]
-    assert main(given) == 1 and "no boxes; expected [[x0" in capsys.readouterr().err
+    arguments = ["--run", str(trained), "--source", "0", "--to", str(tmp_path), "--ignore", "[[0"]
+    assert main(arguments) == 1 and "no boxes; expected [[x0" in capsys.readouterr().err
 
 
 def test_the_command_tells_a_fault_in_one_line_without_the_password(trained, tmp_path, capsys):
     source = "http://me:secret@127.0.0.1:1/x"
     to = ["--to", str(tmp_path / "to"), "--give-up", "0.01", "--no-alarms"]
     assert main(["--run", str(trained), "--source", source, *to]) == 1
-    said = capsys.readouterr()
-    assert said.err.startswith("watch: http://127.0.0.1:1/x: cannot be opened")
-    assert "secret" not in said.err + said.out and said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.err.startswith("watch: http://127.0.0.1:1/x: cannot be opened")
+    assert "secret" not in output.err + output.out and output.err.count("\n") == 1
     assert not any("secret" in str(p) or b"secret" in p.read_bytes() for p in tmp_path.rglob("*.*"))
     assert main(["--run", str(tmp_path), "--source", "0", "--to", str(tmp_path)]) == 1
     assert "no checkpoint in it" in capsys.readouterr().err
 
 
 def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
-    run, seen = load_run(trained), []
+    run, messages = load_run(trained), []
     with camera([*pictures(20), 60], pictures(20), pause=0.02) as playing:
-        source = open_source(playing.address, SIZE, patience=0.5, give_up=0.8, tell=seen.append)
+        source = open_source(playing.address, SIZE, patience=0.5, give_up=0.8, tell=messages.append)
         images = []
 
         def taken():
@@ -491,7 +491,7 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
                     source.stop()
 
         report = watched(taken(), tmp_path, run.model)
-    assert report.scored and source.reconnections and any("no frame for" in s for s in seen)
+    assert report.scored and source.reconnections and any("no frame for" in s for s in messages)
     # On a busy machine frames may be dropped, too, which begins further pieces.
     begins = [t for t, (gap, _) in enumerate(images) if gap]
     parts = [np.stack([i for _, i in images[a:b]]) for a, b in pairwise([*begins, len(images)])]
@@ -503,27 +503,27 @@ def test_live_scores_equal_offline_scores_of_the_same_frames(trained, tmp_path):
 
 def test_a_source_that_gave_up_ends_the_command_with_a_status_of_its_own(trained, tmp_path):
     with camera(pictures(20), []) as playing:
-        given = ["--run", str(trained), "--source", playing.address, "--to", str(tmp_path)]
-        assert main([*given, "--no-alarms", "--give-up", "0.8"]) == 75
+        arguments = ["--run", str(trained), "--source", playing.address, "--to", str(tmp_path)]
+        assert main([*arguments, "--no-alarms", "--give-up", "0.8"]) == 75
     assert len(read_scores(tmp_path)) > 0
 
 
 def test_alarms_asked_for_are_the_profile_s_unless_given(trained):
     run = load_run(trained)
-    given = ["--run", str(trained), "--source", "0", "--to", "there"]
+    arguments = ["--run", str(trained), "--source", "0", "--to", "there"]
     for more, rate in (([], load_profile("tiny").alarms_per_hour), (["--alarms", "7"], 7)):
         own = _as_its_profile(run.settings)
-        settings = with_options(own, parser().parse_args([*given, *more]))
+        settings = with_options(own, parser().parse_args([*arguments, *more]))
         assert settings.alarms_per_hour == rate
 
 
 def test_a_live_source_has_a_core_to_itself(tmp_path):
-    before, used = torch.get_num_threads(), []
+    before, counts = torch.get_num_threads(), []
     torch.set_num_threads(3)
     try:
-        listener = Calls(lambda *_: used.append(threads()))
+        listener = Calls(lambda *_: counts.append(threads()))
         watched(frames_of(a_clip(frames=6)), tmp_path, listeners=[listener])
-        assert set(used) == {2} and threads() == 3
+        assert set(counts) == {2} and threads() == 3
     finally:
         torch.set_num_threads(before)
 

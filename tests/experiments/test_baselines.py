@@ -31,9 +31,9 @@ def scored(noise, seed=0, **changes):
 
 
 def test_every_baseline_is_a_method_that_fits_the_runs_score():
-    found = baselines.baseline_settings(load_profile("demo"))
-    assert set(found) == set(baselines.CHANGES) - {baselines.FLOW_TVL1}
-    assert all(s.epochs == 0 and method_of(s) for s in found.values())
+    by_name = baselines.baseline_settings(load_profile("demo"))
+    assert set(by_name) == set(baselines.CHANGES) - {baselines.FLOW_TVL1}
+    assert all(s.epochs == 0 and method_of(s) for s in by_name.values())
     flow = load_profile("stpa-tiny", score="psnr + flow error")
     expected = {"flow magnitude", "untrained network"}
     assert set(baselines.baseline_settings(flow)) == expected
@@ -49,9 +49,9 @@ def test_a_run_stands_beside_baselines_of_its_size_score_and_clips():
         replace(same, labels={"another": np.ones(3)}),
         scored(1, seed=1),
     ]
-    found = baselines.beside(run, [*others, same])
-    assert found["neighbour mean"] == [same]
-    assert not any(found[name] for name in found if name != "neighbour mean")
+    groups = baselines.beside(run, [*others, same])
+    assert groups["neighbour mean"] == [same]
+    assert not any(groups[name] for name in groups if name != "neighbour mean")
 
 
 def test_flow_and_untrained_networks_are_known_by_their_settings():
@@ -59,9 +59,9 @@ def test_flow_and_untrained_networks_are_known_by_their_settings():
     flow, untrained = scored(1, epochs=0, **by_dis), [scored(1, seed=k, epochs=0) for k in (0, 1)]
     slow = scored(1, epochs=0, **{**by_dis, "flow": "tvl1"})
     assert baselines.baseline_name(slow) == baselines.FLOW_TVL1
-    found = baselines.beside(scored(1), [flow, *untrained, slow])
-    assert found[baselines.FLOW_TVL1] == [slow]
-    assert found["flow magnitude"] == [flow] and found["untrained network"] == untrained
+    groups = baselines.beside(scored(1), [flow, *untrained, slow])
+    assert groups[baselines.FLOW_TVL1] == [slow]
+    assert groups["flow magnitude"] == [flow] and groups["untrained network"] == untrained
     assert baselines.baseline_name(scored(1)) is None
 
 
@@ -126,10 +126,10 @@ def test_runs_are_grouped_by_all_but_their_seed():
 def test_nearness_counts_what_is_above_and_beyond():
     flow = {"method": "optical-flow", "score": "flow magnitude", "flow": "dis", "epochs": 0}
     nothing = [scored(2, **NEIGHBOURS), scored(0.3, **flow)]
-    told = baselines.nearness({"good": [scored(0.2)], "bad": [scored(5)]}, nothing, "raw")
-    assert told[0] == "1 of 2 trained settings is beyond the neighbour mean (protocol raw)"
-    assert "bad: -" in told[1] and "good: +" in told[1]
-    assert told[2] == "1 of 2 trained settings is beyond the flow magnitude"
+    lines = baselines.nearness({"good": [scored(0.2)], "bad": [scored(5)]}, nothing, "raw")
+    assert lines[0] == "1 of 2 trained settings is beyond the neighbour mean (protocol raw)"
+    assert "bad: -" in lines[1] and "good: +" in lines[1]
+    assert lines[2] == "1 of 2 trained settings is beyond the flow magnitude"
     near = baselines._counted([Difference(0.01, -0.02, 0.03), Difference(-0.1, -0.2, 0.1)], "flow")
     assert near.startswith("none of 2 ") and "; 1 has a higher AUC, but not by more" in near
     assert baselines.nearness({"good": [scored(0.2)]}, nothing[:1], "raw")[2].endswith("not run")
@@ -149,10 +149,12 @@ def test_regions_are_counted_where_both_sides_have_masks():
         record.facts["pixels"] = rbdc and {"rbdc": rbdc}
         return record
 
-    told = baselines.regions_verdict(
+    sentence = baselines.regions_verdict(
         [found(0.3), found(0.5), found(None)], [found(0.4, **NEIGHBOURS)]
     )
-    assert told.startswith("1 of 2 runs have a higher RBDC than the neighbour mean; 0 of 0 runs")
+    assert sentence.startswith(
+        "1 of 2 runs have a higher RBDC than the neighbour mean; 0 of 0 runs"
+    )
 
 
 def test_each_protocol_is_computed_from_scores():

@@ -45,10 +45,10 @@ def test_counted_work_is_that_of_the_figures():
     """Per encoded frame, in the decoder and for each convolution in time (METHOD, section 4)."""
     with torch.device("meta"):
         model = Conv3DSkipUNet("released", 512)
-        counted = [speedups.flops(model, torch.empty(1, 3, n, 256, 256)) / 1e9 for n in (3, 4)]
+        counts = [speedups.flops(model, torch.empty(1, 3, n, 256, 256)) / 1e9 for n in (3, 4)]
     in_time = 4 * 10.9 / 3  # the middle third of each
     each = 75.4 + 116.8 + in_time
-    assert counted == pytest.approx([2 * 75.4 + each, 2 * 75.4 + each + each], rel=0.002)
+    assert counts == pytest.approx([2 * 75.4 + each, 2 * 75.4 + each + each], rel=0.002)
 
 
 def test_a_clip_gets_the_same_scores(files):
@@ -121,13 +121,13 @@ def test_in_its_turn_what_is_quick_works_more_often(monkeypatch):
 def test_a_trained_run_is_judged_by_each_way(small_settings, small_data, monkeypatch):
     monkeypatch.setattr(benchmark.pipeline, "prepare", lambda *_, **__: small_data)
     settings = small_settings()
-    judged = benchmark.judge(settings)
+    result = benchmark.judge(settings)
     own = pipeline.score(settings, small_data, pipeline.train(settings, small_data), progress=False)
-    assert judged["auc"]["float32"] == own.auc("median")
-    assert judged["auc"]["textbook"] == pytest.approx(own.auc("median"), abs=1e-3)
-    assert judged["difference"]["float32"] < 1e-5
-    assert list(benchmark_tables.judged_table({"judged": judged})["scored by"]) == list(
-        judged["auc"]
+    assert result["auc"]["float32"] == own.auc("median")
+    assert result["auc"]["textbook"] == pytest.approx(own.auc("median"), abs=1e-3)
+    assert result["difference"]["float32"] < 1e-5
+    assert list(benchmark_tables.judged_table({"judged": result})["scored by"]) == list(
+        result["auc"]
     )
 
 
@@ -159,15 +159,15 @@ def test_leaving_a_means_out_changes_the_time_and_not_the_outcome(monkeypatch):
 def test_a_fault_of_the_user_is_one_line():
     for arguments in (["--device", "tpu"], ["--judge", "nobody", "--cases"]):
         call = [sys.executable, "-m", "ddllib", "benchmark", *arguments]
-        done = subprocess.run(call, capture_output=True, text=True)
-        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        process = subprocess.run(call, capture_output=True, text=True)
+        assert process.returncode == 1 and process.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
 def test_each_term_is_timed_beside_the_papers_score(tmp_path, capsys):
     record = tmp_path / "record.json"
-    given = ["terms", "--case", "small", "--rounds", "1", "--to", str(record)]
-    assert benchmark.main(given) == 0
+    arguments = ["terms", "--case", "small", "--rounds", "1", "--to", str(record)]
+    assert benchmark.main(arguments) == 0
     report = json.loads(record.read_text())
     assert [row["ratio"] for row in report["rows"] if row["score"] == "distance"] == [1.0, 1.0]
     assert all(row["ms"] > 0 for row in report["rows"])

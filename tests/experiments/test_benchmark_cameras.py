@@ -61,8 +61,8 @@ def test_the_table_says_which_numbers_were_held():
 @pytest.mark.slow
 def test_the_benchmark_measures_the_watch_of_its_cameras(watchable, tmp_path, capsys):
     record = tmp_path / "record.json"
-    given = ["--run", str(watchable), "--cameras", "2", "--seconds", "6", "--rate", "2"]
-    assert main(["cameras", *given, "--to", str(record)]) == 0
+    arguments = ["--run", str(watchable), "--cameras", "2", "--seconds", "6", "--rate", "2"]
+    assert main(["cameras", *arguments, "--to", str(record)]) == 0
     (row,) = json.loads(record.read_text())["rows"]
     assert row["cameras"] == 2 and row["cores"] > 0 and row["memory"] > 1 << 26
     assert 0 < row["slowest_rate"] < 4 and row["delay_95_s"] > 0 and row["disk_a_day"] > 0
@@ -80,9 +80,9 @@ def test_without_a_run_one_is_trained_on_the_camera_itself_and_kept(tmp_path, mo
     assert [video.name for video in videos] == ["01.mp4", "02.mp4"]
     folder = walkway_run(settings)
     assert load_run(folder).settings.profile == "own-camera"
-    made = videos[0].stat().st_mtime_ns
+    mtime = videos[0].stat().st_mtime_ns
     assert walkway_settings((90, 160), 5.0, 2, 6.0, **small) == settings
-    assert videos[0].stat().st_mtime_ns == made
+    assert videos[0].stat().st_mtime_ns == mtime
 
 
 def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, capsys):

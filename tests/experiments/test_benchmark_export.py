@@ -11,8 +11,8 @@ from ddllib.experiments.benchmark_export import OURS, measure
 
 def test_every_way_scores_the_same_frames(watchable, tmp_path, capsys):
     record = tmp_path / "record.json"
-    given = ["--run", str(watchable), "--rounds", "1", "--to", str(record)]
-    assert main(["export", *given]) == 0
+    arguments = ["--run", str(watchable), "--rounds", "1", "--to", str(record)]
+    assert main(["export", *arguments]) == 0
     rows = {row["way"]: row for row in json.loads(record.read_text())["rows"]}
     assert {name.split(",")[0] for name in rows} == {"this project", "onnx", "openvino"}
     assert "openvino, each frame encoded once" in rows

@@ -48,35 +48,37 @@ def test_a_difference_is_an_effect_where_chance_hardly_makes_it():
 def test_chance_alone_makes_an_effect_once_in_twenty_times():
     rng = np.random.default_rng(0)
     for seeds in (2, 3, 5):
-        drawn = rng.normal(0, 0.01, (2000, seeds))
-        told = np.mean([difference_row(row)["more than chance"] == "yes" for row in drawn])
-        assert told == pytest.approx(0.05, abs=0.015)
+        samples = rng.normal(0, 0.01, (2000, seeds))
+        share = np.mean([difference_row(row)["more than chance"] == "yes" for row in samples])
+        assert share == pytest.approx(0.05, abs=0.015)
     assert difference_row([])["mean, points"] == "not run"
 
 
 def test_the_modes_stand_below_the_papers():
     paper = {"c3dsu": {"none": 95.55, "ddl": 98.46}}
-    found = {"ddl": [a_record(0.9), a_record(0.92, 1)], "none": []}
-    rows = mode_table(paper, {"ours": lambda model, mode: found[mode]}, ("median", "raw"))
+    by_mode = {"ddl": [a_record(0.9), a_record(0.92, 1)], "none": []}
+    rows = mode_table(paper, {"ours": lambda model, mode: by_mode[mode]}, ("median", "raw"))
     assert list(rows["DDL"]) == ["98.46", *["91.00 ± 1.41 (2 seeds)"] * 2]
     assert list(rows["source"]) == ["paper", "ours; median", "ours; raw"]
     assert list(rows["without DDL"]) == ["95.55", "not run", "not run"]
-    differences = difference_table(lambda model, mode: found.get(mode, []), "median", ["c3dsu"])
+    differences = difference_table(lambda model, mode: by_mode.get(mode, []), "median", ["c3dsu"])
     assert list(differences["mean, points"]) == ["not run"] * 3
 
 
 def test_differences_are_read_in_a_sentence():
-    found = {
+    by_mode = {
         "ddl": [a_record(0.9), a_record(0.92, 1), a_record(0.91, 2)],
         "none": [a_record(0.8), a_record(0.81, 1), a_record(0.82, 2)],
         "sdl": [a_record(0.9), a_record(0.93, 1), a_record(0.9, 2)],
     }
-    told = verdict(lambda model, mode: found[mode], "median", "c3dsu")
-    assert "weight is better than training without" in told
-    assert "and does not clearly differ from training with them at a fixed" in told
-    found["sdl"], found["none"] = found["none"], found["ddl"][:1]
-    told = verdict(lambda model, mode: found[mode], "median", "unet")
-    assert told.startswith("UNet: ") and "has too few seeds against training without" in told
+    sentence = verdict(lambda model, mode: by_mode[mode], "median", "c3dsu")
+    assert "weight is better than training without" in sentence
+    assert "and does not clearly differ from training with them at a fixed" in sentence
+    by_mode["sdl"], by_mode["none"] = by_mode["none"], by_mode["ddl"][:1]
+    sentence = verdict(lambda model, mode: by_mode[mode], "median", "unet")
+    assert (
+        sentence.startswith("UNet: ") and "has too few seeds against training without" in sentence
+    )
 
 
 def test_a_record_without_masks_or_bounds_has_dashes():
@@ -128,9 +130,9 @@ def test_the_same_frame_is_shown_of_two_runs_of_one_seed():
         return record
 
     none, ddl = shown(0, "none", 255), shown(0, "ddl", 0)
-    drawn = same_frames([none], [ddl])["01"]
-    assert drawn["titles"] == ["none: clip 01, frame 1", "ddl: clip 01, frame 1"]
-    assert np.allclose(drawn["maps"][0], 0) and np.allclose(drawn["maps"][1], 1)
+    panels = same_frames([none], [ddl])["01"]
+    assert panels["titles"] == ["none: clip 01, frame 1", "ddl: clip 01, frame 1"]
+    assert np.allclose(panels["maps"][0], 0) and np.allclose(panels["maps"][1], 1)
     assert same_frames([none], [shown(1, "ddl", 0)]) == {} == same_frames([], [ddl])
 
 
@@ -169,22 +171,22 @@ def test_runs_are_found_by_their_experiment():
     del records[0].facts["settings"]["held_out"]  # introduced after it was recorded
     assert comparisons.finder(records, trials)("c3dsu", "ddl") == records
     several = {"a": records[:2], "b": [a_record(0.91), a_record(0.84, 1)]}
-    told = comparisons.against(several, "median")
-    assert told.startswith("b against a: +2.50 points over 2 seeds")
-    assert "of 1.50." in told and told.endswith("not more than chance")
+    sentence = comparisons.against(several, "median")
+    assert sentence.startswith("b against a: +2.50 points over 2 seeds")
+    assert "of 1.50." in sentence and sentence.endswith("not more than chance")
     assert "1 of the seeds in common, too few" in comparisons.against(
         {"a": records, "b": records[:1]}, "raw"
     )
 
 
 def test_pairs_that_differ_in_more_than_their_mode_are_named():
-    found = {mode: [a_record(0.9), a_record(0.9, 1)] for mode in ("ddl", "none", "sdl")}
-    told = unlike_pairs(lambda model, mode: found[mode], ["unet"])
-    assert "the same boxes in all 6 pairs" in told and told.endswith("in 0 pairs")
-    found["sdl"][1].facts.update(data={"digest": "b"}, environment={"commit": "1234"})
-    told = unlike_pairs(lambda model, mode: found[mode], ["unet"])
-    assert "boxes in 2 of 6 pairs: UNet DDL and SDL, seed 1; UNet" in told
-    assert told.endswith("in 2 pairs")
+    by_mode = {mode: [a_record(0.9), a_record(0.9, 1)] for mode in ("ddl", "none", "sdl")}
+    sentence = unlike_pairs(lambda model, mode: by_mode[mode], ["unet"])
+    assert "the same boxes in all 6 pairs" in sentence and sentence.endswith("in 0 pairs")
+    by_mode["sdl"][1].facts.update(data={"digest": "b"}, environment={"commit": "1234"})
+    sentence = unlike_pairs(lambda model, mode: by_mode[mode], ["unet"])
+    assert "boxes in 2 of 6 pairs: UNet DDL and SDL, seed 1; UNet" in sentence
+    assert sentence.endswith("in 2 pairs")
 
 
 def test_steps_after_scoring_are_paired_within_a_record():
@@ -218,6 +220,6 @@ def test_whether_q_exceeds_p_is_said():
     records = [a_record(0.9), a_record(0.9, 1)]
     for record, q in zip(records, (0.3, 0.1), strict=True):
         record.facts["history"] = {"p": [0.2] * 10, "q": [q] * 10}
-    told = sigma_findings.distance_verdict(records)
-    assert "1 of 2 runs" in told and "0.5 to 1.5 times" in told
+    sentence = sigma_findings.distance_verdict(records)
+    assert "1 of 2 runs" in sentence and "0.5 to 1.5 times" in sentence
     assert sigma_findings.distance_verdict([]) == "not run"

@@ -43,8 +43,8 @@ def results(tmp_path, monkeypatch):
 def test_all_variants_meet_all_points_and_a_seed_comes_after_the_one_before(tmp_path):
     (tmp_path / "x.yaml").write_text(EXPERIMENT)
     trials = read_experiment("x", tmp_path)
-    seen = [(t.settings.seed, t.variant, t.settings.mode) for t in trials]
-    assert seen == [
+    order = [(t.settings.seed, t.variant, t.settings.mode) for t in trials]
+    assert order == [
         (seed, variant, mode)
         for seed in (0, 1)
         for variant in ("as it is", "norms")
@@ -78,9 +78,9 @@ def test_the_books_experiments_are_read_and_every_run_has_its_own_folder(name):
 )
 def test_a_faulty_experiment_is_reported_with_its_file(tmp_path, text, fault):
     (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(DDLError, match=r"x\.yaml") as told:
+    with pytest.raises(DDLError, match=r"x\.yaml") as error:
         read_experiment("x", tmp_path)
-    assert fault in str(told.value)
+    assert fault in str(error.value)
     with pytest.raises(DDLError, match="no such experiment; expected one of x"):
         read_experiment("y", tmp_path)
 
@@ -113,9 +113,9 @@ def test_a_record_from_before_its_profile_changed_is_another_runs(
     trial = Trial("", small_settings())
     run = pipeline.train(trial.settings, small_data, progress=False)
     pipeline.score(trial.settings, small_data, run, progress=False)
-    changed = Trial("", replace(trial.settings, epochs=3))
-    monkeypatch.setattr(type(changed.settings), "record_folder", trial.settings.record_folder)
-    assert trial.record() is not None and changed.record() is None
+    other_trial = Trial("", replace(trial.settings, epochs=3))
+    monkeypatch.setattr(type(other_trial.settings), "record_folder", trial.settings.record_folder)
+    assert trial.record() is not None and other_trial.record() is None
 
 
 def test_of_many_clips_the_frames_that_figures_draw_are_kept():
@@ -123,15 +123,15 @@ def test_of_many_clips_the_frames_that_figures_draw_are_kept():
     scores = {name: np.full(5, k, np.float32) for k, name in enumerate(names)}
     frame = np.zeros((3, 4, 4), np.uint8)
     parts = {"index": np.array(2), "frame": frame, "reconstruction": frame}
-    shown = {f"{name}-{part}": value for name in names for part, value in parts.items()}
-    shown |= {f"{n}-abnormal-{part}": v for n in names[1:] for part, v in parts.items()}
-    record = Record(None, {"settings": {"seed": 0, "mode": "ddl"}}, scores, {}, shown)
+    drawings = {f"{name}-{part}": value for name in names for part, value in parts.items()}
+    drawings |= {f"{n}-abnormal-{part}": v for n in names[1:] for part, v in parts.items()}
+    record = Record(None, {"settings": {"seed": 0, "mode": "ddl"}}, scores, {}, drawings)
     few = replace(record, shown=drawn_frames(record))
     assert len(few.shown) == 8 * len(parts)
     assert highest_frames(few)["titles"] == highest_frames(record)["titles"]
     assert list(same_frames([few], [few])) == list(same_frames([record], [record]))[:4]
     held_out = replace(record, facts={"held_out": {}})
-    assert drawn_frames(held_out).keys() == shown.keys()
+    assert drawn_frames(held_out).keys() == drawings.keys()
 
 
 def test_published_records_say_the_same_and_are_counted_once(
@@ -182,8 +182,8 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     run = pipeline.train(settings, small_data, progress=False)
     before = pipeline.score(settings, small_data, run, progress=False)
     half = replace(run, epoch=1)
-    with monkeypatch.context() as patched:
-        patched.setattr(command, "load_run", lambda folder: half)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "load_run", lambda folder: half)
         with pytest.raises(DDLError, match="not tested: its checkpoint is of other data, or half"):
             command.tested(trial)
     after = command.tested(trial)
@@ -191,8 +191,8 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
         name: score_clip(run.model, frames, settings.patch_size)
         for name, frames in small_data.testing.items()
     }
-    found = after.tests["raw"]["auc"]
-    assert found == evaluate(expected, small_data.labels, "raw").auc and not after.metrics
+    auc = after.tests["raw"]["auc"]
+    assert auc == evaluate(expected, small_data.labels, "raw").auc and not after.metrics
     assert after.facts["held_out"] == before.facts["held_out"]
     assert after.scores.keys() == before.scores.keys() and not before.metrics
     assert publish(after).metrics == after.metrics and "test clips raw" in command.summary(after)
@@ -222,14 +222,14 @@ def test_looks_that_were_not_published_are_counted_with_those_that_are(
 
 
 def test_a_setting_scored_with_the_boxes_of_two_machines_is_one(results, tmp_path):
-    def facts(digest, **changed):
-        return {"data": {"digest": digest}, "settings": {**Settings().asdict(), **changed}}
+    def facts(digest, **values):
+        return {"data": {"digest": digest}, "settings": {**Settings().asdict(), **values}}
 
     results.mkdir(exist_ok=True)
     for one in (facts("a"), facts("b"), facts("a", mode="none"), facts("c", mode="sdl")):
         count_scoring(one, records.SCORED)
-    known = [records.Record(tmp_path, facts(digest), {}, {}, {}) for digest in "ab"]
-    assert settings_scored(known) == ["", "mode=none"]
+    runs = [records.Record(tmp_path, facts(digest), {}, {}, {}) for digest in "ab"]
+    assert settings_scored(runs) == ["", "mode=none"]
     assert settings_scored([]) == []
 
 
@@ -257,8 +257,8 @@ def test_the_runner_runs_what_is_missing_and_tells_what_fails(tmp_path, monkeypa
     path = tmp_path / "try.yaml"
     path.write_text(text)
     assert command.main(["run", str(path)]) == 1
-    told = capsys.readouterr().out
-    assert "2 runs, 0 recorded" in told and "median" in told and "not finite" in told
+    output = capsys.readouterr().out
+    assert "2 runs, 0 recorded" in output and "median" in output and "not finite" in output
     trials = read_experiment(str(path))
     assert [t.record() is not None for t in trials] == [True, False]
     stamp = (trials[0].settings.run_folder / "run.json").stat().st_mtime_ns
@@ -307,12 +307,12 @@ def test_table_3_follows_from_a_tree_in_avenues_layout(common, tmp_path, monkeyp
         book.replace("profile: avenue", "profile: tiny").replace("{precision: bfloat16}", small)
     )
     trials = read_experiment(str(path))
-    made = [run_trial(trial) for trial in trials]
-    assert len({(r.facts["settings"]["model"], r.facts["settings"]["mode"]) for r in made}) == 6
+    runs = [run_trial(trial) for trial in trials]
+    assert len({(r.facts["settings"]["model"], r.facts["settings"]["mode"]) for r in runs}) == 6
     paper = {model: {"none": 0.0, "sdl": 0.0, "ddl": 0.0} for model in ("unet", "c3dsu")}
-    ours = {"ours": comparisons.finder(made, trials)}
+    ours = {"ours": comparisons.finder(runs, trials)}
     rows = comparisons.mode_table(paper, ours, ("median",)).set_index(["model", "source"])
-    for record in made:
+    for record in runs:
         model, mode = (record.facts["settings"][name] for name in ("model", "mode"))
         cell = rows.loc[({"unet": "UNet", "c3dsu": "C3DSU"}[model], "ours; median")]
         assert cell[comparisons.MODES[mode]] == f"{percent(record.auc('median'))} (1 seed)"
@@ -320,9 +320,9 @@ def test_table_3_follows_from_a_tree_in_avenues_layout(common, tmp_path, monkeyp
 
 def test_every_setting_that_is_counted_belongs_to_a_published_record():
     rows = records.SCORED.read_text().splitlines()[1:]
-    counted = {row.split(",", 1)[0] for row in rows}
+    digests = {row.split(",", 1)[0] for row in rows}
     looked = [r for r in records.find_records(records.RESULTS) if r.metrics or r.tests]
-    assert counted <= {record.facts["data"]["digest"] for record in looked}
+    assert digests <= {record.facts["data"]["digest"] for record in looked}
     assert len(settings_scored(looked)) == len({row.split(",", 1)[1] for row in rows})
 
 

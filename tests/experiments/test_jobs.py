@@ -24,11 +24,11 @@ def experiment(tmp_path, monkeypatch):
 
 
 def test_runs_wait_for_their_preparation_and_for_a_run_of_the_same_folder(experiment):
-    listed = jobs.jobs(experiment)
-    small, wide = (job["stamp"] for job in listed["prepare"])
+    all_jobs = jobs.jobs(experiment)
+    small, wide = (job["stamp"] for job in all_jobs["prepare"])
     variants = [trial.variant for trial in read_experiment(experiment)]
-    runs = {(variants[job["index"]], job["index"] // 3): job for job in listed["run"]}
-    assert len({job["stamp"] for job in listed["run"]}) == 6
+    runs = {(variants[job["index"]], job["index"] // 3): job for job in all_jobs["run"]}
+    assert len({job["stamp"] for job in all_jobs["run"]}) == 6
     for seed in (0, 1):
         assert runs["small", seed]["after"] == [small]
         assert runs["patches", seed]["after"] == [small, runs["small", seed]["stamp"]]
@@ -55,18 +55,18 @@ def test_names_of_jobs_stay_and_follow_the_settings(experiment, tmp_path):
 
 
 def test_a_recorded_run_is_no_job_and_a_stamp_without_record_is_removed(experiment, monkeypatch):
-    listed = jobs.jobs(experiment)
+    all_jobs = jobs.jobs(experiment)
     folder = jobs.runs_root() / "jobs"
     folder.mkdir(parents=True)
-    for job in listed["run"]:
+    for job in all_jobs["run"]:
         (folder / job["stamp"]).touch()
-    read = read_experiment(experiment)
-    for trial in read[:2]:
+    trials = read_experiment(experiment)
+    for trial in trials[:2]:
         object.__setattr__(trial, "record", lambda: "a record")
-    monkeypatch.setattr(jobs, "read_experiment", lambda name: read)
-    left = jobs.jobs(experiment)["run"]
-    assert [job["index"] for job in left] == [2, 3, 4, 5]
-    assert {p.name for p in folder.iterdir()} == {job["stamp"] for job in listed["run"][:2]}
+    monkeypatch.setattr(jobs, "read_experiment", lambda name: trials)
+    rest = jobs.jobs(experiment)["run"]
+    assert [job["index"] for job in rest] == [2, 3, 4, 5]
+    assert {p.name for p in folder.iterdir()} == {job["stamp"] for job in all_jobs["run"][:2]}
 
 
 def test_the_command_prints_the_jobs_and_names_a_wrong_run(experiment, capsys):

@@ -26,10 +26,10 @@ def scored(settings, noise):
 
 def records(ddl, without, neighbours):
     noises = {"ddl": ddl, "none": without}
-    trained = {mode: own_score.trials_by(mode) for mode in noises}
-    made = [scored(t.settings, noises[mode]) for mode, trials in trained.items() for t in trials]
-    nothing = replace(trained["none"][0].settings, method="neighbour-mean", epochs=0, seed=0)
-    return [*made, scored(nothing, neighbours)]
+    by_mode = {mode: own_score.trials_by(mode) for mode in noises}
+    runs = [scored(t.settings, noises[mode]) for mode, trials in by_mode.items() for t in trials]
+    nothing = replace(by_mode["none"][0].settings, method="neighbour-mean", epochs=0, seed=0)
+    return [*runs, scored(nothing, neighbours)]
 
 
 def test_every_mode_has_three_seeds_by_this_score():
@@ -47,16 +47,16 @@ def test_a_model_far_above_what_learns_nothing_is_beyond_chance():
 
 
 def test_what_the_score_does_on_other_footage_is_told():
-    made = records(0.3, 1.0, 2.0)
-    assert "Other footage has to confirm it: not run" in own_score.in_short(made, "raw")
+    runs = records(0.3, 1.0, 2.0)
+    assert "Other footage has to confirm it: not run" in own_score.in_short(runs, "raw")
     noises = {own_score.PAPER: 1.0, own_score.VARIANT: 2.0, own_score.SUM: 0.5}
     scenes = read_experiment(own_score.ELSEWHERE)
-    made += [scored(t.settings, noises[t.variant]) for t in scenes if t.variant in noises]
-    made += [scored(t.settings, 0.4) for t in own_score.trials_by("ddl", own_score.SUM)]
-    sentence = own_score.elsewhere(made, "raw")
+    runs += [scored(t.settings, noises[t.variant]) for t in scenes if t.variant in noises]
+    runs += [scored(t.settings, 0.4) for t in own_score.trials_by("ddl", own_score.SUM)]
+    sentence = own_score.elsewhere(runs, "raw")
     assert re.match(r"On 3 generated scenes, .* by -\d+\.\d to -\d+\.\d points\.", sentence)
     assert re.search(r"by \+\d+\.\d to \+\d+\.\d points there, and has \d\d", sentence)
-    assert sentence in own_score.in_short(made, "raw")
+    assert sentence in own_score.in_short(runs, "raw")
 
 
 def test_a_model_below_what_learns_nothing_is_not():

@@ -38,16 +38,16 @@ def test_a_record_is_repeated_bit_for_bit(record, capsys):
 def test_a_second_repetition_is_made_anew_and_keeps_the_first(record, capsys, monkeypatch):
     assert repeat.main([str(record.folder)]) == 0
     loss = losses.reconstruction_loss
-    with monkeypatch.context() as patched:
-        patched.setattr(losses, "reconstruction_loss", lambda *given: 2 * loss(*given))
+    with monkeypatch.context() as patch:
+        patch.setattr(losses, "reconstruction_loss", lambda *args: 2 * loss(*args))
         capsys.readouterr()
         assert repeat.main([str(record.folder)]) == 1
-    told = capsys.readouterr().out
-    assert "training: total at step 0 was" in told and "reused" not in told
+    output = capsys.readouterr().out
+    assert "training: total at step 0 was" in output and "reused" not in output
     place = record.folder.parents[1] / "repeated" / "tiny"
     names = {record.folder.name, "prepared"}
-    kept = {p.name for p in place.iterdir() if p.is_dir()}
-    assert kept == names | {f"{name}.old-1" for name in names}
+    folders = {p.name for p in place.iterdir() if p.is_dir()}
+    assert folders == names | {f"{name}.old-1" for name in names}
 
 
 def test_an_interrupted_repetition_goes_on(record, capsys):
@@ -66,9 +66,9 @@ def test_a_record_that_began_with_another_run_is_repeated(record, capsys):
     settings = load_profile("tiny", epochs=1, size=32, latent_dim=8, start_from=name)
     data = pipeline.prepare(settings, progress=False)
     run = pipeline.train(settings, data, progress=False)
-    begun = pipeline.score(settings, data, run, progress=False)
-    assert begun.folder != record.folder
-    assert repeat.main([str(begun.folder)]) == 0
+    other_record = pipeline.score(settings, data, run, progress=False)
+    assert other_record.folder != record.folder
+    assert repeat.main([str(other_record.folder)]) == 0
     assert "the same curves and scores, bit for bit" in capsys.readouterr().out
 
 
@@ -116,7 +116,7 @@ def test_another_score_of_the_run_finds_the_weights_beside_its_first(published, 
 def test_weights_that_cannot_be_used_are_reported(published, capsys, monkeypatch):
     path = published.folder / NAME
     values, content = load_file(path), path.read_bytes()
-    for spoil, told in (
+    for spoil, message in (
         (lambda: path.write_bytes(content[:-9]), "damaged (.*); get it anew"),
         (lambda: save_file({"model.other": values["pseudo_anomaly.l"]}, path), "of another model"),
         (path.unlink, "was published without weights; leave out --scores"),
@@ -124,7 +124,7 @@ def test_weights_that_cannot_be_used_are_reported(published, capsys, monkeypatch
         spoil()
         assert repeat.main([str(published.folder), "--scores"]) == 1
         captured = capsys.readouterr().err
-        assert re.search(told, captured) and captured.count("\n") == 1
+        assert re.search(message, captured) and captured.count("\n") == 1
     monkeypatch.setattr(weights, "MOST", 1000)
     with pytest.raises(DDLError, match="MB; expected at most 0, to be published"):
         publishing.publish(read_record(published.folder), weights=True)

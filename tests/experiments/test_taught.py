@@ -21,17 +21,17 @@ def record(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DDL_RUNS", str(root))
-        prepared = pipeline.prepare(SETTINGS, progress=False)
-        run = pipeline.train(SETTINGS, prepared, progress=False)
-        yield pipeline.score(SETTINGS, prepared, run, progress=False)
+        data = pipeline.prepare(SETTINGS, progress=False)
+        run = pipeline.train(SETTINGS, data, progress=False)
+        yield pipeline.score(SETTINGS, data, run, progress=False)
 
 
 def test_the_auc_of_a_kind_is_that_of_its_frames_beside_those_without_any(record):
-    aucs, shown = taught.aucs_by_anomaly(record, "raw"), taught.anomalies_of("demo")
+    aucs, anomalies = taught.aucs_by_anomaly(record, "raw"), taught.anomalies_of("demo")
     assert aucs[ALL] == pytest.approx(record.auc("raw"))
     positives, negatives = [], []
     for clip, scores in record.scores.items():
-        positives += list(scores[shown["cyclist"][clip]])
+        positives += list(scores[anomalies["cyclist"][clip]])
         negatives += list(scores[record.labels[clip] == 0])
     labels = [1] * len(positives) + [0] * len(negatives)
     assert aucs["cyclist"] == pytest.approx(roc_auc_score(labels, positives + negatives))
@@ -76,8 +76,8 @@ def test_what_holds_is_named_and_else_the_largest_gain():
     assert sentence == f"{ALL}: these help: skip (+5.0), noise (+3.0); these harm: steal (-2.0)"
     (open_one,) = taught.answer({"noise": row(3, False), "skip": row(5, False)})
     assert open_one.startswith("no kind") and open_one.count("skip for") == len(COLUMNS)
-    mixed = row(5, False) | {"cart": Gain(9, 6, 0.001, True)}
-    clear, others = taught.answer({"noise": row(-3, False), "skip": mixed})
+    mixed_row = row(5, False) | {"cart": Gain(9, 6, 0.001, True)}
+    clear, others = taught.answer({"noise": row(-3, False), "skip": mixed_row})
     assert clear == "cart: these help: skip (+9.0)" and others.count("(+5.0)") == 4
     assert "not run" in taught.answer({"noise": {}})[0]
 
@@ -86,11 +86,11 @@ def test_without_runs_nothing_is_told(monkeypatch, tmp_path):
     trials = [t for t in read_experiment("demo-kinds")]
     trials = [replace(t, settings=replace(t.settings, seed=99)) for t in trials]
     monkeypatch.setenv("DDL_RUNS", str(tmp_path))
-    table, added = taught.matrix(trials, "median", "none")
-    assert not len(table) and not any(added.values())
+    table, gains = taught.matrix(trials, "median", "none")
+    assert not len(table) and not any(gains.values())
     learnt = taught.learning_the_strength(trials, "median", ["noise", "LNTRA, patch"])
     assert set(learnt["mean, points"]) == {"not run"} and len(learnt) == 4
-    assert taught.seen(added, learnt) == ["Not run."]
+    assert taught.seen(gains, learnt) == ["Not run."]
 
 
 def test_every_variant_of_the_question_on_strength_is_in_the_experiment():
@@ -103,16 +103,16 @@ def test_a_learnt_strength_helps_only_where_it_is_beyond_chance():
     rows = {"": "x, DDL against x, SDL", "runs": 6, "mean, points": "+3.0", "p": "0.00"}
     frame = taught.pd.DataFrame([{**rows, "beyond chance": "yes"}])
     assert taught.strength_sentence(frame).startswith("Yes, for x:")
-    for changed in ({"beyond chance": "no"}, {"mean, points": "-3.0"}):
-        told = taught.strength_sentence(frame.assign(**changed))
-        assert told.startswith("No:") and f"x {changed.get('mean, points', '+3.0')}" in told
+    for values in ({"beyond chance": "no"}, {"mean, points": "-3.0"}):
+        sentence = taught.strength_sentence(frame.assign(**values))
+        assert sentence.startswith("No:") and f"x {values.get('mean, points', '+3.0')}" in sentence
     noise = frame.assign(**{"": "noise, DDL against noise, SDL"})
     assert "not run" in taught.strength_sentence(noise)
 
 
 def test_anomalies_are_those_of_the_scene():
-    shown = taught.anomalies_of("demo-1")
-    assert set(shown) == set(ANOMALIES) and all(
-        set(c) == {f"0{k}" for k in range(1, 7)} for c in shown.values()
+    anomalies = taught.anomalies_of("demo-1")
+    assert set(anomalies) == set(ANOMALIES) and all(
+        set(c) == {f"0{k}" for k in range(1, 7)} for c in anomalies.values()
     )
-    assert np.sum([c["03"] for c in shown.values()]) == 0
+    assert np.sum([c["03"] for c in anomalies.values()]) == 0

@@ -93,10 +93,10 @@ def test_weights_are_not_chosen_by_test_clips():
 
 def test_chosen_weights_have_a_column_beside_equal_ones(groups):
     assert set(combined_table(groups)["chosen weights"]) == {"not run"}
-    chosen = {"psnr": 0.9, "flow error": 0.1}
-    row = combined_table(groups, chosen).iloc[4]
+    weights = {"psnr": 0.9, "flow error": 0.1}
+    row = combined_table(groups, weights).iloc[4]
     pair = groups[row["frames"]], groups[row["flow"]]
-    assert row["chosen weights"] == combined(*pair, chosen)
+    assert row["chosen weights"] == combined(*pair, weights)
     alone = combined_table(groups, {"psnr": 1.0}).iloc[4]["chosen weights"]
     assert alone == mean_and_spread([unified([pair[0][seed]]).auc for seed in (1, 2)])
 

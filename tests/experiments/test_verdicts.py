@@ -105,7 +105,7 @@ def test_a_weight_that_ends_near_the_fixed_one_is_said_to():
 
 def test_noise_stands_for_others_where_other_kinds_gain():
     def trials(gains):
-        made = []
+        runs = []
         for seed in range(3):
             settings = load_profile("tiny", seed=seed)
             for variant in ("without", "with"):
@@ -114,8 +114,8 @@ def test_noise_stands_for_others_where_other_kinds_gain():
                     record.facts["held_out"]["median"] = {
                         kind: 0.5 + gains(kind) + seed / 1000 for kind in KINDS
                     }
-                made.append(ATrial(variant, settings, record))
-        return made
+                runs.append(ATrial(variant, settings, record))
+        return runs
 
     def verdict(gains):
         return verdicts.other_anomalies(trials(gains), "median", "without", "with").verdict
@@ -134,8 +134,8 @@ def test_without_records_every_claim_is_open():
 
 def test_verdicts_are_counted_in_a_sentence():
     findings = [Finding("", "", "", word) for word in (HOLDS, NO, NO, OPEN)]
-    told = verdicts.summary(findings)
-    assert "4 claims 1 holds" in told and "0 in part, 2 not, and 1 is open" in told
+    sentence = verdicts.summary(findings)
+    assert "4 claims 1 holds" in sentence and "0 in part, 2 not, and 1 is open" in sentence
 
 
 def test_the_recorded_runs_have_six_points_and_links():

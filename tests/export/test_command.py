@@ -26,9 +26,9 @@ def run(watchable, tmp_path):
     """The folder of a trained run that is ready to watch, its prepared data beside it."""
     shutil.copytree(watchable.parent, tmp_path / "place")
     folder = tmp_path / "place" / "run"
-    loaded = load_run(folder)
+    own_run = load_run(folder)
     data = load_prepared(next(folder.parent.glob("prepared*")))
-    handover.make_ready(loaded.settings, data, loaded)
+    handover.make_ready(own_run.settings, data, own_run)
     return folder
 
 
@@ -47,11 +47,11 @@ FACTS = {"onnx": onnx_facts, "openvino": openvino_facts}
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_run_becomes_a_file_that_scores_and_says_what_it_takes(kind, run, tmp_path):
     path = tmp_path / "new" / f"run{FORMATS[kind].suffix}"
-    given = [str(run), "--to", kind, "--out", str(path), "--ignore", BOX]
-    call = [sys.executable, "-m", "ddllib", "export", *given]
-    done = subprocess.run(call, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert str(path) in done.stdout and done.stderr == ""
+    arguments = [str(run), "--to", kind, "--out", str(path), "--ignore", BOX]
+    call = [sys.executable, "-m", "ddllib", "export", *arguments]
+    process = subprocess.run(call, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert str(path) in process.stdout and process.stderr == ""
 
     facts = FACTS[kind](path)
     assert (facts["run"], facts["method"], facts["score"]) == ("run", "ddl", "distance")
@@ -60,11 +60,11 @@ def test_a_run_becomes_a_file_that_scores_and_says_what_it_takes(kind, run, tmp_
     assert facts["colour"] == "grey" and facts["version"]
     assert "threshold" not in facts  # the folder keeps none for this mask
 
-    loaded = load_run(run)
+    own_run = load_run(run)
     mask = np.zeros((32, 32), bool)
     mask[:16, :16] = True
-    own = replace(loaded, precision="float32")
-    scorer = method_of(loaded.settings).scorer(own, mask)
+    own = replace(own_run, precision="float32")
+    scorer = method_of(own_run.settings).scorer(own, mask)
     clip = load_prepared(next(run.parent.glob("prepared*"))).testing["01"]
     ask = FORMATS[kind].opened(path)
     assert command.largest_difference(ask, scorer, clip) < command.TOLERANCE
@@ -73,11 +73,11 @@ def test_a_run_becomes_a_file_that_scores_and_says_what_it_takes(kind, run, tmp_
 def test_the_threshold_of_the_run_is_in_the_file(run, capsys):
     assert command.main([str(run), "--to", "onnx"]) == 0
     facts = onnx_facts(run / "run.onnx")
-    kept, loaded = handover.read(run), load_run(run)
-    settings = replace(loaded.settings, **kept.values)
-    chosen = assembly.threshold(settings, kept.known, loaded)
-    assert json.loads(facts["threshold"]) == chosen.value
-    assert json.loads(facts["release"]) == chosen.release
+    contents, own_run = handover.read(run), load_run(run)
+    settings = replace(own_run.settings, **contents.values)
+    threshold = assembly.threshold(settings, contents.known, own_run)
+    assert json.loads(facts["threshold"]) == threshold.value
+    assert json.loads(facts["release"]) == threshold.release
     assert json.loads(facts["alarms_per_hour"]) == settings.alarms_per_hour
     assert facts["filter"] == "RunningMedian"
 
@@ -107,8 +107,8 @@ def test_a_file_that_scores_otherwise_is_not_left(run, monkeypatch, capsys):
 
 
 def test_what_is_missing_or_damaged_is_reported_in_one_line(run, tmp_path, capsys):
-    def error_of(*given):
-        assert command.main(list(given)) == 1
+    def error_of(*args):
+        assert command.main(list(args)) == 1
         (line,) = capsys.readouterr().err.splitlines()
         return line
 

@@ -70,9 +70,9 @@ def watched(folder):
 def test_the_command_watches_by_openvino_one_camera_and_many(watchable, tmp_path, capsys):
     write_video(tmp_path / "yard.avi", walk())
     camera = {"source": str(tmp_path / "yard.avi"), "run": str(watchable), "alarms": 600}
-    given = ["--run", camera["run"], "--source", camera["source"], "--alarms", "600"]
+    args = ["--run", camera["run"], "--source", camera["source"], "--alarms", "600"]
     for name, more in (("pytorch", []), ("openvino", ["--backend", "openvino"])):
-        assert main([*given, "--precision", "float32", "--to", str(tmp_path / name), *more]) == 0
+        assert main([*args, "--precision", "float32", "--to", str(tmp_path / name), *more]) == 0
     quick = {**camera, "precision": "float32", "backend": "openvino"}
     cameras = {"one": quick, "two": quick, "three": {**quick, "backend": "pytorch"}}
     (tmp_path / "cameras.yaml").write_text(json.dumps({"cameras": cameras, "to": "to"}))

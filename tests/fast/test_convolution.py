@@ -24,8 +24,8 @@ def test_channels_filled_up_change_neither_output_nor_gradients(
     x = torch.randn(2, inputs, 8, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(outputs, inputs, kernel, kernel, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(outputs, dtype=torch.float64, requires_grad=True) if biased else None
-    given = x, weight, bias, stride, (kernel - 1) // 2
-    ours, plain = in_eights(*given), F.conv2d(*given)
+    arguments = x, weight, bias, stride, (kernel - 1) // 2
+    ours, plain = in_eights(*arguments), F.conv2d(*arguments)
     torch.testing.assert_close(ours, plain)
     leaves = [leaf for leaf in (x, weight, bias) if leaf is not None]
     dy = torch.randn_like(plain)
@@ -36,9 +36,9 @@ def test_channels_filled_up_change_neither_output_nor_gradients(
 
 
 def test_what_is_convolved_has_eights_of_channels():
-    with patch.object(F, "conv2d", side_effect=F.conv2d) as called:
+    with patch.object(F, "conv2d", side_effect=F.conv2d) as spy:
         in_eights(torch.rand(1, 3, 4, 4), torch.rand(12, 3, 3, 3), torch.rand(12), 1, 1)
-    x, weight, bias = called.call_args.args[:3]
+    x, weight, bias = spy.call_args.args[:3]
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert (x.shape[1], weight.shape[:2], len(bias)) == (8, (16, 8), 16)
 

@@ -55,13 +55,13 @@ def error(mine, true):
 @pytest.fixture
 def swept(monkeypatch):
     """Counts the maps that went through our kernels."""
-    seen, apply = [], batch_norm._Rectified.apply
+    counts, apply = [], batch_norm._Rectified.apply
     monkeypatch.setattr(
         batch_norm._Rectified,
         "apply",
-        lambda *given: (seen.append(len(given) - 4), apply(*given))[1],
+        lambda *args: (counts.append(len(args) - 4), apply(*args))[1],
     )
-    return seen
+    return counts
 
 
 @pytest.mark.parametrize("widths", [*ALONE, *HEADS], ids=str)
@@ -101,7 +101,7 @@ def test_maps_are_parted_among_threads(monkeypatch, widths, swept):
     monkeypatch.setattr(batch_norm, "ENOUGH", 2**10)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(
-        batch_norm._threads(), "submit", lambda *given: (jobs.append(given), submit(*given))[1]
+        batch_norm._threads(), "submit", lambda *args: (jobs.append(args), submit(*args))[1]
     )
     for mine, one in zip(run(ours_of, norm, parts, dy), whole, strict=True):
         torch.testing.assert_close(mine, one, rtol=1e-5, atol=1e-5)
@@ -119,24 +119,24 @@ def test_pieces_kept_apart_are_those_that_come_in_turn(
     if not fast:
         monkeypatch.setattr(batch_norm, "_kernels", lambda: None)
     alone = [[(k * maps(2 + k, w, 8, 6)[:2] + k).to(dtype) for w in widths] for k in (1, 2, 3)]
-    joined = [torch.cat(same) for same in zip(*alone, strict=True)]
+    batches = [torch.cat(same) for same in zip(*alone, strict=True)]
     dy, offset = maps(6, sum(widths), 8, 6).to(dtype), torch.linspace(-2, 2, sum(widths))
     ours, theirs = both(sum(widths))
     with batch_norm.statistics_apart(3):
-        mine = run(lambda norm, parts: norm.rectified(parts, offset), ours, joined, dy)
+        mine = run(lambda norm, parts: norm.rectified(parts, offset), ours, batches, dy)
     assert swept == ([len(widths)] if fast else [])
     expected = [
-        run(plain, theirs, [part.double() for part in parts], given)
-        for parts, given in zip(alone, dy.chunk(3), strict=True)
+        run(plain, theirs, [part.double() for part in parts], chunk)
+        for parts, chunk in zip(alone, dy.chunk(3), strict=True)
     ]
     y, gradient, weight, bias = zip(*expected, strict=True)
     expected = torch.cat(y), torch.cat(gradient), sum(weight), sum(bias)
     assert max(map(error, mine, expected)) < near
-    known = theirs.state_dict()
-    known["running_mean"] += (1 - 0.9**3) * offset.double()
-    for name, value in known.items():
-        found = ours.state_dict()[name].double()
-        torch.testing.assert_close(found, value.double(), rtol=1e-5, atol=1e-5)
+    state = theirs.state_dict()
+    state["running_mean"] += (1 - 0.9**3) * offset.double()
+    for name, value in state.items():
+        own_value = ours.state_dict()[name].double()
+        torch.testing.assert_close(own_value, value.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_piece_of_one_number_has_no_deviation_and_pieces_are_of_one_size():
@@ -167,17 +167,17 @@ def test_pieces_are_kept_apart_within_the_block_alone():
 def test_what_the_mean_takes_off_need_not_be_added(shape):
     x, offset = maps(*shape), torch.linspace(-2, 2, shape[1])
     ours, theirs = both(shape[1])
-    shifted = (x + offset[:, None, None]).double()
-    torch.testing.assert_close(ours(x, offset).double(), theirs(shifted), rtol=1e-5, atol=1e-5)
+    inputs = (x + offset[:, None, None]).double()
+    torch.testing.assert_close(ours(x, offset).double(), theirs(inputs), rtol=1e-5, atol=1e-5)
     again, theirs = both(shape[1])[0], copy.deepcopy(theirs)
     again.load_state_dict(ours.state_dict())
-    mine, true = again.rectified([x], offset), F.relu(theirs(shifted))
+    mine, true = again.rectified([x], offset), F.relu(theirs(inputs))
     torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
     for name, value in theirs.state_dict().items():
         mine = again.state_dict()[name].double()
         torch.testing.assert_close(mine, value.double(), rtol=1e-5, atol=1e-6)
     again.eval(), theirs.eval()
-    mine, true = again.rectified([x], offset), F.relu(theirs(shifted))
+    mine, true = again.rectified([x], offset), F.relu(theirs(inputs))
     torch.testing.assert_close(mine.double(), true, rtol=1e-5, atol=1e-5)
 
 

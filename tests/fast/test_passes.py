@@ -25,10 +25,10 @@ def four_threads():
 
 def gradients(way, model, inputs):
     model.zero_grad()
-    found = way(model, *[lambda x=x: x for x in inputs])
-    (found[0][1].square().mean() + found[1][1].mean()).backward()
-    assert all(torch.equal(x, given) for (x, _), given in zip(found, inputs, strict=True))
-    return [y.detach() for _, y in found], [
+    results = way(model, *[lambda x=x: x for x in inputs])
+    (results[0][1].square().mean() + results[1][1].mean()).backward()
+    assert all(torch.equal(x, original) for (x, _), original in zip(results, inputs, strict=True))
+    return [y.detach() for _, y in results], [
         p.grad for p in model.parameters() if p.grad is not None
     ]
 
@@ -65,18 +65,18 @@ def test_again_and_again_the_same_to_the_last_digit(way):
 
 
 def test_each_input_has_a_thread_and_its_share_of_the_others():
-    barrier, seen = threading.Barrier(2), {}
+    barrier, counts = threading.Barrier(2), {}
 
     def make():
         barrier.wait(30)
-        seen[threading.get_ident()] = torch.get_num_threads()
+        counts[threading.get_ident()] = torch.get_num_threads()
         return torch.ones(1, requires_grad=True)
 
     passes.side_by_side(torch.neg, make, make)
-    assert list(seen.values()) == [2, 2] and threading.get_ident() not in seen
-    other = threading.Thread(target=lambda: seen.update(later=torch.get_num_threads()))
+    assert list(counts.values()) == [2, 2] and threading.get_ident() not in counts
+    other = threading.Thread(target=lambda: counts.update(later=torch.get_num_threads()))
     other.start(), other.join()
-    assert torch.get_num_threads() == seen["later"] == 4
+    assert torch.get_num_threads() == counts["later"] == 4
 
 
 @pytest.mark.parametrize("way", [passes.side_by_side, passes.as_one])
@@ -128,8 +128,8 @@ def test_a_step_is_the_same_by_every_way(mode, precision, near, way):
         rng = torch.Generator().manual_seed(0)
         terms = batch_loss(run, a_sample(x, mask), rng, taken)
         terms.total.backward()
-        found = [p.grad for p in (*run.model.parameters(), *run.creator.parameters())]
-        return [terms.total.detach(), *(gradient for gradient in found if gradient is not None)]
+        grads = [p.grad for p in (*run.model.parameters(), *run.creator.parameters())]
+        return [terms.total.detach(), *(gradient for gradient in grads if gradient is not None)]
 
     mine, true = loss_and_gradients(way), loss_and_gradients(passes.in_turn)
     for a, b in zip(mine, true, strict=True):

@@ -64,8 +64,8 @@ def by_two(tmp_path_factory, prepared_folder, all_settings):
     folder, stpa = tmp_path_factory.mktemp("together"), all_settings["stpa"]
     for name in method_of(stpa).companions(stpa).values():
         companions.make(prepared_folder, name, progress=False)
-    begun = all_settings["begun by one"], load_prepared(prepared_folder), folder / "begun by one"
-    assert train(*begun, stopping=True)["steps"] == STOP_AFTER
+    args = all_settings["begun by one"], load_prepared(prepared_folder), folder / "begun by one"
+    assert train(*args, stopping=True)["steps"] == STOP_AFTER
     cases = {
         name: {
             "settings": settings.asdict(),
@@ -75,9 +75,9 @@ def by_two(tmp_path_factory, prepared_folder, all_settings):
         for name, settings in all_settings.items()
     }
     (folder / "cases.json").write_text(json.dumps(cases))
-    done = together(ROOT / "tests" / "support" / "together.py", prepared_folder, folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "the first process prints\n"
+    process = together(ROOT / "tests" / "support" / "together.py", prepared_folder, folder)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "the first process prints\n"
     return folder
 
 
@@ -126,15 +126,15 @@ def test_a_stop_of_one_process_stops_both_after_the_same_step(by_two):
 
 def test_one_process_goes_on_where_two_were_stopped(by_two, all_settings, prepared_folder):
     data = load_prepared(prepared_folder)
-    resumed = train(all_settings["stopped"], data, by_two / "stopped")
-    assert resumed["steps"] == len(resumed["history"]["step"]) - STOP_AFTER
-    assert_same_curves(resumed["history"], left(by_two, "ddl")["history"])
+    result = train(all_settings["stopped"], data, by_two / "stopped")
+    assert result["steps"] == len(result["history"]["step"]) - STOP_AFTER
+    assert_same_curves(result["history"], left(by_two, "ddl")["history"])
 
 
 def test_two_processes_go_on_where_one_was_stopped(by_two):
-    resumed = left(by_two, "begun by one")
-    assert resumed["steps"] == len(resumed["history"]["step"]) - STOP_AFTER
-    assert_same_curves(resumed["history"], left(by_two, "ddl")["history"])
+    result = left(by_two, "begun by one")
+    assert result["steps"] == len(result["history"]["step"]) - STOP_AFTER
+    assert_same_curves(result["history"], left(by_two, "ddl")["history"])
 
 
 def test_where_the_first_process_fails_the_others_end_silently(by_two):
@@ -147,11 +147,11 @@ def test_the_first_process_alone_records_an_experiments_run(tmp_path, monkeypatc
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
     path = tmp_path / "one.yaml"
     path.write_text("profile: tiny\ngrid: {seed: [0]}\n")
-    done = together("-m", "ddllib", "experiments", "one", path, "0")
-    assert done.returncode == 0, done.stderr
-    trained, summary = done.stdout.splitlines()[-2:]
-    assert trained.endswith("trained; epochs: 2") and "median" in summary
-    assert sum("trained" in line for line in done.stdout.splitlines()) == 1
+    process = together("-m", "ddllib", "experiments", "one", path, "0")
+    assert process.returncode == 0, process.stderr
+    first_line, summary = process.stdout.splitlines()[-2:]
+    assert first_line.endswith("trained; epochs: 2") and "median" in summary
+    assert sum("trained" in line for line in process.stdout.splitlines()) == 1
     record = read_experiment(str(path))[0].record()
     assert record.facts["device"].endswith(", 2 processes")
     again = together("-m", "ddllib", "experiments", "one", path, "0")
@@ -172,15 +172,15 @@ def join(device="cpu", batch_size=10):
         pass
 
 
-@pytest.mark.parametrize("given", [{"batch_size": 9}, {"device": "cuda"}])
-def test_what_cannot_be_divided_is_reported_once(started_by_torchrun, given):
+@pytest.mark.parametrize("options", [{"batch_size": 9}, {"device": "cuda"}])
+def test_what_cannot_be_divided_is_reported_once(started_by_torchrun, options):
     started_by_torchrun.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SystemExit):
-        join(**given)
+        join(**options)
     started_by_torchrun.setenv("RANK", "0")
-    with pytest.raises(DDLError, match="2 processes.*expected.*--nproc-per-node") as refused:
-        join(**given)
-    assert "\n" not in str(refused.value)
+    with pytest.raises(DDLError, match="2 processes.*expected.*--nproc-per-node") as error:
+        join(**options)
+    assert "\n" not in str(error.value)
 
 
 def test_torchrun_is_refused_for_more_than_one_run(started_by_torchrun, capsys):

@@ -46,9 +46,9 @@ def test_only_the_centre_of_a_frame_counts(extractor):
     frames = as_frames(data.coffee())[:, :, :256, :384]  # from column 80 to 303
     assert cropped(frames).shape == (1, 3, 224, 224)
     assert torch.equal(cropped(frames), frames[:, :, 16:240, 80:304])
-    changed = frames.clone()
-    changed[..., :70] = 0
-    assert torch.allclose(extractor(frames), extractor(changed), atol=1e-6)
+    others = frames.clone()
+    others[..., :70] = 0
+    assert torch.allclose(extractor(frames), extractor(others), atol=1e-6)
 
 
 def test_other_weights_are_refused(extractor, tmp_path):
@@ -56,8 +56,8 @@ def test_other_weights_are_refused(extractor, tmp_path):
     torch.save({"a": torch.ones(1)}, path)
     with pytest.raises(DDLError, match="weights.pth: 1 tensors, not 296"):
         EXTRACTORS["efficientnet-lite0"](str(path))
-    turned = list(extractor.network.state_dict().values())[::-1]
-    torch.save({str(k): value for k, value in enumerate(turned)}, path)
+    tensors = list(extractor.network.state_dict().values())[::-1]
+    torch.save({str(k): value for k, value in enumerate(tensors)}, path)
     with pytest.raises(DDLError, match="weights.pth: other weights"):
         EXTRACTORS["efficientnet-lite0"](str(path))
 

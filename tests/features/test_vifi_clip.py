@@ -64,8 +64,8 @@ def literal_clip(state, x):
             part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in whole.split(WIDTH, dim=2)
         )
         attention = (queries @ keys.transpose(2, 3) / (WIDTH // HEADS) ** 0.5).softmax(3)
-        mixed = (attention @ values).transpose(1, 2).flatten(2)
-        x = x + linear(mixed, f"{block}attn.out_proj.")
+        mixture = (attention @ values).transpose(1, 2).flatten(2)
+        x = x + linear(mixture, f"{block}attn.out_proj.")
         hidden = linear(normed(x, f"{block}ln_2"), f"{block}mlp.c_fc.")
         x = x + linear(hidden * torch.sigmoid(1.702 * hidden), f"{block}mlp.c_proj.")
     return normed(x[:, 0], "ln_post") @ state["proj"]
@@ -121,10 +121,10 @@ def test_files_that_are_no_such_checkpoint_are_named(tmp_path, monkeypatch, caps
     path = tmp_path / "weights.pth"
 
     def fault():
-        with pytest.raises(DDLError) as caught:
+        with pytest.raises(DDLError) as error:
             EXTRACTORS["vifi-clip"](str(path))
-        assert str(path) in str(caught.value) and "ViFi-CLIP" in str(caught.value)
-        return str(caught.value)
+        assert str(path) in str(error.value) and "ViFi-CLIP" in str(error.value)
+        return str(error.value)
 
     path.mkdir()
     assert "no file" in fault()

@@ -63,11 +63,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, site, body: bytes, cut: int | None):
         """All of it, or `cut` bytes before the connection closes (or stalls)."""
-        sent = body[:cut]
-        site.sent.append(len(sent))
+        part = body[:cut]
+        site.sent.append(len(part))
         if site.chunked:
-            sent = f"{len(body):x}\r\n".encode() + sent + (b"" if cut else b"\r\n0\r\n\r\n")
-        self.wfile.write(sent)
+            part = f"{len(body):x}\r\n".encode() + part + (b"" if cut else b"\r\n0\r\n\r\n")
+        self.wfile.write(part)
         if site.stalls and cut:
             site.released.wait(5)
 
@@ -120,9 +120,9 @@ def site(monkeypatch):
 @contextmanager
 def refused(*words):
     """The block raises a DDLError of one line that holds these words."""
-    with pytest.raises(DDLError) as caught:
+    with pytest.raises(DDLError) as error:
         yield
-    message = str(caught.value)
+    message = str(error.value)
     assert "\n" not in message
     for word in map(str, words):
         assert word in message
@@ -139,8 +139,8 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def get(site, folder, **known):
-    return fetch(Archive(site.address, **known), folder, progress=False)
+def get(site, folder, **facts):
+    return fetch(Archive(site.address, **facts), folder, progress=False)
 
 
 def names(folder) -> list[str]:
@@ -153,11 +153,11 @@ def leave_part(folder, data: bytes, version: str = '"1"'):
     (folder / "a.zip.part.version").write_text(version)
 
 
-@pytest.mark.parametrize("known", [{}, {"bytes": len(DATA), "sha256": SHA256.upper()}])
-def test_a_file_is_fetched_once(site, tmp_path, known):
+@pytest.mark.parametrize("facts", [{}, {"bytes": len(DATA), "sha256": SHA256.upper()}])
+def test_a_file_is_fetched_once(site, tmp_path, facts):
     folder = tmp_path / "new folder é"
-    assert get(site, folder, **known) == folder / "a.zip"
-    assert get(site, folder, **known).read_bytes() == DATA
+    assert get(site, folder, **facts) == folder / "a.zip"
+    assert get(site, folder, **facts).read_bytes() == DATA
     assert site.ranges == [None] and names(folder) == ["a.zip"]
 
 
@@ -169,7 +169,7 @@ def test_the_name_is_the_end_of_the_address(site, tmp_path):
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(
-    ("headers", "known", "condition"),
+    ("headers", "facts", "condition"),
     [
         ({"ETag": '"1"', "Last-Modified": DATE}, {}, '"1"'),
         ({"ETag": 'W/"1"', "Last-Modified": DATE}, {}, DATE),
@@ -178,10 +178,10 @@ def test_the_name_is_the_end_of_the_address(site, tmp_path):
     ids=["etag", "date", "checksum"],
 )
 def test_a_broken_connection_goes_on_where_it_stopped(
-    site, tmp_path, headers, known, condition, chunked
+    site, tmp_path, headers, facts, condition, chunked
 ):
     site.headers, site.cuts, site.chunked = headers, [CUT], chunked
-    assert get(site, tmp_path, **known).read_bytes() == DATA
+    assert get(site, tmp_path, **facts).read_bytes() == DATA
     assert site.ranges == [None, RESUMED] and site.sent == [CUT, len(DATA) - CUT]
     assert site.conditions[1] == condition
 
@@ -237,12 +237,12 @@ def test_a_new_version_that_breaks_off_resumes_as_the_new_one(site, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("part", "sent"), [(DATA, []), (DATA + b"more", [len(DATA)])], ids=["whole", "longer"]
+    ("part", "expected"), [(DATA, []), (DATA + b"more", [len(DATA)])], ids=["whole", "longer"]
 )
-def test_a_part_that_is_whole_is_kept_and_a_longer_one_begins_anew(site, tmp_path, part, sent):
+def test_a_part_that_is_whole_is_kept_and_a_longer_one_begins_anew(site, tmp_path, part, expected):
     leave_part(tmp_path, part)
     assert get(site, tmp_path).read_bytes() == DATA
-    assert site.ranges[0] == f"bytes={len(part)}-" and site.sent == sent
+    assert site.ranges[0] == f"bytes={len(part)}-" and site.sent == expected
 
 
 def test_a_whole_part_of_known_size_needs_no_server(tmp_path):
@@ -257,7 +257,7 @@ def test_too_long_a_content_length_is_seen_through(site, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lie", "ranged", "known", "word"),
+    ("lie", "ranged", "facts", "word"),
     [
         (100, False, {}, "100000 of 100100"),
         (100, True, {"bytes": len(DATA)}, "has 100100 bytes, expected 100000"),
@@ -265,10 +265,10 @@ def test_too_long_a_content_length_is_seen_through(site, tmp_path):
         (-100, True, {"sha256": SHA256}, SHA256),
     ],
 )
-def test_a_content_length_that_lies_is_refused(site, tmp_path, lie, ranged, known, word):
+def test_a_content_length_that_lies_is_refused(site, tmp_path, lie, ranged, facts, word):
     site.lie, site.ranged = lie, ranged
     with refused(site.address, word, "by hand", tmp_path):
-        get(site, tmp_path, **known)
+        get(site, tmp_path, **facts)
     assert "a.zip" not in names(tmp_path)
 
 
@@ -329,19 +329,19 @@ def test_a_wrong_file_is_removed_and_not_resumed(site, tmp_path):
     assert site.ranges == [None, None]
 
 
-@pytest.mark.parametrize("known", [{"bytes": 5}, {"sha256": SHA256}])
-def test_a_wrong_finished_file_is_named_and_left_to_the_user(site, tmp_path, known):
+@pytest.mark.parametrize("facts", [{"bytes": 5}, {"sha256": SHA256}])
+def test_a_wrong_finished_file_is_named_and_left_to_the_user(site, tmp_path, facts):
     (tmp_path / "a.zip").write_bytes(b"else")
     with refused(tmp_path / "a.zip", "expected", "rename it"):
-        get(site, tmp_path, **known)
+        get(site, tmp_path, **facts)
     assert (tmp_path / "a.zip").read_bytes() == b"else" and not site.ranges
 
 
 @pytest.mark.parametrize("where", ["closed port", "unknown host"])
 def test_no_network_is_one_line(site, tmp_path, where):
-    with socket.socket() as taken:  # bound but not listening: a connection is refused
-        taken.bind(("127.0.0.1", 0))
-        hosts = {"closed port": f"127.0.0.1:{taken.getsockname()[1]}", "unknown host": "no.invalid"}
+    with socket.socket() as sock:  # bound but not listening: a connection is refused
+        sock.bind(("127.0.0.1", 0))
+        hosts = {"closed port": f"127.0.0.1:{sock.getsockname()[1]}", "unknown host": "no.invalid"}
         site.address = f"http://{hosts[where]}/a.zip"
         with refused(site.address, "could not be fetched", f"by hand into {tmp_path} and run"):
             get(site, tmp_path)
@@ -390,17 +390,17 @@ def test_an_interrupt_leaves_the_part_for_later(site, tmp_path, monkeypatch):
         patch.setattr(module, "tqdm", InterruptedBar)
         patch.setattr(module, "BLOCK", CUT // 10)
         fetch(Archive(site.address), tmp_path)
-    kept = (tmp_path / "a.zip.part").stat().st_size
-    assert CUT <= kept < len(DATA) and "a.zip" not in names(tmp_path)
+    size = (tmp_path / "a.zip.part").stat().st_size
+    assert CUT <= size < len(DATA) and "a.zip" not in names(tmp_path)
     assert get(site, tmp_path).read_bytes() == DATA
-    assert site.ranges == [None, f"bytes={kept}-"]
+    assert site.ranges == [None, f"bytes={size}-"]
 
 
 def test_the_bar_starts_where_the_part_ends(site, tmp_path, capsys):
     leave_part(tmp_path, DATA[:CUT])
     fetch(Archive(site.address), tmp_path)
-    shown = capsys.readouterr()
-    assert "40%" in shown.err and "100k/100k" in shown.err and not shown.out
+    output = capsys.readouterr()
+    assert "40%" in output.err and "100k/100k" in output.err and not output.out
     get(site, tmp_path / "quiet")
     assert capsys.readouterr() == ("", "")
 
@@ -468,8 +468,8 @@ def test_names_of_other_systems(tmp_path):
     unpack(path, tmp_path / "unflagged", False)
     path.write_bytes(path.read_bytes().replace("é".encode(), b"\x82s"))  # cp437
     unpack(path, tmp_path / "old", False)
-    found = [contents(tmp_path / name) for name in ("flagged", "unflagged", "old")]
-    assert found == [{"set/é/1.txt": b"1"}] * 2 + [{"set/és/1.txt": b"1"}]
+    files = [contents(tmp_path / name) for name in ("flagged", "unflagged", "old")]
+    assert files == [{"set/é/1.txt": b"1"}] * 2 + [{"set/és/1.txt": b"1"}]
 
 
 def set_zip_flags(data: bytes, flags: int) -> bytes:

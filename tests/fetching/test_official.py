@@ -25,15 +25,15 @@ def server(tmp_path):
     folder.mkdir()
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        asked = []
+        paths = []
 
         def log_message(self, *_):
-            self.asked.append(self.path)
+            self.paths.append(self.path)
 
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{running.server_port}", Quiet.asked
+        yield folder, f"http://127.0.0.1:{running.server_port}", Quiet.paths
         running.shutdown()
 
 
@@ -69,24 +69,24 @@ def walks(common, server, tmp_path, monkeypatch):
 
 
 def test_from_the_server_to_recognised_footage(walks, server, tmp_path):
-    _, address, asked = server
+    _, address, paths = server
     target = tmp_path / "data" / "walks"
     official.get(walks, target, address, progress=False)
-    found = survey.survey(target, "walks")
-    assert not survey.faults(found) and found.footage.root == target / "UCSDped9"
+    result = survey.survey(target, "walks")
+    assert not survey.faults(result) and result.footage.root == target / "UCSDped9"
     assert [p.name for p in target.iterdir()] == ["UCSDped9"]
-    requests = len(asked)
+    requests = len(paths)
     official.get(walks, target, address, progress=False)
-    assert len(asked) == requests == 1, "what is whole is not fetched again"
+    assert len(paths) == requests == 1, "what is whole is not fetched again"
 
 
 def test_another_file_than_the_official_one_is_refused(walks, server, tmp_path):
     folder, address, _ = server
     archive = folder / "walks.tar.gz"
     archive.write_bytes(archive.read_bytes()[:-1] + b"x")
-    with pytest.raises(DDLError, match="SHA-256 .*, expected") as caught:
+    with pytest.raises(DDLError, match="SHA-256 .*, expected") as error:
         official.get(walks, tmp_path / "data", address, progress=False)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert not [p for p in (tmp_path / "data").glob("*") if not p.name.startswith(".")]
 
 

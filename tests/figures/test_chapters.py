@@ -41,10 +41,10 @@ def test_sources_are_without_outputs_and_read_as_chapters(path):
     code, prose = cells(path, "code"), cells(path, "markdown")
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
     unseen = {"remove-cell", "hide-input"}
-    shown = [c for c in code if not unseen & set(c["metadata"].get("tags", []))]
-    assert all(len(cell["source"]) <= 18 for cell in shown)
+    visible_cells = [c for c in code if not unseen & set(c["metadata"].get("tags", []))]
+    assert all(len(cell["source"]) <= 18 for cell in visible_cells)
     words = sum(len("".join(cell["source"]).split()) for cell in prose)
-    assert words > sum(len("".join(cell["source"]).split()) for cell in shown)
+    assert words > sum(len("".join(cell["source"]).split()) for cell in visible_cells)
 
 
 def fenced(text):
@@ -91,10 +91,10 @@ TRAINING = ("05-training", "06-scoring-and-evaluation", "11-your-own-camera")
 @pytest.mark.parametrize("stem", TRAINING)
 def test_a_chapter_that_trains_declares_all_that_training_reads(stem):
     """Papermill warns of a parameter that no cell declares, though it works."""
-    known = set(papermill_module.inspect_notebook(str(ROOT / "book" / f"{stem}.ipynb")))
+    names = set(papermill_module.inspect_notebook(str(ROOT / "book" / f"{stem}.ipynb")))
     watching = {"watch", "watch_minutes"} if not stem.startswith("11") else set()
     testing = {"labelling", "protocol"} if stem.startswith("05") else set()
-    assert known | watching | testing | {"held_out"} == VOCABULARY
+    assert names | watching | testing | {"held_out"} == VOCABULARY
 
 
 def shown_commands():
@@ -107,16 +107,16 @@ def shown_commands():
 
 
 def test_every_parameter_that_is_shown_is_declared():
-    shown = list(shown_commands())
-    assert len(shown) >= 8
-    for chapter, names in shown:
+    commands = list(shown_commands())
+    assert len(commands) >= 8
+    for chapter, names in commands:
         assert set(names) <= set(papermill_module.inspect_notebook(str(ROOT / chapter))), chapter
 
 
 def test_the_results_page_names_every_protocol():
     prose = "".join("".join(c["source"]) for c in cells(ROOT / "book/09-results.ipynb", "markdown"))
-    named = set(re.findall(r"^\| `([\w+-]+)` \|", prose, flags=re.M))
-    assert named == {*PROTOCOLS, *CIRCULATING}
+    protocols = set(re.findall(r"^\| `([\w+-]+)` \|", prose, flags=re.M))
+    assert protocols == {*PROTOCOLS, *CIRCULATING}
 
 
 def test_data_preparation(numbers):
@@ -197,13 +197,13 @@ def papermill(tmp_path, *parameters, chapter="05-training", root=ROOT):
 @pytest.mark.parametrize("name, value", [("mode", "none"), ("mode", "sdl"), ("model", "unet")])
 @pytest.mark.slow
 def test_the_readmes_command_runs_a_chapter_with_another_value(tmp_path, name, value):
-    done = papermill(tmp_path, "-p", "profile", "tiny", "-p", "seed", "1", "-p", name, value)
-    assert done.returncode == 0, done.stderr[-2000:]
+    process = papermill(tmp_path, "-p", "profile", "tiny", "-p", "seed", "1", "-p", name, value)
+    assert process.returncode == 0, process.stderr[-2000:]
     assert stored_numbers(tmp_path / "o.ipynb")["steps"] > 0
 
 
 @pytest.mark.parametrize(
-    "given",
+    "arguments",
     [
         ["-p", "p_s", "0", "-p", "p_t", "0"],
         ["-p", "indicators", "motion", "-p", "score", "flow error"],
@@ -211,10 +211,12 @@ def test_the_readmes_command_runs_a_chapter_with_another_value(tmp_path, name, v
     ids=["no pseudo-anomalies", "flow alone"],
 )
 @pytest.mark.slow
-def test_the_exercises_of_the_second_method_run_through(tmp_path, monkeypatch, given):
+def test_the_exercises_of_the_second_method_run_through(tmp_path, monkeypatch, arguments):
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "runs"))
-    done = papermill(tmp_path, "-p", "profile", "stpa-tiny", *given, chapter="14-spatio-temporal")
-    assert done.returncode == 0, done.stderr[-2000:]
+    process = papermill(
+        tmp_path, "-p", "profile", "stpa-tiny", *arguments, chapter="14-spatio-temporal"
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
 @pytest.mark.slow
@@ -224,10 +226,10 @@ def test_footage_of_ones_own_without_labels_or_masks_runs_through(tmp_path, monk
     shutil.rmtree(yard / "testing" / "masks")
     (yard / "testing" / "labels.csv").unlink()
     for chapter in ("01-data-preparation", "06-scoring-and-evaluation"):
-        done = papermill(
+        process = papermill(
             tmp_path, "-p", "profile", "tiny", "-p", "data", str(yard), chapter=chapter
         )
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert process.returncode == 0, process.stderr[-2000:]
     assert "auc raw" not in stored_numbers(tmp_path / "o.ipynb")
 
 
@@ -260,15 +262,15 @@ def test_without_records_pages_say_that_nothing_was_run(stem, bare, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(bare))
     monkeypatch.setenv("DDL_RUNS", str(bare / "runs"))
     profile = "stpa-tiny" if stem.startswith("14") else "tiny"
-    done = papermill(bare, "-p", "profile", profile, chapter=stem, root=bare)
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = [
+    process = papermill(bare, "-p", "profile", profile, chapter=stem, root=bare)
+    assert process.returncode == 0, process.stderr[-2000:]
+    notes = [
         output
         for cell in cells(bare / "o.ipynb", "code")
         for output in map(json.dumps, cell["outputs"])
         if "not run" in output.lower() or "not drawn" in output
     ]
-    assert len(told) >= WITHOUT[stem]
+    assert len(notes) >= WITHOUT[stem]
     if stem == "09-results":
         n = stored_numbers(bare / "o.ipynb")
         assert (n["records"], n["auc_headline"]) == (0, None)
@@ -283,10 +285,10 @@ def test_a_chapter_of_one_method_refuses_the_profile_of_another():
 
 @pytest.mark.slow
 def test_an_unknown_parameter_stops_a_chapter_with_one_line(tmp_path):
-    done = papermill(tmp_path, "-p", "profile", "tiny", "-p", "sede", "1", chapter="03-model")
-    assert done.returncode != 0
+    process = papermill(tmp_path, "-p", "profile", "tiny", "-p", "sede", "1", chapter="03-model")
+    assert process.returncode != 0
     line = "DDLError: parameters: unknown parameter 'sede'; did you mean 'seed'?"
-    assert done.stderr.split('Exception encountered at "In [')[1].splitlines()[1:2] == [line]
+    assert process.stderr.split('Exception encountered at "In [')[1].splitlines()[1:2] == [line]
     errors = [o for c in cells(tmp_path / "o.ipynb", "code") for o in c["outputs"]]
     (error,) = [output for output in errors if output["output_type"] == "error"]
     assert error["traceback"] == [line] and error["ename"] == "DDLError"
@@ -294,10 +296,10 @@ def test_an_unknown_parameter_stops_a_chapter_with_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_a_known_parameter_is_taken_without_a_warning(tmp_path):
-    given = ["-p", "profile", "tiny", "-p", "epochs", "1", "-p", "size", "32"]
-    done = papermill(tmp_path, *given)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "unknown parameter" not in done.stderr
+    arguments = ["-p", "profile", "tiny", "-p", "epochs", "1", "-p", "size", "32"]
+    process = papermill(tmp_path, *arguments)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert "unknown parameter" not in process.stderr
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -306,12 +308,12 @@ def test_a_figure_is_shown_once_or_reported_as_missing(executed_chapters, path):
     for cell in json.loads(executed)["cells"]:
         source = "".join(cell["source"]).replace("plots.set_style", "")
         outputs = cell.get("outputs", [])
-        shown = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
-        assert len(set(shown)) == len(shown), source  # not by display and by matplotlib as well
+        images = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+        assert len(set(images)) == len(images), source  # not by display and by matplotlib as well
         if re.search(r"\b(plots|event_plots|diagrams)\.\w+\(", source):
             # A barely trained model may see no event: whether it does depends on the processor.
-            told = "".join("".join(o.get("text", "")) for o in outputs)
-            assert shown or re.search(r"not run|^No ", told, re.MULTILINE), source
+            text = "".join("".join(o.get("text", "")) for o in outputs)
+            assert images or re.search(r"not run|^No ", text, re.MULTILINE), source
 
 
 def test_kernels_of_this_environment_come_before_those_of_another(tmp_path, monkeypatch):
@@ -319,9 +321,9 @@ def test_kernels_of_this_environment_come_before_those_of_another(tmp_path, monk
     spec.parent.mkdir(parents=True)
     argv = ["/no/such/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "another", "language": "python"}))
-    for given in (str(tmp_path), ""):
-        monkeypatch.setenv("JUPYTER_PATH", given)
+    for search_path in (str(tmp_path), ""):
+        monkeypatch.setenv("JUPYTER_PATH", search_path)
         find_own_kernel()
-        found = KernelSpecManager().get_kernel_spec("python3").resource_dir
-        assert found.startswith(sys.prefix)
-        assert os.environ["JUPYTER_PATH"].split(os.pathsep)[1:] == [given] * bool(given)
+        folder = KernelSpecManager().get_kernel_spec("python3").resource_dir
+        assert folder.startswith(sys.prefix)
+        assert os.environ["JUPYTER_PATH"].split(os.pathsep)[1:] == [search_path] * bool(search_path)

@@ -16,8 +16,8 @@ OKABE_ITO = "000000 e69f00 56b4e9 009e73 f0e442 0072b2 d55e00 cc79a7".split()
 
 def hues(text):
     """The colours written as "#rrggbb" in a text that are not grey."""
-    found = {match.lower() for match in re.findall(r"#([0-9a-fA-F]{6})\b", text)}
-    return {c for c in found if len({c[:2], c[2:4], c[4:]}) > 1}
+    codes = {match.lower() for match in re.findall(r"#([0-9a-fA-F]{6})\b", text)}
+    return {c for c in codes if len({c[:2], c[2:4], c[4:]}) > 1}
 
 
 def test_figures_use_the_palette_and_greys_only():

@@ -10,10 +10,10 @@ GROUP = (1, 4, 1, 3)
 
 def masks(*boxes):
     """Masks of boxes (top, bottom, left, right) in frames of 10 x 10, the same in three frames."""
-    made = torch.zeros(len(boxes), 1, 3, 10, 10)
-    for mask, (top, bottom, left, right) in zip(made, boxes, strict=True):
+    batch = torch.zeros(len(boxes), 1, 3, 10, 10)
+    for mask, (top, bottom, left, right) in zip(batch, boxes, strict=True):
         mask[:, :, top:bottom, left:right] = 1
-    return made
+    return batch
 
 
 def test_a_person_wholly_inside_the_frame_is_shown_neither_small_nor_large():
@@ -22,13 +22,13 @@ def test_a_person_wholly_inside_the_frame_is_shown_neither_small_nor_large():
 
 
 def test_one_frame_is_enough_to_pass_over_an_object():
-    made = masks((1, 6, 1, 2), (1, 6, 1, 2), (1, 3, 1, 2))
-    made[0, :, 1, 1, 0] = 1  # at the edge
-    made[1, :, 2, 1, 3:6] = 1  # no longer upright
-    assert clearest(made) == 2
-    made = masks((1, 6, 1, 2), (1, 3, 1, 2))
-    made[0, :, 2, 4:] = 0  # smaller: it had been the box of two
-    assert clearest(made) == 1
+    batch = masks((1, 6, 1, 2), (1, 6, 1, 2), (1, 3, 1, 2))
+    batch[0, :, 1, 1, 0] = 1  # at the edge
+    batch[1, :, 2, 1, 3:6] = 1  # no longer upright
+    assert clearest(batch) == 2
+    batch = masks((1, 6, 1, 2), (1, 3, 1, 2))
+    batch[0, :, 2, 4:] = 0  # smaller: it had been the box of two
+    assert clearest(batch) == 1
 
 
 def test_without_a_person_any_object_inside_is_shown_and_else_any():

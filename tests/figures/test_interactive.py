@@ -86,24 +86,24 @@ def test_error_maps_have_one_scale_for_all_frames():
 
 
 def test_without_a_script_both_pieces_are_pictures(page):
-    shown = BeautifulSoup(page.read_text(), "html.parser")
-    assert [image["alt"] for image in shown.select("img")] == [
+    soup = BeautifulSoup(page.read_text(), "html.parser")
+    assert [image["alt"] for image in soup.select("img")] == [
         *("five greys", "frame of the highest score", "error map of the highest score")
     ]
-    assert len(shown.select("svg .ddl-score")) == 3 and len(shown.select("svg .ddl-abnormal")) == 1
-    assert "1 false alarm" in shown.select_one(".ddl-told").get_text()
+    assert len(soup.select("svg .ddl-score")) == 3 and len(soup.select("svg .ddl-abnormal")) == 1
+    assert "1 false alarm" in soup.select_one(".ddl-told").get_text()
 
 
 @in_a_browser
 def test_the_slider_moves_by_keyboard_and_by_mouse(browser, page):
     browser.open(page)
-    read = "document.querySelector('.ddl-slider output').textContent"
-    assert browser.value(read) == "0.50"
+    expression = "document.querySelector('.ddl-slider output').textContent"
+    assert browser.value(expression) == "0.50"
     browser.value("document.querySelector('.ddl-slider input').focus()")
     browser.press("ArrowRight")
-    assert browser.value(read) == "0.75"
+    assert browser.value(expression) == "0.75"
     browser.drag(browser.place(".ddl-slider input", x=0.01))
-    assert browser.value(read) == "0.00"
+    assert browser.value(expression) == "0.00"
     assert browser.value("document.querySelector('.ddl-slider img').style.left") == "0%"
     assert browser.errors == []
 

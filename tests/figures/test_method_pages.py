@@ -31,14 +31,14 @@ def test_source_is_shown_without_docstrings_and_with_comments():
 
 
 def test_every_value_stands_beside_what_was_reported():
-    reported = paper_figures(ROOT / "book" / "paper.yaml")["settings"]
-    table = setting_table(reported, ["ped2", "demo"]).set_index("")
-    assert list(table.columns) == [*reported, "ped2", "demo"] and len(table) == len(SETTINGS)
+    by_paper = paper_figures(ROOT / "book" / "paper.yaml")["settings"]
+    table = setting_table(by_paper, ["ped2", "demo"]).set_index("")
+    assert list(table.columns) == [*by_paper, "ped2", "demo"] and len(table) == len(SETTINGS)
     assert table.loc[SETTINGS["distinction_weight"], "released code"] == "0.01"
     assert table.loc[SETTINGS["learning_rate"], "paper"] == "not given"
     assert table.loc[SETTINGS["latent_dim"], "demo"] == str(load_profile("demo").latent_dim)
     # A name that is mistyped in paper.yaml would be in no row.
-    assert all(values.keys() <= SETTINGS.keys() for values in reported.values())
+    assert all(values.keys() <= SETTINGS.keys() for values in by_paper.values())
 
 
 SHOWN = ("02-pseudo-anomalies", "03-model", "04-losses-and-sigma", "05-training")

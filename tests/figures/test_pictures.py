@@ -36,8 +36,8 @@ def test_two_models_stand_side_by_side_with_their_part_enlarged():
     pictures = [axis for axis in figure.axes if axis.images and axis.get_label() != "<colorbar>"]
     shapes = [axis.images[0].get_array().shape[:2] for axis in pictures]
     assert shapes == [(48, 48), (16, 16)] * 6
-    drawn = pictures[9].images[0].get_array()  # the third row's second picture
-    assert np.allclose(drawn, maps[0][strangest_part(maps)])
+    picture = pictures[9].images[0].get_array()  # the third row's second picture
+    assert np.allclose(picture, maps[0][strangest_part(maps)])
 
 
 def test_the_whole_method_and_both_ends_of_sigma_are_drawn():

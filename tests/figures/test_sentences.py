@@ -17,7 +17,7 @@ from ddllib.figures import chapter
     ],
 )
 def test_a_plain_sentence_becomes_prose(text, expected, monkeypatch):
-    shown = []
-    monkeypatch.setattr(chapter, "display", shown.append)
+    outputs = []
+    monkeypatch.setattr(chapter, "display", outputs.append)
     chapter.say(text)
-    assert [markdown.data for markdown in shown] == [expected]
+    assert [markdown.data for markdown in outputs] == [expected]

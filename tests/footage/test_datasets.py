@@ -42,13 +42,13 @@ def lengths_of(name):
 
 @pytest.mark.parametrize("name", ["ped1", "ped2", "avenue", "shanghaitech"])
 def test_recognised_by_lengths_and_size(name):
-    known, lengths = datasets.load(name), lengths_of(name)
+    dataset, lengths = datasets.load(name), lengths_of(name)
     if not lengths["training"]:  # the names of its training clips are not in the table
         lengths["training"] = {f"01_{k:03d}": 300 + k for k in range(330)}
-    assert datasets.identify(lengths, known.size) is known
-    assert datasets.identify(lengths, (known.size[0] + 1, known.size[1])) is None
+    assert datasets.identify(lengths, dataset.size) is dataset
+    assert datasets.identify(lengths, (dataset.size[0] + 1, dataset.size[1])) is None
     lengths["testing"].popitem()
-    assert datasets.identify(lengths, known.size) is known
+    assert datasets.identify(lengths, dataset.size) is dataset
 
 
 def test_own_footage_is_not_taken_for_a_known_set():
@@ -120,9 +120,9 @@ def test_shanghaitech_labels_are_read_by_their_path(ped2):
 @pytest.mark.slow
 def test_a_part_of_avenue_is_prepared_only_by_its_name(ped2, tmp_path):
     avenue = ped2.parent / "avenue"
-    with pytest.raises(DDLError, match="absent: 01-11, 13-15; .* --dataset avenue-pilot") as caught:
+    with pytest.raises(DDLError, match="absent: 01-11, 13-15; .* --dataset avenue-pilot") as error:
         prepare(avenue, tmp_path / "out", 32, progress=False)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     manifest = prepare(avenue, tmp_path / "out", 32, progress=False, dataset="avenue-pilot")
     assert manifest["dataset"] == "avenue-pilot" and manifest["labelling"] == "masks"
     assert manifest["labellings"] == {

@@ -33,8 +33,10 @@ def moving(count, side):
     return frames
 
 
-def prepared(root, out, **asked):
-    return prepare(root, out, SIZE, detector="none", progress=asked.pop("progress", False), **asked)
+def prepared(root, out, **options):
+    return prepare(
+        root, out, SIZE, detector="none", progress=options.pop("progress", False), **options
+    )
 
 
 @pytest.fixture
@@ -116,10 +118,10 @@ def test_a_watch_sees_the_levels_of_training(tmp_path, own_runs):
     data = load_prepared(prepare_folder(tmp_path))
     write_deep(tmp_path / "today", "png", thermal(hot=20))
     source = open_source(tmp_path / "today", SIZE, channels=1, levels=data.levels)
-    seen = np.stack([frame.image for frame in source])
-    known = np.asarray(next(iter(data.training.values())))
-    assert seen[0, 0, 0, 0] == known[0, 0, 0, 0]  # the same ground, the same level
-    assert seen.max() > known.max()
+    pictures = np.stack([frame.image for frame in source])
+    clip = np.asarray(next(iter(data.training.values())))
+    assert pictures[0, 0, 0, 0] == clip[0, 0, 0, 0]  # the same ground, the same level
+    assert pictures.max() > clip.max()
 
 
 def prepare_folder(tmp_path):
@@ -168,13 +170,13 @@ def test_pictures_of_other_proportions_are_reported_once_a_clip(tmp_path, own_ru
     write_media(tmp_path / "yard" / "a.avi", late_colour(0), codec="ffv1")
     data = load_prepared(prepare_folder(tmp_path))
     assert data.shapes == {(48, 64)}
-    told = []
+    messages = []
     for name, side in (("half.avi", (24, 32)), ("wide.avi", (48, 96))):
         write_media(tmp_path / name, late_colour(0, side=side), codec="ffv1")
-        source = open_source(tmp_path / name, SIZE, shapes=data.shapes, tell=told.append)
+        source = open_source(tmp_path / name, SIZE, shapes=data.shapes, tell=messages.append)
         assert len(list(source)) == 60
-    assert len(told) == 1
-    assert "wide.avi: pictures of 96x48, but the training footage has 64x48" in told[0]
+    assert len(messages) == 1
+    assert "wide.avi: pictures of 96x48, but the training footage has 64x48" in messages[0]
 
 
 def test_advice_and_detection_work_on_footage_of_16_bits(tmp_path, own_runs):

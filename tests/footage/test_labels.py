@@ -12,9 +12,9 @@ CLIPS = {"a": 6, "b": 4}
 
 
 def refused(path, match, clips=CLIPS):
-    with pytest.raises(DDLError, match=match) as caught:
+    with pytest.raises(DDLError, match=match) as error:
         read_labelling(path, clips)
-    assert "\n" not in str(caught.value) and path.name in str(caught.value)
+    assert "\n" not in str(error.value) and path.name in str(error.value)
 
 
 @pytest.mark.parametrize("values", [[0, 0], [1, 1], [0, 1, 1, 0, 1], [1, 0, 0], []])

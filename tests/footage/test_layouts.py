@@ -59,8 +59,8 @@ def test_an_archive_within_a_folder_of_its_own(common, tmp_path):
     write_ucsd(common, tmp_path / "data" / "archive.v1" / "UCSDped7")
     prepared_alike(common, tmp_path / "data", tmp_path)
     write_ucsd(common, tmp_path / "data" / "archive.v1" / "UCSDped8")
-    told = "more than one data set .archive.v1/UCSDped7, archive.v1/UCSDped8.; give one"
-    with pytest.raises(DDLError, match=told):
+    message = "more than one data set .archive.v1/UCSDped7, archive.v1/UCSDped8.; give one"
+    with pytest.raises(DDLError, match=message):
         layouts.find_footage(tmp_path / "data")
 
 
@@ -293,6 +293,8 @@ def test_a_clip_that_a_table_names_is_there(tmp_path):
     for day in ("monday", "tuesday"):
         write_video(tmp_path / f"{day}.avi", walk(3))
     (tmp_path / "labels.csv").write_text("clip,first,last\ntuesday.avi,1,2\n")
-    told = "no clip 'tuesday.avi' there; expected one of monday, tuesday, without its ending: tues"
-    with pytest.raises(DDLError, match=told):
+    message = (
+        "no clip 'tuesday.avi' there; expected one of monday, tuesday, without its ending: tues"
+    )
+    with pytest.raises(DDLError, match=message):
         layouts.find_footage(tmp_path)

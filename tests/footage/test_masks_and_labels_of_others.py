@@ -44,9 +44,9 @@ def read(paths):
 
 
 def refused(work, match):
-    with pytest.raises(DDLError, match=match) as caught:
+    with pytest.raises(DDLError, match=match) as error:
         work()
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def prepared_masks(source, out):
@@ -86,10 +86,10 @@ def test_masks_kept_as_jpeg_are_thresholded_half_way(tmp_path, quality, kept_as)
         paths = saved(tmp_path, marks(), ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
     else:
         paths = saved(tmp_path, through)
-    found = read(paths)
+    masks = read(paths)
     assert np.count_nonzero(np.stack(through)) > marks().astype(bool).sum()
     assert abnormal_frames(paths).tolist() == [int(t in MARKED) for t in range(COUNT)]
-    assert np.mean(found != (marks() > 0)) < 0.0005
+    assert np.mean(masks != (marks() > 0)) < 0.0005
     assert "those above 127.5 count as abnormal" in examine(paths).note
 
 
@@ -140,12 +140,12 @@ def test_every_number_of_an_object_is_abnormal(tmp_path, values, dtype):
 
 def test_softened_edges_are_cut_in_the_middle(tmp_path):
     large = [cv2.resize(mask, None, fx=3, fy=3) for mask in marks()]
-    found = read(saved(tmp_path, large))
+    masks = read(saved(tmp_path, large))
     expected = marks(1).repeat(3, 1).repeat(3, 2)
-    assert np.mean(found != expected) < 0.001
+    assert np.mean(masks != expected) < 0.001
     floats = np.stack(large).astype(np.float32) / 255
     np.save(tmp_path / "01.npy", floats)
-    assert np.array_equal(read((tmp_path / "01.npy",)), found)
+    assert np.array_equal(read((tmp_path / "01.npy",)), masks)
 
 
 @pytest.mark.parametrize("form", ["blurred", "ramp", "noise", "two greys", "below 0", "grey areas"])
@@ -221,10 +221,10 @@ def test_an_axis_of_one_is_no_matter(tmp_path, place):
 def test_masks_with_other_axes_are_named_before_any_work(yard, tmp_path, order, match):
     with_array(yard, marks().transpose(order))
     assert any(line.startswith("differs:") for line in report(survey(yard)))
-    (told,) = [line for line in refusals(survey(yard)) if "expected one mask per" not in line]
+    (message,) = [line for line in refusals(survey(yard)) if "expected one mask per" not in line]
     refused(lambda: prepare(yard, tmp_path / "out", SIZE, progress=False), match)
     with pytest.raises(DDLError, match=match):
-        raise DDLError(told)
+        raise DDLError(message)
     assert not (tmp_path / "out").exists()
 
 
@@ -243,9 +243,9 @@ def test_masks_of_other_proportions_are_named(yard, tmp_path):
 
 def test_masks_of_half_the_size_are_made_larger(yard, tmp_path):
     with_array(yard, marks()[:, ::2, ::2])
-    found = prepared_masks(yard, tmp_path / "out")
-    assert np.mean(found != marks(1)) < 0.01
-    assert found.any(axis=(1, 2)).tolist() == [t in MARKED for t in range(COUNT)]
+    masks = prepared_masks(yard, tmp_path / "out")
+    assert np.mean(masks != marks(1)) < 0.01
+    assert masks.any(axis=(1, 2)).tolist() == [t in MARKED for t in range(COUNT)]
 
 
 @pytest.mark.parametrize("side", range(2, 40))
@@ -284,9 +284,9 @@ def test_the_check_says_how_grey_masks_are_read(yard):
 def test_masks_of_ped2_as_jpeg_are_those_as_png(ped2, tmp_path):
     for name, paths in find_footage(ped2).masks.items():
         truth = read(paths)
-        found = read(saved(tmp_path / name, truth * 255, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75))
-        assert np.array_equal(found.any(axis=(1, 2)), truth.any(axis=(1, 2)))
-        assert np.array_equal(found, truth)
+        masks = read(saved(tmp_path / name, truth * 255, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75))
+        assert np.array_equal(masks.any(axis=(1, 2)), truth.any(axis=(1, 2)))
+        assert np.array_equal(masks, truth)
 
 
 # Tables of labels
@@ -330,8 +330,8 @@ def ranges(path, clips=LENGTHS):
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_tables_of_spreadsheets_give_every_range(tmp_path, text, encoding):
-    found = ranges(table(tmp_path, text, encoding))
-    assert {name: sorted(each) for name, each in found.items()} == TWO
+    spans_by_clip = ranges(table(tmp_path, text, encoding))
+    assert {name: sorted(each) for name, each in spans_by_clip.items()} == TWO
 
 
 @pytest.mark.parametrize(
@@ -419,10 +419,10 @@ def test_ranges_whose_direction_is_not_sure_are_reported(tmp_path, cells, match)
 def test_two_ranges_that_do_not_overlap_have_one_direction(tmp_path, seed):
     from data_prep.footage.matlab_ranges import ranges_of_cells
 
-    drawn = np.sort(np.random.default_rng(seed).choice(100, 4, replace=False)).reshape(2, 2) + 1
-    for cell in (drawn, drawn.T, drawn[::-1], drawn[::-1].T):
-        (found,) = ranges_of_cells(tmp_path, {"01": cell}).values()
-        assert sorted(found) == drawn.tolist()
+    pairs = np.sort(np.random.default_rng(seed).choice(100, 4, replace=False)).reshape(2, 2) + 1
+    for cell in (pairs, pairs.T, pairs[::-1], pairs[::-1].T):
+        (spans,) = ranges_of_cells(tmp_path, {"01": cell}).values()
+        assert sorted(spans) == pairs.tolist()
 
 
 def test_a_matrix_that_is_no_cell_is_reported(tmp_path):

@@ -29,8 +29,8 @@ def test_a_video_that_fits_is_whole(tmp_path, code, suffix, count):
     for frame in noise(count):
         video.write(frame)
     video.close()
-    read = cv2.VideoCapture(str(video.path))
-    assert sum(iter(read.grab, False)) == count
+    capture = cv2.VideoCapture(str(video.path))
+    assert sum(iter(capture.grab, False)) == count
 
 
 @pytest.mark.parametrize(("code", "suffix"), CODECS)
@@ -50,8 +50,8 @@ def test_what_is_half_written_without_loss_is_removed(disk):
 
 
 def test_where_no_webm_can_be_written_it_is_motion_jpeg(tmp_path, monkeypatch):
-    known = cv2.VideoWriter.fourcc
-    monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *code: known(*code) * (code[0] != "V"))
+    original = cv2.VideoWriter.fourcc
+    monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *code: original(*code) * (code[0] != "V"))
     assert open_video(tmp_path / "a", 10, SHAPE).path.suffix == ".avi"
     with pytest.raises(DDLError, match="OpenCV cannot write MJPG there; expected a writable"):
         open_video(tmp_path / "missing" / "a", 10, SHAPE)
@@ -60,9 +60,11 @@ def test_where_no_webm_can_be_written_it_is_motion_jpeg(tmp_path, monkeypatch):
 def test_a_line_is_reported_before_the_process_is_killed():
     work = "lambda: (print('an alarm'), os.kill(os.getpid(), 9))"
     code = f"import os; from ddllib.io.commands import run_command; run_command('a', {work})"
-    given = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-    done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("an alarm\n", -9)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert (process.stdout, process.returncode) == ("an alarm\n", -9)
 
 
 def test_a_name_in_a_table_is_no_markup():

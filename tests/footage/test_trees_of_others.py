@@ -49,11 +49,11 @@ def frame_names(root):
 
 
 def refusal(root) -> str:
-    with pytest.raises(DDLError) as caught:
+    with pytest.raises(DDLError) as error:
         find_footage(root)
-    told = str(caught.value)
-    assert "\n" not in told and not re.search(r"\b(remove|delete|move) ", told)
-    return told
+    message = str(error.value)
+    assert "\n" not in message and not re.search(r"\b(remove|delete|move) ", message)
+    return message
 
 
 # Names of pictures
@@ -101,7 +101,7 @@ def test_a_lost_frame_is_reported_where_frames_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "odd, told",
+    "odd, pattern",
     [
         ("cover.jpg", "cover.jpg: no number at the end of its name, as others have; expected"),
         ("thumb.jpg", "keep it in a folder elsewhere, outside the footage"),
@@ -109,9 +109,9 @@ def test_a_lost_frame_is_reported_where_frames_are_counted(tmp_path):
         ("5.png", "a second frame of the same number, as 5.png|as 005.jpg"),
     ],
 )
-def test_an_odd_picture_is_reported(tmp_path, odd, told):
+def test_an_odd_picture_is_reported(tmp_path, odd, pattern):
     names = [f"clip/{t:03d}.jpg" for t in range(14)]
-    assert re.search(told, refusal(write_files(tmp_path, *names, f"clip/{odd}")))
+    assert re.search(pattern, refusal(write_files(tmp_path, *names, f"clip/{odd}")))
 
 
 def test_a_link_to_the_last_picture_is_no_frame(tmp_path):
@@ -200,8 +200,8 @@ def test_folders_of_frames_may_lie_as_deep_as_their_masks(tmp_path):
 
 def test_two_ways_to_one_name_are_reported(tmp_path):
     write_files(tmp_path, "training/a/b.mp4", "training/a_b.mp4")
-    told = refusal(tmp_path)
-    assert "a second clip named a_b" in told and "rename one of them" in told
+    message = refusal(tmp_path)
+    assert "a second clip named a_b" in message and "rename one of them" in message
 
 
 def test_names_of_recorders_are_clips(tmp_path):
@@ -370,9 +370,9 @@ def test_previews_of_a_disk_are_passed_over(tmp_path):
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     write_files(tmp_path, "training/a.mp4", "training/private/b.mp4")
     unreadable(monkeypatch, "private")
-    told = refusal(tmp_path)
-    assert f"{tmp_path / 'training' / 'private'}: cannot be read (Permission denied)" in told
-    assert "allow to read it" in told
+    message = refusal(tmp_path)
+    assert f"{tmp_path / 'training' / 'private'}: cannot be read (Permission denied)" in message
+    assert "allow to read it" in message
 
 
 def test_no_advice_takes_away_what_is_right():
@@ -414,8 +414,8 @@ def test_stacks_among_frames_are_reported(tmp_path):
         write_stack(tmp_path / "clip" / f"{t}.tif", 1)
     assert frame_names(tmp_path) == ["0.tif", "1.tif", "2.tif"]
     write_stack(tmp_path / "clip" / "2.tif", 5)
-    told = refusal(tmp_path)
-    assert "2.tif: 5 pictures in one file, but 0.tif beside it has one" in told
+    message = refusal(tmp_path)
+    assert "2.tif: 5 pictures in one file, but 0.tif beside it has one" in message
 
 
 def test_masks_of_a_stack_are_counted(tmp_path):

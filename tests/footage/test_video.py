@@ -40,8 +40,8 @@ def test_footage_of_varying_rate_is_whole(tmp_path, own_runs, name):
 def test_a_file_that_breaks_off_is_reported(tmp_path, name, times, share):
     write_matroska(tmp_path / name, pictures(COUNT), times)
     cut(tmp_path / name, share)
-    told = rf"{name}: breaks off after \d+ frames, [\d.]+ of (3.0|5.9) s"
-    with pytest.raises(DDLError, match=told):
+    message = rf"{name}: breaks off after \d+ frames, [\d.]+ of (3.0|5.9) s"
+    with pytest.raises(DDLError, match=message):
         list(read_video(tmp_path / name))
 
 
@@ -185,14 +185,14 @@ def check_lines(path):
 
 
 @pytest.mark.parametrize("name", ["http:127.0.0.1:{port}/a.mp4", "2024-01-01T12:00:00.mp4"])
-@pytest.mark.parametrize("given", ["relative", "absolute"])
-def test_a_local_file_is_read_whatever_its_name(tmp_path, monkeypatch, name, given):
+@pytest.mark.parametrize("form", ["relative", "absolute"])
+def test_a_local_file_is_read_whatever_its_name(tmp_path, monkeypatch, name, form):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         name = name.format(port=server.getsockname()[1])
         path = write_media(tmp_path / name, noise(12))
         monkeypatch.chdir(tmp_path)
-        path = Path(name) if given == "relative" else path
+        path = Path(name) if form == "relative" else path
         assert len(list(read_video(path))) == 12
         assert len(list(open_source(path, SIZE))) == 12
         with pytest.raises(BlockingIOError):  # nobody has asked
@@ -240,8 +240,8 @@ def test_grey_video_of_many_bits_keeps_them(tmp_path):
     frames = noise(12, np.uint16)
     path = write_media(tmp_path / "deep.mkv", frames, codec="ffv1")
     with vd.open_file(path) as video:
-        read = [picture.image() for picture in video]
-    assert all(np.array_equal(a, b) for a, b in zip(frames, read, strict=True))
+        images = [picture.image() for picture in video]
+    assert all(np.array_equal(a, b) for a, b in zip(frames, images, strict=True))
 
 
 def test_a_picture_at_a_place_is_the_one_of_that_time(tmp_path):

@@ -28,12 +28,10 @@ def test_a_full_disk_is_one_line_and_keeps_the_earlier_file(disk, kind, room):
     path.write_bytes(b"earlier")
     with (
         disk.full(room),
-        pytest.raises(
-            DDLError, match=r"kept: cannot be written \(.*\); .* and run again"
-        ) as caught,
+        pytest.raises(DDLError, match=r"kept: cannot be written \(.*\); .* and run again") as error,
     ):
         write_whole(path, WRITERS[kind])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert path.read_bytes() == b"earlier"
     assert [p.name for p in disk.folder.iterdir()] == ["kept"]
     write_whole(path, WRITERS[kind])
@@ -68,14 +66,14 @@ def test_a_read_only_place_asks_for_another(tmp_path):
 
 
 def test_halves_of_writers_that_are_gone_are_removed(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    halves = [tmp_path / f"a.json.{pid}.tmp" for pid in (gone.pid, os.getppid(), "x")]
-    other = tmp_path / f"b.json.{gone.pid}.tmp"
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    halves = [tmp_path / f"a.json.{pid}.tmp" for pid in (process.pid, os.getppid(), "x")]
+    other = tmp_path / f"b.json.{process.pid}.tmp"
     for half in (*halves, other):
         half.touch()
         os.utime(half, (1e9, 1e9))
-    young = tmp_path / f"a.json.{gone.pid}0.tmp"  # perhaps another machine's
+    young = tmp_path / f"a.json.{process.pid}0.tmp"  # perhaps another machine's
     young.touch()
     write_whole(tmp_path / "a.json", lambda file: file.write(b"{}"))
     assert [half.exists() for half in halves] == [False, True, True]

@@ -132,7 +132,7 @@ def contents(valid: bytes):
 def texts(valid: str):
     """The same for text, with pieces that its grammar knows."""
     cut = st.tuples(st.floats(0, 1), TOKENS).map(
-        lambda given: valid[: int(given[0] * len(valid))] + given[1]
+        lambda pair: valid[: int(pair[0] * len(valid))] + pair[1]
     )
     return st.one_of(contents(valid.encode()), cut.map(str.encode), TOKENS.map(str.encode))
 
@@ -232,9 +232,9 @@ def test_profiles(tmp_path, monkeypatch):
     def read(data):
         path.write_bytes(data)
         with one_line_at_most():
-            found = load_profile("profile")
-            assert found.run_folder.is_relative_to(found.profile_folder)
-            json.dumps(found.asdict())
+            profile = load_profile("profile")
+            assert profile.run_folder.is_relative_to(profile.profile_folder)
+            json.dumps(profile.asdict())
 
     path.write_text(PROFILE)
     assert load_profile("profile").seed == 3
@@ -255,8 +255,8 @@ def test_values_of_parameters():
     @given(st.sampled_from(names), VALUES)
     def choose(name, value):
         with one_line_at_most():
-            found = load_profile("tiny", **{name: value} if name != "profile" else {})
-            assert found.patch_size > 0
+            profile = load_profile("tiny", **{name: value} if name != "profile" else {})
+            assert profile.patch_size > 0
 
     choose()
 
@@ -304,16 +304,16 @@ def test_manifests_of_another_form(ready):
     @bounded(300)
     @given(st.sampled_from([*names, "training", "01", "frames"]), VALUES)
     def read(name, value):
-        changed = json.loads(json.dumps(manifest))
+        content = json.loads(json.dumps(manifest))
         if name == "training":
-            changed["clips"]["training"] = value
+            content["clips"]["training"] = value
         elif name == "01":
-            changed["clips"]["training"]["01"] = value
+            content["clips"]["training"]["01"] = value
         elif name == "frames":
-            changed["clips"]["training"]["01"]["frames"] = value
+            content["clips"]["training"]["01"]["frames"] = value
         else:
-            changed[name] = value
-        path.write_text(json.dumps(changed))
+            content[name] = value
+        path.write_text(json.dumps(content))
         for reader in (load_prepared, verify):
             with one_line_at_most():
                 reader(ready[0])

@@ -46,10 +46,10 @@ class Code:
 
 def refusal(call, *arguments, **options):
     """The one line that a call ends in."""
-    with pytest.raises(DDLError) as caught:
+    with pytest.raises(DDLError) as error:
         call(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def prepared(footage, tmp_path):
@@ -127,8 +127,8 @@ def test_code_in_a_contact_sheet_is_not_run(tmp_path, trace, write):
 
 @pytest.mark.parametrize("write", PICKLES)
 def test_code_in_kept_boxes_is_not_run(footage, ready, tmp_path, trace, write):
-    for kept in (tmp_path / "runs" / "detections").rglob("*.npz"):
-        write(kept, Code(trace))
+    for path in (tmp_path / "runs" / "detections").rglob("*.npz"):
+        write(path, Code(trace))
     prepare(footage, tmp_path / "again", SIZE, progress=False)  # the boxes are made anew
 
 
@@ -227,10 +227,10 @@ lines = open("/proc/self/status").read().splitlines()
 print(next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")))
 sys.exit(status)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "000.png: a frame of more than 67108864 pixels; expected" in done.stderr
-    assert int(done.stdout) < 1000, "MiB; the larger image alone would take 400"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1
+    assert "000.png: a frame of more than 67108864 pixels; expected" in process.stderr
+    assert int(process.stdout) < 1000, "MiB; the larger image alone would take 400"
 
 
 def test_another_kind_of_image_under_the_name_of_one_is_refused(footage, tmp_path):
@@ -268,8 +268,8 @@ def test_a_video_that_promises_more_frames_than_it_holds(tmp_path, frames):
         at = data.index(mark) + offset
         data[at : at + 4] = struct.pack("<I", frames)
     (root / "testing" / "02.avi").write_bytes(data)
-    told = prepared(root, tmp_path)
-    assert "02.avi: breaks off after" in told or "02.avi: cannot be read" in told
+    message = prepared(root, tmp_path)
+    assert "02.avi: breaks off after" in message or "02.avi: cannot be read" in message
 
 
 # Names and things that are no files
@@ -283,8 +283,8 @@ def test_names_with_control_characters_are_reported_in_one_line(footage, tmp_pat
         write_frames(folder / name, walk(3))
     else:
         (folder / "01" / "003.png").rename(folder / "01" / f"{name}.png")
-    told = prepared(footage, tmp_path)
-    assert ascii(name)[1:-1] in told.replace("\\\\", "\\") and told.isprintable()
+    message = prepared(footage, tmp_path)
+    assert ascii(name)[1:-1] in message.replace("\\\\", "\\") and message.isprintable()
 
 
 @pytest.mark.parametrize("out", ["o\nut", os.fsdecode(b"o\xffut"), "-out", "o ut"])
@@ -302,8 +302,8 @@ def test_any_name_of_the_target_will_do(footage, tmp_path, monkeypatch, out, cap
 @pytest.mark.parametrize("length", [234, 240, 251])  # one or another of the names is too long
 def test_a_clip_with_a_very_long_name(footage, tmp_path, length):
     write_frames(footage / "training" / "frames" / ("n" * length), walk(3))
-    told = prepared(footage, tmp_path)
-    assert "File name too long" in told and "shorter names" in told
+    message = prepared(footage, tmp_path)
+    assert "File name too long" in message and "shorter names" in message
 
 
 @pytest.mark.parametrize("kind", ["pipe", "broken link", "device", "endless", "itself"])
@@ -345,8 +345,8 @@ def test_what_is_no_file_is_not_read(footage, tmp_path, kind, place):
 )
 def test_ranges_that_cannot_be(footage, tmp_path, rows, fault):
     (footage / "testing" / "labels.csv").write_text(f"clip,first,last\n{rows}\n")
-    told = prepared(footage, tmp_path)
-    assert "labels.csv" in told and fault in told and len(told) < 1700
+    message = prepared(footage, tmp_path)
+    assert "labels.csv" in message and fault in message and len(message) < 1700
 
 
 def test_ranges_that_overlap_count_once(footage, tmp_path):
@@ -437,16 +437,16 @@ def test_of_a_tampered_manifest_nothing_is_believed(footage, ready, change, fing
     tampered(out / "manifest.json", change)
     if fingerprint == "another":
         tampered(out / "manifest.json", lambda m: m.update(fingerprint=fingerprint))
-    made = prepare(footage, out, SIZE, progress=False)
-    assert made == whole and load_prepared(out).training["01"].shape == (FRAMES, 1, *SIZE)
+    manifest = prepare(footage, out, SIZE, progress=False)
+    assert manifest == whole and load_prepared(out).training["01"].shape == (FRAMES, 1, *SIZE)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"format": 2}'])
 def test_a_damaged_manifest_is_named_and_nothing_is_replaced(footage, ready, text):
     out, _ = ready
     (out / "manifest.json").write_text(text)
-    told = refusal(prepare, footage, out, SIZE, progress=False)
-    assert "give an empty folder (manifest.json here is damaged or of other work)" in told
+    message = refusal(prepare, footage, out, SIZE, progress=False)
+    assert "give an empty folder (manifest.json here is damaged or of other work)" in message
     assert (out / "training" / "01.npy").is_file()
 
 
@@ -554,8 +554,8 @@ def test_an_archive_that_swells_is_refused(tmp_path):
             info = tarfile.TarInfo(f"{k}")
             info.size = len(block)
             bomb.addfile(info, io.BytesIO(block))
-    told = refusal(unpack, path, tmp_path / "out", False)
-    assert "no sound archive does; nothing was unpacked" in told
+    message = refusal(unpack, path, tmp_path / "out", False)
+    assert "no sound archive does; nothing was unpacked" in message
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -109,8 +109,8 @@ def training(runs, folder, setup="") -> subprocess.Popen:
 def undisturbed(prepared_folder, tmp_path_factory):
     """How an undisturbed training ends, and how long it took."""
     process = training(tmp_path_factory.mktemp("runs"), prepared_folder)
-    begun = time.monotonic()
-    return ending(process), time.monotonic() - begun
+    start_time = time.monotonic()
+    return ending(process), time.monotonic() - start_time
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -144,9 +144,9 @@ def test_a_stopped_training_saves_says_so_and_goes_on(
     while process.poll() is None and not list(tmp_path.glob("tiny/*/checkpoint.pt")):
         time.sleep(0.01)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == status
-    assert told == "train: stopped; what was finished is kept, run again to go on\n"
+    assert output == "train: stopped; what was finished is kept, run again to go on\n"
     assert list(tmp_path.glob("tiny/*/checkpoint.pt"))
     assert ending(training(tmp_path, prepared_folder)) == expected
 
@@ -158,9 +158,9 @@ def contents(folder) -> dict:
 @pytest.mark.parametrize("number", range(KILLS))
 def test_preparation_killed_at_any_moment_ends_the_same(footage, ready, tmp_path, number):
     out, expected = tmp_path / "again", tmp_path / "undisturbed"
-    begun = time.monotonic()
+    start_time = time.monotonic()
     ending(start(PREPARE, tmp_path / "a", footage, expected))
-    moment = random.Random(number).uniform(0, time.monotonic() - begun)
+    moment = random.Random(number).uniform(0, time.monotonic() - start_time)
     process = start(PREPARE, tmp_path / "b", footage, out)
     time.sleep(moment)
     process.kill()
@@ -173,12 +173,12 @@ def test_preparation_killed_at_any_moment_ends_the_same(footage, ready, tmp_path
 def test_a_stopped_preparation_says_so_and_goes_on(footage, tmp_path, number):
     out, expected = tmp_path / "again", tmp_path / "undisturbed"
     ending(start(PREPARE, tmp_path / "a", footage, expected))
-    stopped = STOPPED.replace("{number}", str(number)) + PREPARE
-    process = start(stopped, tmp_path / "b", footage, out)
-    _, told = process.communicate(timeout=300)
+    script = STOPPED.replace("{number}", str(number)) + PREPARE
+    process = start(script, tmp_path / "b", footage, out)
+    _, output = process.communicate(timeout=300)
     assert process.returncode == 143
-    assert told.endswith(": stopped; what was finished is kept, run again to go on\n")
-    assert told.count("\n") == 1 and not (out / "manifest.json").exists()
+    assert output.endswith(": stopped; what was finished is kept, run again to go on\n")
+    assert output.count("\n") == 1 and not (out / "manifest.json").exists()
     ending(start(PREPARE, tmp_path / "b", footage, out))
     assert contents(out) == contents(expected)
 
@@ -209,13 +209,13 @@ def test_ctrl_c_in_a_terminal_saves_the_runs_of_an_experiment(tmp_path):
     pattern = "runs/tiny/*/checkpoint.pt"
     while process.poll() is None and len(list(tmp_path.glob(pattern))) < 2:
         time.sleep(0.05)
-    asked = time.time()
+    moment = time.time()
     os.killpg(process.pid, signal.SIGINT)
     try:
-        _, told = process.communicate(timeout=120)
+        _, output = process.communicate(timeout=120)
     finally:
         process.terminate()  # where it goes on in spite of it
     assert process.returncode == 130
-    assert told == "experiments: stopped; what was finished is kept, run again to go on\n"
-    kept = [file.stat().st_mtime for file in tmp_path.glob(pattern)]
-    assert len(kept) == 2 and min(kept) > asked
+    assert output == "experiments: stopped; what was finished is kept, run again to go on\n"
+    times = [file.stat().st_mtime for file in tmp_path.glob(pattern)]
+    assert len(times) == 2 and min(times) > moment

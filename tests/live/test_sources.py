@@ -32,17 +32,17 @@ def decoded(frames, tmp_path):
     """Pictures as preparation reads them from a file of the same JPEGs, at the working size."""
     path = tmp_path / "pictures.mjpeg"
     path.write_bytes(b"".join(map(as_jpeg, frames)))
-    video, found = cv2.VideoCapture(str(path)), []
+    video, images = cv2.VideoCapture(str(path)), []
     for _ in frames:
-        found.append(to_working_size(video.read()[1], SIZE, 3))
-    return found
+        images.append(to_working_size(video.read()[1], SIZE, 3))
+    return images
 
 
 def open_quietly(address, **wishes):
-    """A source that writes its messages into a list, its attribute ``told``."""
-    told = []
-    source = open_source(address, SIZE, **{"patience": 0.5, "tell": told.append, **wishes})
-    source.told = told
+    """A source that writes its messages into a list, its attribute ``messages``."""
+    messages = []
+    source = open_source(address, SIZE, **{"patience": 0.5, "tell": messages.append, **wishes})
+    source.messages = messages
     return source
 
 
@@ -83,12 +83,12 @@ def test_folders_of_images_and_images_alone_are_clips(tmp_path):
 
 def test_a_recording_can_be_stopped(tmp_path):
     write_video(tmp_path / "a.avi", walk())
-    source, seen = open_source(tmp_path / "a.avi", SIZE), []
+    source, frames = open_source(tmp_path / "a.avi", SIZE), []
     for frame in source:
-        seen.append(frame)
-        if len(seen) == 3:
+        frames.append(frame)
+        if len(frames) == 3:
             source.stop()
-    assert len(seen) == 3
+    assert len(frames) == 3
 
 
 def boxes_of(data, path):
@@ -101,9 +101,9 @@ def boxes_of(data, path):
                 break
             start += size
             assert start < end, name
-        end, found = start + size, (start, size)
+        end, span = start + size, (start, size)
         start += 8
-    return *found, start
+    return *span, start
 
 
 def rotated(data):
@@ -121,12 +121,12 @@ def uneven(data, durations):
     assert count == len(durations)
     entries = b"".join(struct.pack(">II", 1, unit * d) for d in durations)
     table = struct.pack(">I4sII", 16 + len(entries), b"stts", 0, len(durations)) + entries
-    grown = len(table) - size
+    growth = len(table) - size
     out = bytearray(data[:start] + table + data[start + size :])
     path = "moov/trak/mdia/minf/stbl".split("/")
     for depth in range(1, len(path) + 1):
         at, old, _ = boxes_of(data, "/".join(path[:depth]))
-        out[at : at + 4] = struct.pack(">I", old + grown)
+        out[at : at + 4] = struct.pack(">I", old + growth)
     return bytes(out).replace(b"edts", b"free")
 
 
@@ -150,11 +150,11 @@ def test_a_rotation_flag_turns_the_picture_here_as_in_preparation(tmp_path, own_
     video.release()
     upright = [f.image for f in open_source(path, (48, 48))]
     path.write_bytes(rotated(path.read_bytes()))
-    turned = [f.image for f in open_source(path, (48, 48))]
+    images = [f.image for f in open_source(path, (48, 48))]
     prepare(path.parent, tmp_path / "out", 48, detector="none", channels=3, progress=False)
-    assert np.array_equal(turned, np.load(tmp_path / "out" / "training" / "a.npy"))
-    upright, turned = np.stack(upright).astype(int), np.stack(turned).astype(int)
-    ways = [np.abs(np.rot90(upright, k, axes=(2, 3)) - turned).mean() for k in range(4)]
+    assert np.array_equal(images, np.load(tmp_path / "out" / "training" / "a.npy"))
+    upright, images = np.stack(upright).astype(int), np.stack(images).astype(int)
+    ways = [np.abs(np.rot90(upright, k, axes=(2, 3)) - images).mean() for k in range(4)]
     assert np.argmin(ways) in (1, 3) and min(ways) < 0.5 * ways[0]
 
 
@@ -165,20 +165,20 @@ def test_a_rate_is_kept_by_times_not_by_counts(mp4):
     mp4.write_bytes(uneven(mp4.read_bytes(), [1] * 15 + [6] * 15))
     times = [f.time_s for f in open_source(mp4, SIZE)]
     assert np.diff(times) == pytest.approx([1 / 30] * 15 + [6 / 30] * 14, abs=2e-3)
-    kept = [f.time_s for f in open_source(mp4, SIZE, rate=10)]
+    frame_times = [f.time_s for f in open_source(mp4, SIZE, rate=10)]
     expected = [0, 0.1, 0.2, 0.3, 0.4] + [0.5 + 0.2 * k for k in range(15)]
-    assert kept == pytest.approx(expected, abs=2e-3)
+    assert frame_times == pytest.approx(expected, abs=2e-3)
 
 
-@pytest.mark.parametrize("recorded", [12, 15, 24, 25, 29.97, 30, 50, 59.94, 60])
+@pytest.mark.parametrize("rate", [12, 15, 24, 25, 29.97, 30, 50, 59.94, 60])
 @pytest.mark.parametrize("jitter", [0, 0.004])
-def test_a_pace_leaves_the_wished_rate(recorded, jitter):
+def test_a_pace_leaves_the_wished_rate(rate, jitter):
     noise = np.random.default_rng(0).uniform(-jitter, jitter, 1000)
-    times = np.arange(1000) / recorded + noise
+    times = np.arange(1000) / rate + noise
     pace = Pace(10)
-    kept = np.array([t for t in times if pace.keeps(t)])
-    assert len(kept) == pytest.approx(10 * times[-1], abs=2)
-    assert np.abs(kept - kept[0] - np.arange(len(kept)) / 10).max() < 0.11
+    kept_times = np.array([t for t in times if pace.keeps(t)])
+    assert len(kept_times) == pytest.approx(10 * times[-1], abs=2)
+    assert np.abs(kept_times - kept_times[0] - np.arange(len(kept_times)) / 10).max() < 0.11
 
 
 def test_a_camera_at_the_wished_rate_loses_nothing_to_jitter():
@@ -193,30 +193,30 @@ def test_a_camera_at_the_wished_rate_loses_nothing_to_jitter():
 def test_a_camera_gives_its_pictures_exactly(tmp_path):
     frames = pictures(20)
     with camera([*frames, 60]) as playing:
-        source, seen = open_quietly(playing.address), []
+        source, live_frames = open_quietly(playing.address), []
         for frame in source:
-            seen.append(frame)
-            if len(seen) == 20:
+            live_frames.append(frame)
+            if len(live_frames) == 20:
                 source.stop()
-    assert np.array_equal([f.image for f in seen], decoded(frames, tmp_path))
-    assert [f.gap for f in seen] == [True] + [False] * 19
-    assert abs(seen[-1].time_s - time.time()) < 30 and source.live
-    assert (np.diff([f.time_s for f in seen]) >= 0).all()
-    assert source.dropped == source.reconnections == 0 and not source.told
+    assert np.array_equal([f.image for f in live_frames], decoded(frames, tmp_path))
+    assert [f.gap for f in live_frames] == [True] + [False] * 19
+    assert abs(live_frames[-1].time_s - time.time()) < 30 and source.live
+    assert (np.diff([f.time_s for f in live_frames]) >= 0).all()
+    assert source.dropped == source.reconnections == 0 and not source.messages
 
 
 def test_rtsp_is_read_and_connected_to_again(tmp_path):
     frames = pictures(30)
     with rtsp_camera(frames) as address:
         source = open_quietly(address, patience=3.0)
-        seen = collect(source, 40)
+        live_frames = collect(source, 40)
     assert source.name == address.replace("me:secret@", "") and source.live
-    again = [f.gap for f in seen].index(True, 1)
-    assert source.reconnections == 1 and "secret" not in " ".join(source.told)
+    again = [f.gap for f in live_frames].index(True, 1)
+    assert source.reconnections == 1 and "secret" not in " ".join(source.messages)
     expected = decoded(frames, tmp_path)
     # Frames wait while the stream is opened, more than the backlog holds: the oldest are dropped.
-    assert [f.index for f in seen[:again]] == sorted({f.index for f in seen[:again]})
-    for frame in seen[:again]:
+    assert [f.index for f in live_frames[:again]] == sorted({f.index for f in live_frames[:again]})
+    for frame in live_frames[:again]:
         assert np.array_equal(frame.image, expected[frame.index])
 
 
@@ -228,14 +228,14 @@ def test_a_playlist_is_played_at_the_pace_of_its_frames(tmp_path):
     with hls_camera(parts, seconds=1) as address:
         source = open_quietly(f"{address}?key=secret", patience=5.0, give_up=0.2)
         began = time.monotonic()
-        seen = list(source)
-    shown = [round(64 * f.image.mean() / 255) - 8 for f in seen]
-    assert len(seen) == 50 and np.abs(np.subtract(shown, range(50))).max() <= 1  # lossy video
-    assert [f.gap for f in seen] == [True] + [False] * 49 and source.dropped == 0
+        result = list(source)
+    order = [round(64 * f.image.mean() / 255) - 8 for f in result]
+    assert len(result) == 50 and np.abs(np.subtract(order, range(50))).max() <= 1  # lossy video
+    assert [f.gap for f in result] == [True] + [False] * 49 and source.dropped == 0
     # A second of frames comes at once; each is given when a second of them would have it.
-    late = np.array([f.read_s - began for f in seen])
+    late = np.array([f.read_s - began for f in result])
     assert np.abs(np.diff(late) - 0.1).mean() < 0.05 and late[-1] > 4.5
-    assert source.live and "secret" not in " ".join(source.told)
+    assert source.live and "secret" not in " ".join(source.messages)
 
 
 class _Late:
@@ -256,39 +256,39 @@ def test_late_segments_of_a_playlist_are_made_up_for_without_haste(times, monkey
     late = np.repeat([0.0, 2.4, 4.0], 20)  # the second segment comes 0.4 s late
     video = _Late(late, [*times])
     monkeypatch.setattr("data_prep.live.streams.time.monotonic", lambda: video.now)
-    given = np.array([*video.released(_Playout(10.0, 1.0))])
-    assert given[19] == pytest.approx(1.9) and given[20] == pytest.approx(2.4)
-    steps = np.diff(given[20:])
+    release_times = np.array([*video.released(_Playout(10.0, 1.0))])
+    assert release_times[19] == pytest.approx(1.9) and release_times[20] == pytest.approx(2.4)
+    steps = np.diff(release_times[20:])
     assert steps.min() == pytest.approx(0.08) and steps.max() == pytest.approx(0.1)
-    assert given[-1] == pytest.approx(5.9)  # made up for
+    assert release_times[-1] == pytest.approx(5.9)  # made up for
 
 
 def test_after_a_long_pause_a_playlist_goes_on_at_its_pace(monkeypatch):
     video = _Late(np.repeat([0.0, 7.0], 20), [*np.arange(40) / 10])
     monkeypatch.setattr("data_prep.live.streams.time.monotonic", lambda: video.now)
-    given = np.array([*video.released(_Playout(10.0, 1.0))])
-    assert np.diff(given[20:]) == pytest.approx(0.1) and given[20] == pytest.approx(7.0)
+    times = np.array([*video.released(_Playout(10.0, 1.0))])
+    assert np.diff(times[20:]) == pytest.approx(0.1) and times[20] == pytest.approx(7.0)
 
 
 def collect(source, count):
-    seen = []
+    frames = []
     for frame in source:
-        seen.append(frame)
-        if len(seen) == count:
+        frames.append(frame)
+        if len(frames) == count:
             source.stop()
-    return seen
+    return frames
 
 
 @pytest.mark.parametrize("how, script", [("stall", [*pictures(6), 60]), ("end", pictures(6))])
 def test_a_stall_and_an_end_lead_to_a_new_connection(how, script):
     with camera(script, [*pictures(6), 60]) as playing:
         source = open_quietly(playing.address)
-        seen = collect(source, 12)
-    assert [f.gap for f in seen] == ([True] + [False] * 5) * 2
-    assert [f.index for f in seen] == list(range(12))
+        frames = collect(source, 12)
+    assert [f.gap for f in frames] == ([True] + [False] * 5) * 2
+    assert [f.index for f in frames] == list(range(12))
     assert source.reconnections == 1 and len(playing.asked) == 2
     word = "no frame for 0.5 s" if how == "stall" else "the stream broke off"
-    assert source.told == [f"{source.name}: {word}; connecting again in 0.5 s"]
+    assert source.messages == [f"{source.name}: {word}; connecting again in 0.5 s"]
 
 
 def test_a_server_that_dies_and_comes_back(monkeypatch):
@@ -310,7 +310,7 @@ def test_a_server_that_dies_and_comes_back(monkeypatch):
     again = [next(frames) for _ in range(5)]
     source.stop()
     assert [f.gap for f in again] == [True] + [False] * 4
-    assert source.reconnections >= 2 and any("cannot be opened" in line for line in source.told)
+    assert source.reconnections >= 2 and any("cannot be opened" in line for line in source.messages)
     later[0].close()
 
 
@@ -319,8 +319,8 @@ def test_a_source_ends_when_nothing_comes_any_more(monkeypatch):
     with camera(pictures(4), []) as playing:
         source = open_quietly(playing.address, give_up=0.8)
         assert not source.gave_up and len(list(source)) == 4
-    assert source.gave_up and "this is taken as its end" in source.told[-1]
-    waits = [float(line.split()[-2]) for line in source.told[:-1]]
+    assert source.gave_up and "this is taken as its end" in source.messages[-1]
+    waits = [float(line.split()[-2]) for line in source.messages[:-1]]
     assert waits == [0.05 * 2**k for k in range(len(waits))] and len(waits) >= 2
 
 
@@ -329,8 +329,8 @@ def test_a_source_that_never_gave_a_frame_is_an_error(monkeypatch):
     source = open_quietly("http://me:secret@127.0.0.1:1/video?key=hidden", give_up=0.3)
     with pytest.raises(DDLError, match="http://127.0.0.1:1/video: cannot be opened") as error:
         list(source)
-    said = " ".join([str(error.value), source.name, *source.told])
-    assert "secret" not in said and "hidden" not in said and len(source.told) >= 2
+    text = " ".join([str(error.value), source.name, *source.messages])
+    assert "secret" not in text and "hidden" not in text and len(source.messages) >= 2
 
 
 def larger(frames):
@@ -340,29 +340,29 @@ def larger(frames):
 def test_another_size_of_the_picture_goes_on_and_after_a_new_connection_is_exact(tmp_path):
     script = [*pictures(5), *larger(pictures(5, start=5))]
     with camera(script, [*larger(pictures(5)), 60]) as playing:
-        seen = collect(open_quietly(playing.address), 15)
-    assert [f.gap for f in seen] == [True] + [False] * 9 + [True] + [False] * 4
-    assert {f.image.shape for f in seen} == {(3, *SIZE)}
-    for frame, expected in zip(seen, [*pictures(10), *pictures(5)], strict=True):
+        frames = collect(open_quietly(playing.address), 15)
+    assert [f.gap for f in frames] == [True] + [False] * 9 + [True] + [False] * 4
+    assert {f.image.shape for f in frames} == {(3, *SIZE)}
+    for frame, expected in zip(frames, [*pictures(10), *pictures(5)], strict=True):
         difference = frame.image.astype(int) - to_working_size(expected, SIZE, 3)
         assert np.abs(difference).mean() < 4
-    assert np.array_equal(seen[-1].image, decoded(larger(pictures(5)), tmp_path)[-1])
+    assert np.array_equal(frames[-1].image, decoded(larger(pictures(5)), tmp_path)[-1])
 
 
 def test_a_slow_reader_loses_the_oldest_frames_and_is_told(tmp_path):
     with camera([*pictures(60), 60], pause=0.01) as playing:
-        source, seen = open_quietly(playing.address), []
+        source, frames = open_quietly(playing.address), []
         for frame in source:
-            seen.append(frame)
+            frames.append(frame)
             time.sleep(0.06)
             if frame.index == 59:
                 source.stop()
-    numbers = [f.index for f in seen]
-    assert source.dropped == 60 - len(seen) > 20
+    numbers = [f.index for f in frames]
+    assert source.dropped == 60 - len(frames) > 20
     assert numbers == sorted(numbers) and numbers[-BACKLOG:] == list(range(60 - BACKLOG, 60))
-    assert [f.gap for f in seen] == [True] + [False] * (len(seen) - 1)
+    assert [f.gap for f in frames] == [True] + [False] * (len(frames) - 1)
     # What is given is what the number says, dropped ones or not.
-    assert np.array_equal(seen[-1].image, decoded(pictures(60), tmp_path)[-1])
+    assert np.array_equal(frames[-1].image, decoded(pictures(60), tmp_path)[-1])
 
 
 def test_frames_too_far_apart_are_a_gap():
@@ -376,10 +376,10 @@ def test_frames_too_far_apart_are_a_gap():
 def test_a_live_source_keeps_a_rate():
     with camera([*pictures(40), 60], pause=0.02) as playing:
         source = open_quietly(playing.address, rate=10)
-        seen = collect(source, 6)
-    steps = np.diff([f.time_s for f in seen])
-    assert len(seen) == 6 and steps.mean() == pytest.approx(0.1, abs=0.03)
-    assert [f.index for f in seen] == list(range(6))
+        frames = collect(source, 6)
+    steps = np.diff([f.time_s for f in frames])
+    assert len(frames) == 6 and steps.mean() == pytest.approx(0.1, abs=0.03)
+    assert [f.index for f in frames] == list(range(6))
 
 
 def a_served_file(tmp_path, count=40):
@@ -390,23 +390,23 @@ def a_served_file(tmp_path, count=40):
 def test_a_served_file_is_read_whole_however_slow_the_reader(tmp_path):
     data, expected = a_served_file(tmp_path)
     with camera(data) as playing:
-        source, seen = open_quietly(playing.address + ".avi"), []
+        source, frames = open_quietly(playing.address + ".avi"), []
         for frame in source:
-            seen.append(frame)
+            frames.append(frame)
             time.sleep(0.01)
     assert source.dropped == source.reconnections == 0 and source.live is False
-    assert np.array_equal([f.image for f in seen], [f.image for f in expected])
-    assert [f.time_s for f in seen] == pytest.approx([f.time_s for f in expected])
+    assert np.array_equal([f.image for f in frames], [f.image for f in expected])
+    assert [f.time_s for f in frames] == pytest.approx([f.time_s for f in expected])
 
 
 def test_a_served_file_that_breaks_off_goes_on_where_it_was(tmp_path):
     data, expected = a_served_file(tmp_path)
     with camera(data[: len(data) // 2], data) as playing:
         source = open_quietly(playing.address + ".avi")
-        seen = list(source)
-    assert source.reconnections == 1 and 0 < [f.gap for f in seen].index(True, 1) < 30
-    assert len(seen) == len(expected)
-    assert np.array_equal(seen[-1].image, expected[-1].image)
+        frames = list(source)
+    assert source.reconnections == 1 and 0 < [f.gap for f in frames].index(True, 1) < 30
+    assert len(frames) == len(expected)
+    assert np.array_equal(frames[-1].image, expected[-1].image)
 
 
 def test_nothing_grows_while_nobody_reads():
@@ -419,12 +419,12 @@ def test_nothing_grows_while_nobody_reads():
         before = source.dropped
         while source.dropped < before + 300:
             time.sleep(0.01)
-        held, _ = tracemalloc.get_traced_memory()
+        memory, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         source.stop()
         frames.close()
     image = 3 * SIZE[0] * SIZE[1]
-    assert held < 40 * image  # 300 frames were read meanwhile
+    assert memory < 40 * image  # 300 frames were read meanwhile
 
 
 def test_a_stopped_source_leaves_no_thread():
@@ -450,9 +450,9 @@ def test_no_process_ends_while_a_frame_is_waited_for():
     )
     with camera([*pictures(40), 60]) as playing:
         command = [sys.executable, "-c", code, playing.address]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "MainThread" in done.stdout and "frames" not in done.stdout
+        process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "MainThread" in process.stdout and "frames" not in process.stdout
 
 
 def test_there_is_no_camera_here(monkeypatch):
@@ -462,7 +462,7 @@ def test_there_is_no_camera_here(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address, seen",
+    "address, expected",
     [
         ("rtsp://me:secret@cam:554/live", "rtsp://cam:554/live"),
         ("rtsp://me:se@cret@cam/live", "rtsp://cam/live"),
@@ -474,8 +474,8 @@ def test_there_is_no_camera_here(monkeypatch):
         ("yard.avi", "yard.avi"),
     ],
 )
-def test_what_is_secret_is_not_shown(address, seen):
-    assert shown(address) == seen
+def test_what_is_secret_is_not_shown(address, expected):
+    assert shown(address) == expected
 
 
 @pytest.mark.parametrize(
@@ -504,13 +504,13 @@ def test_a_clip_that_breaks_off_ends_there_and_the_next_one_follows(tmp_path):
     for name in ("a", "b", "c"):
         write_matroska(tmp_path / f"{name}.mkv", pictures(40), np.arange(40) / 10, ends=4.0)
     cut(tmp_path / "b.mkv", 0.5)
-    told = []
-    source = open_source(tmp_path, SIZE, tell=told.append)
+    messages = []
+    source = open_source(tmp_path, SIZE, tell=messages.append)
     frames = list(source)
     starts = [frame.index for frame in frames if frame.gap]
     assert starts[:2] == [0, 40] and len(starts) == 3 and 40 < starts[2] < 80
     assert [frame.index for frame in frames] == list(range(starts[2] + 40))
-    assert told == source.faults and len(told) == 1 and "b.mkv: breaks off" in told[0]
+    assert messages == source.faults and len(messages) == 1 and "b.mkv: breaks off" in messages[0]
     assert source.where(frames[-1].time_s)[0] == "c.mkv"
 
 
@@ -546,8 +546,8 @@ def test_what_a_person_sees_keeps_its_proportions_and_is_no_larger_than_asked(tm
         (1000, 250): (640, 160),
         (33, 51): (32, 50),
     }
-    for given, expected in frames.items():
-        image = np.random.default_rng(0).integers(0, 256, (*given, 3), np.uint8)
+    for size, expected in frames.items():
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         view = to_view(image)
         assert view.shape == (*expected, 3)
         assert to_view(image[..., 0]).shape == view.shape  # grey
@@ -560,7 +560,9 @@ def test_what_a_person_sees_keeps_its_proportions_and_is_no_larger_than_asked(tm
 
 @pytest.mark.parametrize("address", ["3", "/dev/video3"])
 def test_a_webcam_goes_by_its_number_or_its_device(monkeypatch, address):
-    made = []
-    monkeypatch.setattr(sources, "Stream", lambda *given, **named: made.append((given[0], named)))
+    calls = []
+    monkeypatch.setattr(
+        sources, "Stream", lambda *args, **options: calls.append((args[0], options))
+    )
     open_source(address, 32)
-    assert made == [("3", {"live": True})]
+    assert calls == [("3", {"live": True})]

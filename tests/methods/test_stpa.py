@@ -25,8 +25,8 @@ from ddllib.training import load_run, new_run, training_windows
 from ddllib.windows import Sample
 
 
-def settings_of(**changed):
-    return load_profile("stpa-tiny", **changed)
+def settings_of(**values):
+    return load_profile("stpa-tiny", **values)
 
 
 def prepared(small_data, settings):
@@ -83,14 +83,14 @@ def test_the_target_is_the_normal_window_whatever_the_input(data, share):
     del twin._modules["a_s"], twin._modules["a_t"]
     losses = STPA().loss(run, sample, rng())
     frames, flow = sample.x[:, :, :16], run.model.flow_input(sample.companions["flow"][:, :, :16])
-    changed = [
+    distances = [
         (a_s.inputs[0] - (2 * frames - 1)).square().mean(),
         (a_t.inputs[0] - flow).square().mean(),
     ]
     # An identity's loss is what the pseudo-anomaly changed, if the target is the normal window.
-    assert torch.allclose(losses["appearance"], changed[0], atol=1e-7)
-    assert torch.allclose(losses["motion"], changed[1], atol=1e-7)
-    assert all((value > 0) == bool(share) for value in changed)
+    assert torch.allclose(losses["appearance"], distances[0], atol=1e-7)
+    assert torch.allclose(losses["motion"], distances[1], atol=1e-7)
+    assert all((value > 0) == bool(share) for value in distances)
 
 
 def test_pseudo_anomalies_come_as_often_as_p_says(data):
@@ -102,20 +102,20 @@ def test_pseudo_anomalies_come_as_often_as_p_says(data):
     nothing = Sample(
         x, x, torch.zeros(4000, 1, 4), [np.zeros((9, 1, 1, 1), np.uint8)] * 4000, [0] * 4000
     )
-    altered = perturbed(nothing, Everything(), 0.4, TorchRandom(rng()))
-    assert altered.mean() == pytest.approx(0.4, abs=0.03)
+    flags = perturbed(nothing, Everything(), 0.4, TorchRandom(rng()))
+    assert flags.mean() == pytest.approx(0.4, abs=0.03)
 
 
 def test_steal_pushes_altered_windows_away_from_themselves():
     y, normal = torch.rand((2, 3, 1, 2, 4, 4), generator=rng()).unbind(0)
-    given = normal.clone()
-    given[1] += 0.5
-    errors = [float((y[k] - given[k]).square().mean()) for k in range(3)]
+    inputs = normal.clone()
+    inputs[1] += 0.5
+    errors = [float((y[k] - inputs[k]).square().mean()) for k in range(3)]
     expected = (errors[0] - errors[1] + errors[2]) / 3
-    assert float(window_loss(y, normal, given, repel=True)) == pytest.approx(expected, rel=1e-5)
-    drawn = float((y - normal).square().mean())
-    assert float(window_loss(y, normal, given)) == pytest.approx(drawn, rel=1e-5)
-    assert float(window_loss(y, normal, normal, repel=True)) == pytest.approx(drawn, rel=1e-5)
+    assert float(window_loss(y, normal, inputs, repel=True)) == pytest.approx(expected, rel=1e-5)
+    distance = float((y - normal).square().mean())
+    assert float(window_loss(y, normal, inputs)) == pytest.approx(distance, rel=1e-5)
+    assert float(window_loss(y, normal, normal, repel=True)) == pytest.approx(distance, rel=1e-5)
 
 
 def test_a_run_of_steal_is_another_run(data):
@@ -152,13 +152,13 @@ def test_the_weight_of_the_mixing_is_drawn_from_beta():
     x = torch.zeros(4000, 1, 1, 8, 8)
     x[..., 2, 2] = 1
     boxes = torch.tensor([2 / 8, 2 / 8, 3 / 8, 3 / 8]).expand(4000, 1, 4)
-    mixed = (
+    mixture = (
         KINDS["mixup"]()
         .alter(Sample(x, x.clone(), boxes), TorchRandom(rng()))
         .x[..., 2, 2]
         .flatten()
     )
-    weights = mixed[mixed < 1]  # elsewhere the other place was this one
+    weights = mixture[mixture < 1]  # elsewhere the other place was this one
     assert weights.mean() == pytest.approx(0.5, abs=0.03)
     assert weights.var() == pytest.approx(0.25 / (2 * 0.4 + 1), abs=0.01)
 
@@ -166,7 +166,7 @@ def test_the_weight_of_the_mixing_is_drawn_from_beta():
 def test_training_goes_on_after_a_stop_with_the_same_bits(data, tmp_path, monkeypatch):
     settings = settings_of(epochs=2, batch_size=3)
     whole = fit(settings, data, tmp_path / "whole", progress=False)
-    stopped, start = tmp_path / "stopped", Draws.start
+    folder, start = tmp_path / "stopped", Draws.start
 
     def killed(self, epoch):
         start(self, epoch)
@@ -175,19 +175,19 @@ def test_training_goes_on_after_a_stop_with_the_same_bits(data, tmp_path, monkey
 
     monkeypatch.setattr(Draws, "start", killed)
     with pytest.raises(KeyboardInterrupt):
-        fit(settings, data, stopped, progress=False)
+        fit(settings, data, folder, progress=False)
     monkeypatch.undo()
-    resumed = fit(settings, data, stopped, progress=False)
-    assert resumed.steps_now < len(resumed.history["step"])
-    one, two = whole.model.state_dict(), resumed.model.state_dict()
+    second_run = fit(settings, data, folder, progress=False)
+    assert second_run.steps_now < len(second_run.history["step"])
+    one, two = whole.model.state_dict(), second_run.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert torch.isfinite(one["means"]).all() and (one["deviations"] > 0).all()
 
 
 def test_one_indicator_alone_learns_what_it_learns_beside_the_other(data):
     both = fit(settings_of(p_s=0.0, p_t=0.0), data, progress=False)
-    changed = {"indicators": "motion", "score": "flow error"}
-    alone = fit(settings_of(p_s=0.0, p_t=0.0, **changed), data, progress=False)
+    values = {"indicators": "motion", "score": "flow error"}
+    alone = fit(settings_of(p_s=0.0, p_t=0.0, **values), data, progress=False)
     assert np.isnan(alone.history["appearance"]).all()
     assert np.allclose(alone.history["motion"], both.history["motion"], rtol=1e-5)
 
@@ -238,8 +238,8 @@ def test_a_stream_gives_the_scores_of_the_clip(data, stride, length):
 def test_flow_that_is_given_is_scored_as_flow_that_is_computed(data):
     scorer, clip = UnifiedScorer(new_run(settings_of())), data.testing["01"]
     beside = {"flow": data.companion("flow-dis", "testing")["01"]}
-    given, computed = scorer.clip(clip, companions=beside), scorer.clip(clip)
-    assert np.allclose(given.scores, computed.scores, rtol=1e-3)
+    with_companion, without_companion = scorer.clip(clip, companions=beside), scorer.clip(clip)
+    assert np.allclose(with_companion.scores, without_companion.scores, rtol=1e-3)
 
 
 def test_each_term_sees_the_middle_frame_and_its_field(data):
@@ -276,9 +276,9 @@ def test_a_copied_run_watches_and_gives_the_scores_of_the_clip(
     frames.mkdir()
     for t, frame in enumerate(clip[:, 0]):
         cv2.imwrite(str(frames / f"{t:03d}.png"), frame)
-    given = ["--run", copy, "--source", frames, "--to", tmp_path / "watched", "--no-alarms"]
+    arguments = ["--run", copy, "--source", frames, "--to", tmp_path / "watched", "--no-alarms"]
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "elsewhere"))
-    assert watch(list(map(str, given))) == 0
+    assert watch(list(map(str, arguments))) == 0
     expected = UnifiedScorer(run).clip(clip).scores
     assert np.allclose(read_scores(tmp_path / "watched")["score"], expected, rtol=1e-3, atol=1e-3)
 

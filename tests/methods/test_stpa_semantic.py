@@ -83,12 +83,12 @@ def test_a_stop_leaves_the_same_bits(data, run, tmp_path, monkeypatch, moment):
     start = Draws.start
     at_last = {"start": lambda self, epoch: killed() if epoch else start(self, epoch)}
     monkeypatch.setattr(*place, at_last.get(place[1], killed))
-    stopped = tmp_path / "stopped"
+    folder = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        fit(settings_of(), data, stopped, progress=False)
+        fit(settings_of(), data, folder, progress=False)
     monkeypatch.undo()
-    resumed = fit(settings_of(), data, stopped, progress=False)
-    one, two = weights_of(run), weights_of(resumed)
+    second_run = fit(settings_of(), data, folder, progress=False)
+    one, two = weights_of(run), weights_of(second_run)
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -119,9 +119,9 @@ def test_its_answers_for_normal_windows_scale_its_term(data, run):
 @pytest.mark.parametrize("of", ["window", "frame"])
 def test_a_pair_is_a_window_and_the_same_window_altered(data, grid_of_means, of):
     settings = settings_of(features_of=of)
-    made, windows = new_run(settings), training_windows(settings, data)
+    own_run, windows = new_run(settings), training_windows(settings, data)
     rng = torch.Generator().manual_seed(0)
-    normal, altered = pairs(made, windows, torch.tensor([0]), grid_of_means(), rng)
+    normal, altered = pairs(own_run, windows, torch.tensor([0]), grid_of_means(), rng)
     frames = torch.from_numpy(np.array(data.training["01"][:16])) / 255
     painted = torch.from_numpy(np.array(data.companion("inpainted-telea-boxes")["01"][:16])) / 255
     for features, pictures in ((normal, frames), (altered, painted)):
@@ -135,12 +135,12 @@ def test_windows_that_are_not_altered_do_not_count(data, grid_of_means):
     settings = settings_of()
     windows = training_windows(settings, data)
     windows.boxes[1:4] = [[]] * 3
-    made, rng = new_run(settings), torch.Generator().manual_seed(0)
-    normal, altered = pairs(made, windows, torch.arange(6), grid_of_means(), rng)
+    own_run, rng = new_run(settings), torch.Generator().manual_seed(0)
+    normal, altered = pairs(own_run, windows, torch.arange(6), grid_of_means(), rng)
     assert len(normal) == len(altered) == 3
     windows.boxes = [[]] * len(windows)
     with pytest.raises(DDLError, match="'inpainted object' alters 0 training windows"):
-        stpa_semantic.train_discriminator(made, windows, torch.arange(6))
+        stpa_semantic.train_discriminator(own_run, windows, torch.arange(6))
 
 
 def test_a_run_is_scored_by_all_three_and_says_what_d_learnt(data, run):
@@ -163,13 +163,13 @@ def test_a_run_is_scored_by_all_three_and_says_what_d_learnt(data, run):
 @pytest.mark.parametrize("of", ["window", "frame"])
 def test_the_term_is_ds_answer_for_the_features_of_the_window(data, of):
     settings = settings_of(features_of=of)
-    made = new_run(settings)
-    terms = UnifiedScorer(made).clip(data.testing["01"]).terms["semantic"]
-    t, read = 11, stpa_semantic.extractor_of(made)
-    features = read(torch.from_numpy(np.array(data.testing["01"][t - 8 : t + 8])) / 255)
+    own_run = new_run(settings)
+    terms = UnifiedScorer(own_run).clip(data.testing["01"]).terms["semantic"]
+    t, reader = 11, stpa_semantic.extractor_of(own_run)
+    features = reader(torch.from_numpy(np.array(data.testing["01"][t - 8 : t + 8])) / 255)
     feature = features.mean(0) if of == "window" else features[8]
     with torch.no_grad():
-        expected = made.model.discriminator.eval().probability(feature[None])
+        expected = own_run.model.discriminator.eval().probability(feature[None])
     assert terms[t] == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -227,13 +227,13 @@ def test_without_pseudo_anomalies_there_is_no_d():
 
 
 def test_what_does_not_fit_is_named():
-    for changed, words in (
+    for values, words in (
         ({"indicators": "semantic", "score": "semantic"}, "expected appearance or motion"),
         ({"indicators": "appearance", "score": "semantic"}, "needs the indicator semantic"),
         ({"channels": 2}, "channels is 2"),
     ):
         with pytest.raises(DDLError, match=words):
-            method_of(settings_of(**changed))
+            method_of(settings_of(**values))
     with pytest.raises(DDLError, match="features is 'resnet'; expected one of .*vifi-clip"):
         settings_of(features="resnet")
     with pytest.raises(DDLError, match="semantic.*which method ddl does not have"):

@@ -23,14 +23,14 @@ def test_shapes_are_those_that_the_model_gives():
 
 
 def test_figure_1_shows_every_block():
-    told = words(architecture(Conv3DSkipUNet("released", 64), 32))
+    labels = words(architecture(Conv3DSkipUNet("released", 64), 32))
     for part in (
         "encoder 4\n64 × 2 × 2",
         "Conv3d 3 × 3 × 3\n8 × 16 × 16",
         "decoder 4\n3 × 32 × 32",
     ):
-        assert part in told
-    assert "3 frames, each\n3 × 32 × 32" in told
+        assert part in labels
+    assert "3 frames, each\n3 × 32 × 32" in labels
     flat = words(architecture(UNet("released", 64), 32))
     assert not any("Conv3d" in text for text in flat) and "1 frame, each\n3 × 32 × 32" in flat
 
@@ -38,13 +38,13 @@ def test_figure_1_shows_every_block():
 @pytest.mark.parametrize("preset, heads", [("released", (3, 5, 7)), ("paper", (3, 3, 3, 3))])
 def test_figure_6_shows_the_heads_side_by_side(preset, heads):
     model = Conv3DSkipUNet(preset, 64)
-    told = words(block_steps(model.encoder.conv_1))
-    assert [t for t in told if t.startswith("convolution")][: len(heads)] == [
+    labels = words(block_steps(model.encoder.conv_1))
+    assert [t for t in labels if t.startswith("convolution")][: len(heads)] == [
         f"convolution {k} × {k}: 8" for k in heads
     ]
-    assert f"concatenate: {8 * len(heads)} channels" in told
-    assert f"space to depth: {32 * len(heads)} channels" in told
-    assert told.count("batch norm, ReLU") == 2
+    assert f"concatenate: {8 * len(heads)} channels" in labels
+    assert f"space to depth: {32 * len(heads)} channels" in labels
+    assert labels.count("batch norm, ReLU") == 2
     last = words(block_steps(model.decoder.conv_4))
     assert (
         last.count("batch norm, ReLU") == 1 and f"depth to space: {3 * len(heads)} channels" in last

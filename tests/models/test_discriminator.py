@@ -28,8 +28,8 @@ def trained(shift, seed=0):
 
 
 def test_what_can_be_told_apart_is_learnt():
-    discriminator, (seen, labels) = trained(shift=5), features(200, 5, 2)
-    answers = discriminator.examine(seen, labels)
+    discriminator, (samples, labels) = trained(shift=5), features(200, 5, 2)
+    answers = discriminator.examine(samples, labels)
     assert answers.shape == (400,) and 0 <= answers.min() and answers.max() <= 1
     assert answers[labels == 1].mean() > answers[labels == 0].mean() + 0.5
     assert discriminator.facts["accuracy"] > 0.9 and not discriminator.collapsed

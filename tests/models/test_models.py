@@ -30,8 +30,8 @@ def literal_block(block, x, up, last):
 
 def literal_norm(x, norm):
     mean, var = norm.running_mean[:, None, None], norm.running_var[:, None, None]
-    scaled = (x - mean) / torch.sqrt(var + norm.eps)
-    return scaled * norm.weight[:, None, None] + norm.bias[:, None, None]
+    values = (x - mean) / torch.sqrt(var + norm.eps)
+    return values * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 def literal_window(model, x):
@@ -43,8 +43,8 @@ def literal_window(model, x):
         per_frame = [literal_block(block, frame, up=False, last=False) for frame in per_frame]
         conv = getattr(model, f"conv{level}")
         padding = (model.temporal // 2, 1, 1)
-        mixed = F.conv3d(torch.stack(per_frame, 2), conv.weight, conv.bias, padding=padding)
-        skips.append(mixed[:, :, model.temporal // 2])
+        output = F.conv3d(torch.stack(per_frame, 2), conv.weight, conv.bias, padding=padding)
+        skips.append(output[:, :, model.temporal // 2])
     y = literal_block(model.decoder.conv_1, skips[3], up=True, last=False)
     for level, skip in ((2, skips[2]), (3, skips[1]), (4, skips[0])):
         block = getattr(model.decoder, f"conv_{level}")
@@ -116,8 +116,8 @@ def test_an_even_number_of_frames_two_apart_withholds_the_middle_frame():
     model = Conv3DSkipUNet("released", 16, temporal=4, frame_step=2).eval()
     x = torch.rand(1, 3, 7, 32, 32, requires_grad=True)
     model(x)[:, :, 0].sum().backward()
-    seen = x.grad.abs().amax((0, 1, 3, 4)) > 0
-    assert seen.tolist() == [True, False, True, False, True, False, True]
+    flags = x.grad.abs().amax((0, 1, 3, 4)) > 0
+    assert flags.tolist() == [True, False, True, False, True, False, True]
 
 
 def released_state(model, prefix="module."):

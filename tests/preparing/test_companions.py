@@ -54,10 +54,10 @@ def test_a_box_without_a_whole_pixel_leaves_no_outline(folder):
 
 
 def test_an_inpainted_frame_differs_only_inside_the_mask(folder):
-    frames, painted = load_prepared(folder).training, made(folder, "inpainted-telea-background")
+    frames, fillings = load_prepared(folder).training, made(folder, "inpainted-telea-background")
     masks = load_prepared(folder).companion("silhouettes-background")
     for clip, mask in masks.items():
-        differs = (painted[clip] != frames[clip]).any(axis=1)
+        differs = (fillings[clip] != frames[clip]).any(axis=1)
         assert not (differs & (mask == 0)).any() and differs[mask == 1].mean() > 0.9
 
 
@@ -76,8 +76,8 @@ def test_whole_arrays_are_kept_and_damaged_or_outdated_ones_made_anew(folder):
     before = written(folder, name)
     made(folder, name)
     assert written(folder, name) == before
-    damaged = companion_file(folder, name, "training", "01")
-    with open(damaged, "r+b") as file:
+    array_file = companion_file(folder, name, "training", "01")
+    with open(array_file, "r+b") as file:
         file.seek(-1, 2)
         file.write(b"\xff")
     made(folder, name)

@@ -28,9 +28,9 @@ pytestmark = pytest.mark.usefixtures("own_runs")  # boxes are kept there
 
 
 def refuse(footage, out, match, **options):
-    with pytest.raises(DDLError, match=match) as caught:
+    with pytest.raises(DDLError, match=match) as error:
         prepare(footage, out, (24, 32), progress=False, **options)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert not (out / "manifest.json").exists()
 
 
@@ -286,9 +286,9 @@ def test_truncated_image(footage, tmp_path, ending, share):
         cv2.imwrite(str(path.with_suffix(f".{ending}")), cv2.imread(str(path)))
         if ending != "png":
             path.unlink()
-    broken = folder / f"006.{ending}"
-    data = broken.read_bytes()
-    broken.write_bytes(data[: int(share * len(data))])
+    image = folder / f"006.{ending}"
+    data = image.read_bytes()
+    image.write_bytes(data[: int(share * len(data))])
     refuse(footage, tmp_path / "out", f"006.{ending}: truncated or not an image")
 
 
@@ -388,17 +388,17 @@ def write_mat(path, gt):
     savemat(path, {"gt": cells})
 
 
-@pytest.mark.parametrize("last, chosen", [(8, "any.mat"), (9, None)])
-def test_two_label_files_are_both_kept(footage, tmp_path, last, chosen):
+@pytest.mark.parametrize("last, labelling", [(8, "any.mat"), (9, None)])
+def test_two_label_files_are_both_kept(footage, tmp_path, last, labelling):
     write_mat(footage / "any.mat", [[[5], [last]], np.zeros((2, 0))])
     manifest = prepare(footage, tmp_path / "out", (24, 32), progress=False)
-    assert manifest["labelling"] == chosen
+    assert manifest["labelling"] == labelling
     assert sorted(p.name for p in (tmp_path / "out" / "labels").iterdir()) == [
         "any.mat",
         "labels.csv",
         "masks",
     ]
-    if chosen is None:
+    if labelling is None:
         with pytest.raises(DDLError, match="labellings that differ; choose by `labelling` one of"):
             load_prepared(tmp_path / "out")
     data = load_prepared(tmp_path / "out", "any.mat")
@@ -444,8 +444,8 @@ def test_target_is_guarded(footage, tmp_path):
 def test_command(footage, tmp_path, capsys):
     out = str(tmp_path / "out")
     assert main(["prepare", str(footage), out, "--size", "24", "32"]) == 0
-    said = capsys.readouterr().out
-    assert re.search(r"^detector motion: \d+ % of windows have a track$", said, re.MULTILINE)
+    output = capsys.readouterr().out
+    assert re.search(r"^detector motion: \d+ % of windows have a track$", output, re.MULTILINE)
     assert main(["verify", out]) == 0
     assert main(["verify", str(footage)]) == 1
     error = capsys.readouterr().err
@@ -455,9 +455,9 @@ def test_command(footage, tmp_path, capsys):
 def test_module_exits_with_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["data_prep", "verify", str(tmp_path)])
     monkeypatch.delitem(sys.modules, "data_prep.__main__", raising=False)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         runpy.run_module("data_prep", run_name="__main__")
-    assert ended.value.code == 1
+    assert error.value.code == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -486,7 +486,7 @@ def test_check_tells_a_picture_that_preparation_would_refuse(footage, tmp_path, 
     else:
         wrong = image[:-2] if fault == "size" else image.astype(np.uint16) * 256
         cv2.imwrite(str(path), wrong)
-    with pytest.raises(DDLError, match="005.png") as told:
+    with pytest.raises(DDLError, match="005.png") as error:
         prepare(footage, tmp_path / "out", (24, 32), progress=False)
     assert main(["check", str(footage)]) == 1
-    assert f"differs: {told.value}" in capsys.readouterr().out
+    assert f"differs: {error.value}" in capsys.readouterr().out

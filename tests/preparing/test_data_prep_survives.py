@@ -31,20 +31,20 @@ CLIPS = 5  # of the longer footage
 
 def count_work(monkeypatch):
     """The clips whose arrays are written, and those whose objects are detected, from now on."""
-    written, detected = [], []
+    new_arrays, new_boxes = [], []
     write, detect = clips.write_clip, MotionDetector.detect
     monkeypatch.setattr(
         "data_prep.preparing.prepared.write_clip",
         lambda path, clip, *rest: (
-            written.append((clip.split, clip.name)) or write(path, clip, *rest)
+            new_arrays.append((clip.split, clip.name)) or write(path, clip, *rest)
         ),
     )
     monkeypatch.setattr(
         MotionDetector,
         "detect",
-        lambda self, clip: detected.append((clip.split, clip.name)) or detect(self, clip),
+        lambda self, clip: new_boxes.append((clip.split, clip.name)) or detect(self, clip),
     )
-    return written, detected
+    return new_arrays, new_boxes
 
 
 def again(footage, out, size=SIZE):
@@ -54,26 +54,26 @@ def again(footage, out, size=SIZE):
 
 
 def test_a_mended_clip_is_the_only_one_that_is_done_again(footage, ready, monkeypatch):
-    written, detected = count_work(monkeypatch)
+    new_arrays, new_boxes = count_work(monkeypatch)
     frame = footage / "training" / "frames" / "01" / "007.png"
     cv2.imwrite(str(frame), walk(3)[6])
     again(footage, ready[0])
-    assert written == detected == [("training", "01")]
+    assert new_arrays == new_boxes == [("training", "01")]
 
 
 def test_corrected_labels_ask_for_no_frame_and_no_box(footage, ready, monkeypatch):
-    written, detected = count_work(monkeypatch)
+    new_arrays, new_boxes = count_work(monkeypatch)
     (footage / "testing" / "labels.csv").write_text("clip,first,last\n01,4,8\n")
     again(footage, ready[0])
-    assert written == detected == []
+    assert new_arrays == new_boxes == []
     assert load_prepared(ready[0]).labels["01"].sum() == 5
 
 
 def test_another_size_asks_for_no_box(footage, ready, monkeypatch):
-    written, detected = count_work(monkeypatch)
+    new_arrays, new_boxes = count_work(monkeypatch)
     before = load_prepared(ready[0]).tracks
     again(footage, ready[0], (12, 16))
-    assert len(written) == 4 and detected == []
+    assert len(new_arrays) == 4 and new_boxes == []
     assert load_prepared(ready[0]).tracks.equals(before)
 
 
@@ -81,17 +81,17 @@ def test_an_array_changed_behind_our_back_is_not_taken_over(footage, ready, monk
     array = ready[0] / "training" / "01.npy"
     array.write_bytes(array.read_bytes()[:-1] + b"\0")
     (footage / "testing" / "labels.csv").write_text("clip,first,last\n01,4,8\n")
-    written, _ = count_work(monkeypatch)
+    new_arrays, _ = count_work(monkeypatch)
     again(footage, ready[0])
-    assert written == [("training", "01")]
+    assert new_arrays == [("training", "01")]
 
 
 def test_damaged_boxes_are_made_anew(footage, ready, tmp_path, monkeypatch):
-    kept = sorted((tmp_path / "runs" / "detections").rglob("*.npz"))
-    kept[0].write_bytes(kept[0].read_bytes()[:100])
-    _, detected = count_work(monkeypatch)
+    paths = sorted((tmp_path / "runs" / "detections").rglob("*.npz"))
+    paths[0].write_bytes(paths[0].read_bytes()[:100])
+    _, new_boxes = count_work(monkeypatch)
     again(footage, ready[0], (12, 16))
-    assert detected == [("training", "01")]
+    assert new_boxes == [("training", "01")]
 
 
 def test_one_clip_after_the_other_gives_the_same(footage, ready, tmp_path, monkeypatch):
@@ -154,16 +154,16 @@ def test_a_stopped_run_goes_on_where_it_was(long_footage, tmp_path, how):
     if how == signal.SIGINT:
         assert run.returncode == 130
         assert error == "data_prep: stopped; what was finished is kept, run again to go on\n"
-    done = {
+    times = {
         p.stem: (out / ".partial" / "training" / f"{p.stem}.npy").stat().st_mtime_ns
         for p in records.glob("*.json")
     }
-    assert 0 < len(done) < CLIPS, "stopped too late to try anything"
+    assert 0 < len(times) < CLIPS, "stopped too late to try anything"
     assert not (out / "manifest.json").exists()
     assert start(long_footage, out).wait(timeout=120) == 0
     assert len(verify(out)["clips"]["training"]) == CLIPS
-    for name, written in done.items():
-        assert (out / "training" / f"{name}.npy").stat().st_mtime_ns == written
+    for name, time_ns in times.items():
+        assert (out / "training" / f"{name}.npy").stat().st_mtime_ns == time_ns
 
 
 def test_two_at_once_do_not_mix(footage, ready):
@@ -203,9 +203,9 @@ sys.exit(main(["prepare", {str(footage)!r}, {str(out)!r}, "--size", "24", "32", 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="Linux only")
 def test_a_target_that_cannot_be_written(footage):
-    with pytest.raises(DDLError, match="/sys/kernel/out.*may write to, and run again") as caught:
+    with pytest.raises(DDLError, match="/sys/kernel/out.*may write to, and run again") as error:
         prepare(footage, "/sys/kernel/out", SIZE, progress=False)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_target_below_a_file(footage, tmp_path):
@@ -233,10 +233,10 @@ def test_labels_past_the_end_of_a_video_are_reported_before_it_is_decoded(tmp_pa
     write_video(root / "training" / "01.avi", walk(3))
     write_video(root / "testing" / "01.avi", walk(3))
     (root / "labels.csv").write_text(f"clip,first,last\n01,0,{FRAMES}\n")
-    written, _ = count_work(monkeypatch)
+    new_arrays, _ = count_work(monkeypatch)
     with pytest.raises(DDLError, match="frames 0 to 14 .* do not lie in its 14 frames"):
         prepare(root, tmp_path / "out", SIZE, progress=False)
-    assert not written
+    assert not new_arrays
 
 
 def peak_memory(root, frames):
@@ -254,8 +254,10 @@ from data_prep import prepare
 prepare({str(root)!r}, {str(root / "out")!r}, 64, progress=False)
 print(next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1]) / 1024
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return int(process.stdout.split()[-1]) / 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a process's highest memory")
@@ -288,9 +290,9 @@ def test_an_edit_in_the_middle_of_a_large_image_is_noticed(footage, tmp_path, mo
     prepare(footage, tmp_path / "out", SIZE, progress=False)
     large[240, 300:340] ^= 255
     cv2.imwrite(str(folder / "002.bmp"), large)
-    written, _ = count_work(monkeypatch)
+    new_arrays, _ = count_work(monkeypatch)
     again(footage, tmp_path / "out")
-    assert written == [("training", "bmp")]
+    assert new_arrays == [("training", "bmp")]
 
 
 def test_an_edit_of_masks_as_an_array_is_noticed(footage, tmp_path):
@@ -338,17 +340,17 @@ def test_a_video_that_decodes_to_another_length_than_the_data_sets_is_reported(
 
 
 def test_when_one_clip_fails_the_others_are_left_off(footage, tmp_path, monkeypatch):
-    seen = []
+    numbers = []
 
     def frames(clip, colour=False):
         if clip.name == "01":
             raise DDLError("broken")
         for number, frame in enumerate(walk(3)):
-            seen.append(number)
+            numbers.append(number)
             time.sleep(0.02)
             yield Timed(number, number / 10, frame)
 
     monkeypatch.setattr("data_prep.preparing.prepared.fr.read_timed", frames)
     with pytest.raises(DDLError, match="broken"):
         prepare(footage, tmp_path / "out", SIZE, channels=1, progress=False)
-    assert len(seen) < 2 * FRAMES
+    assert len(numbers) < 2 * FRAMES

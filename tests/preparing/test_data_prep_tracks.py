@@ -122,7 +122,9 @@ def test_ped2_labels_equal_its_masks(ped2):
 
 def test_ped2_clips(ped2):
     clips = layouts.find_footage(ped2).clips
-    lengths = {split: [len(c.frames) for c in found.values()] for split, found in clips.items()}
+    lengths = {
+        split: [len(c.frames) for c in of_split.values()] for split, of_split in clips.items()
+    }
     assert lengths == PED2_LENGTHS
     assert list(clips["testing"]) == [f"{k:02d}" for k in range(1, 13)]
     clip = clips["training"]["01"]

@@ -63,8 +63,8 @@ def test_a_seed_gives_the_same_again_and_another_something_else(name):
 
 def test_a_hole_is_filled_without_regard_to_what_it_hid():
     inpainter, one = INPAINTERS[small.NAME](), mask_of((10, 12, 12, 6))
-    changed = np.where(one, 255 - PICTURE, PICTURE)
-    first, second = (inpainter.fill(frame, one, seed=1) for frame in (PICTURE, changed))
+    other = np.where(one, 255 - PICTURE, PICTURE)
+    first, second = (inpainter.fill(frame, one, seed=1) for frame in (PICTURE, other))
     difference = np.abs(first.astype(int) - second)[:, one == 1]
     assert difference.max() <= 1
 

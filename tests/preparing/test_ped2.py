@@ -34,10 +34,12 @@ def test_the_reader_the_masks_and_the_written_out_labels_agree_on_every_frame(pe
     labels = labels_from_mat(ped2)
     marks = read_labelling(ped2 / "ped2.mat", {n: len(v) for n, v in labels.items()})
     for name, expected in labels.items():
-        read = frame_labels(ped2 / "ped2.mat", name, marks[name], len(expected))
+        from_file = frame_labels(ped2 / "ped2.mat", name, marks[name], len(expected))
         masks = sorted((ped2 / "testing" / "masks" / name).iterdir())
-        seen = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).any() for path in masks]
-        assert np.array_equal(read, expected) and np.array_equal(seen, expected.astype(bool))
+        from_masks = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).any() for path in masks]
+        assert np.array_equal(from_file, expected) and np.array_equal(
+            from_masks, expected.astype(bool)
+        )
     assert sum(v.sum() for v in labels.values()) == 1648
 
 
@@ -83,8 +85,8 @@ def test_the_whole_road_on_real_frames_with_a_real_detector(piece, ped2, tmp_pat
 
 
 def recorded_on_ped2():
-    known = [r for r in find_records(RESULTS) if r.metrics]  # not those of held-out clips
-    return [r for r in known if r.facts["settings"]["data"] == "ped2"]
+    records = [r for r in find_records(RESULTS) if r.metrics]  # not those of held-out clips
+    return [r for r in records if r.facts["settings"]["data"] == "ped2"]
 
 
 @pytest.mark.slow

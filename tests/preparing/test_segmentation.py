@@ -50,18 +50,18 @@ def test_the_surroundings_of_a_box_are_a_square_inside_the_frame():
 
 
 def test_an_object_in_its_box_is_drawn_where_it_is():
-    found = outline(frame_with(148, 80, 176, 160), np.zeros((120, 120), np.uint8))
-    rows, columns = np.nonzero(found)
+    mask = outline(frame_with(148, 80, 176, 160), np.zeros((120, 120), np.uint8))
+    rows, columns = np.nonzero(mask)
     # 360 x 240 pixels became 120 x 120: a third and a half.
     assert abs(columns.min() - 49) <= 1 and abs(columns.max() - 58) <= 1
     assert abs(rows.min() - 40) <= 1 and abs(rows.max() - 79) <= 1
 
 
 def test_nothing_is_drawn_outside_the_box():
-    found = outline(frame_with(120, 60, 200, 180), np.zeros((120, 120), np.uint8))
-    outside = found.copy()
+    mask = outline(frame_with(120, 60, 200, 180), np.zeros((120, 120), np.uint8))
+    outside = mask.copy()
     outside[36:84, 48:60] = 0
-    assert found.any() and not outside.any()
+    assert mask.any() and not outside.any()
 
 
 @pytest.mark.parametrize("frame", [frame_with(0, 0, 0, 0), frame_with(100, 40, 110, 50)])

@@ -69,7 +69,7 @@ def test_the_patch_differs_between_windows_and_is_the_same_for_a_seed(sample):
 
 
 def test_skipping_takes_every_nth_frame_from_the_start_of_the_window(sample):
-    seen = set()
+    steps = set()
     for seed in range(30):
         x, mask = altered("lntra skip", sample, seed)
         numbers = (x[:, 0, :, 0, 0] * 255).round().int()
@@ -78,6 +78,6 @@ def test_skipping_takes_every_nth_frame_from_the_start_of_the_window(sample):
         assert (torch.diff(numbers, dim=1) == strides[:, None]).all()
         assert strides[2] == 1 and not mask[2].any()  # no frame is left beyond this window
         assert mask[:2].all()
-        seen.update(strides[:2].tolist())
+        steps.update(strides[:2].tolist())
         assert numbers.max() < LENGTH
-    assert {2, 3} <= seen <= set(STRIDES)
+    assert {2, 3} <= steps <= set(STRIDES)

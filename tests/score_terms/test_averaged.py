@@ -75,6 +75,6 @@ def test_a_stream_has_the_scores_of_the_clip_and_chunks_do_not_show(score):
 
 @pytest.mark.parametrize("score", TERMS)
 def test_flow_and_windows_of_many_frames_cannot_be_averaged(score, small_settings):
-    for changed in ({"method": "optical-flow", "epochs": 0}, {"method": "stpa", "temporal": 16}):
+    for values in ({"method": "optical-flow", "epochs": 0}, {"method": "stpa", "temporal": 16}):
         with pytest.raises(DDLError, match="needs recent"):
-            method_of(small_settings(score=score, **changed))
+            method_of(small_settings(score=score, **values))

@@ -141,27 +141,27 @@ def test_a_copied_run_scores_by_the_constant_that_it_keeps(small_settings, small
     run = pipeline.train(settings, small_data, progress=False)
     scores = pipeline.score(settings, small_data, run, progress=False).scores
     shutil.copytree(run.folder, tmp_path / "copy")
-    copied = replace(run, folder=tmp_path / "copy")
-    known = handover.known_of(settings, small_data)
-    scorer = assembly.scorer(settings, known, copied)
+    run_copy = replace(run, folder=tmp_path / "copy")
+    facts = handover.known_of(settings, small_data)
+    scorer = assembly.scorer(settings, facts, run_copy)
     assert np.array_equal(scorer.clip(small_data.testing["01"]).scores, scores["01"])
-    (copied.folder / NAME).write_text("{}")
+    (run_copy.folder / NAME).write_text("{}")
     with pytest.raises(DDLError, match="keeps no constants for the score 'contrast'.*chapter 5"):
-        assembly.scorer(settings, known, copied)
-    (copied.folder / NAME).write_text("not JSON")
-    again = pipeline.scorer_of(settings, small_data, copied)
+        assembly.scorer(settings, facts, run_copy)
+    (run_copy.folder / NAME).write_text("not JSON")
+    again = pipeline.scorer_of(settings, small_data, run_copy)
     assert again.terms.calibration == scorer.terms.calibration
 
 
 def test_constants_kept_as_plain_numbers_are_read(small_settings, small_data):
     settings = small_settings(score="contrast", patch=PATCH)
     run = pipeline.train(settings, small_data, progress=False)
-    known = pipeline.scorer_of(settings, small_data, run).terms.calibration
+    calibration = pipeline.scorer_of(settings, small_data, run).terms.calibration
     path = run.folder / NAME
     (key,) = json.loads(path.read_text())
-    path.write_text(json.dumps({key: {"contrast": known["contrast"]["constant"]}}))
+    path.write_text(json.dumps({key: {"contrast": calibration["contrast"]["constant"]}}))
     scorer = assembly.scorer(settings, handover.known_of(settings, small_data), run)
-    assert scorer.terms.calibration == known
+    assert scorer.terms.calibration == calibration
 
 
 def test_another_patch_is_measured_anew(small_settings, small_data):

@@ -25,8 +25,8 @@ def test_it_is_the_distance_of_two_changes():
     scores = Scorer(model, PATCH, score="motion").clip(clip).scores
     (x, y), *_ = Scorer(model, PATCH).rebuild(clip)
     error = (x - y).numpy()
-    moved = [np.sqrt(((b - a) ** 2).mean(axis=0)) for a, b in zip(error, error[1:], strict=False)]
-    expected = [0, 0, *(literal_patch_score(m, PATCH) for m in moved)]
+    changes = [np.sqrt(((b - a) ** 2).mean(axis=0)) for a, b in zip(error, error[1:], strict=False)]
+    expected = [0, 0, *(literal_patch_score(m, PATCH) for m in changes)]
     assert np.allclose(scores, [*expected, expected[-1]], rtol=1e-4)
 
 
@@ -67,6 +67,6 @@ def test_a_clip_scored_within_a_stream_does_not_disturb_it():
 
 
 def test_flow_and_windows_of_many_frames_have_no_such_change(small_settings):
-    for changed in ({"method": "optical-flow", "epochs": 0}, {"method": "stpa", "temporal": 16}):
+    for values in ({"method": "optical-flow", "epochs": 0}, {"method": "stpa", "temporal": 16}):
         with pytest.raises(DDLError, match="'motion' needs recent"):
-            method_of(small_settings(score="motion", **changed))
+            method_of(small_settings(score="motion", **values))

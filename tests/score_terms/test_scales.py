@@ -33,11 +33,13 @@ def test_a_sum_is_that_of_scaled_terms():
     scorer = Scorer(a_model(), **SUM, scaled=True)
     measure(scorer, {"normal": a_clip(frames=60, seed=1)})
     result = scorer.clip(a_clip(frames=9))
-    scaled = {
+    scaled_terms = {
         name: (values - scorer.terms.scales[name][0]) / scorer.terms.scales[name][1]
         for name, values in result.terms.items()
     }
-    assert np.allclose(result.scores, scaled["distance"] + 0.5 * scaled["motion"], atol=1e-4)
+    assert np.allclose(
+        result.scores, scaled_terms["distance"] + 0.5 * scaled_terms["motion"], atol=1e-4
+    )
 
 
 def test_the_scale_is_that_of_normal_scores():
@@ -62,12 +64,14 @@ def test_terms_are_added_as_they_are_unless_it_is_asked_for():
 
 
 def test_long_footage_is_measured_by_a_part_of_it(monkeypatch):
-    seen, scorer = [], Scorer(a_model(), **SUM, scaled=True)
+    lengths, scorer = [], Scorer(a_model(), **SUM, scaled=True)
     judge = scorer.judge
-    monkeypatch.setattr(scorer, "judge", lambda **p: seen.append(len(p["frames"][0])) or judge(**p))
+    monkeypatch.setattr(
+        scorer, "judge", lambda **p: lengths.append(len(p["frames"][0])) or judge(**p)
+    )
     frame = a_clip(frames=1)[0]
     measure(scorer, {f"{k}": np.broadcast_to(frame, (700, *frame.shape)) for k in range(3)})
-    assert 0.9 * MEASURED < sum(seen) < 1.3 * MEASURED and max(seen) <= CHUNK
+    assert 0.9 * MEASURED < sum(lengths) < 1.3 * MEASURED and max(lengths) <= CHUNK
 
 
 def test_clips_without_a_window_are_reported():
@@ -79,24 +83,24 @@ def test_the_record_and_the_folder_keep_the_scales(small_settings, small_data):
     settings = small_settings(**SCALED)
     run = pipeline.train(settings, small_data, progress=False)
     record = pipeline.score(settings, small_data, run, progress=False)
-    kept = record.facts["calibration"]
-    assert kept["distance"]["scale"][1] > 0 and set(record.terms) > {"motion/01"}
-    (known,) = json.loads((run.folder / NAME).read_text()).values()
-    assert known == kept
+    in_record = record.facts["calibration"]
+    assert in_record["distance"]["scale"][1] > 0 and set(record.terms) > {"motion/01"}
+    (in_folder,) = json.loads((run.folder / NAME).read_text()).values()
+    assert in_folder == in_record
     scorer = assembly.scorer(settings, handover.known_of(settings, small_data), run)
     assert np.array_equal(scorer.clip(small_data.testing["01"]).scores, record.scores["01"])
     weighted = replace(settings, score="2 distance + 0.5 motion")
     again = pipeline.scorer_of(weighted, small_data, run)
-    assert again.terms.calibration == kept  # weights come after the scale
+    assert again.terms.calibration == in_record  # weights come after the scale
 
 
 def test_a_sum_that_is_not_scaled_does_not_pass_for_one_that_is(small_settings, small_data):
     plain = small_settings(score="contrast + motion", patch=PATCH)
     run = pipeline.train(plain, small_data, progress=False)
     assert "scale" not in pipeline.scorer_of(plain, small_data, run).terms.calibration["contrast"]
-    scaled = pipeline.scorer_of(replace(plain, scaled_terms=True), small_data, run)
+    scorer = pipeline.scorer_of(replace(plain, scaled_terms=True), small_data, run)
     assert (
-        scaled.terms.calibration.keys() == {"contrast", "motion"} and len(scaled.terms.scales) == 2
+        scorer.terms.calibration.keys() == {"contrast", "motion"} and len(scorer.terms.scales) == 2
     )
 
 
@@ -106,7 +110,7 @@ def test_stpa_scales_by_itself(small_settings):
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "content",
     [
         {"distance": {"scale": [0.1, 0.0]}},
         {"distance": {"scale": [0.1]}},
@@ -119,11 +123,11 @@ def test_stpa_scales_by_itself(small_settings):
         [0.1],
     ],
 )
-def test_what_is_damaged_is_measured_anew(damaged, small_settings, small_data):
+def test_what_is_damaged_is_measured_anew(content, small_settings, small_data):
     settings = small_settings(**SCALED)
     run = pipeline.train(settings, small_data, progress=False)
     first = pipeline.scorer_of(settings, small_data, run).terms.calibration
     path = run.folder / NAME
     (key,) = json.loads(path.read_text())
-    path.write_text(json.dumps({key: damaged}))
+    path.write_text(json.dumps({key: content}))
     assert pipeline.scorer_of(settings, small_data, run).terms.calibration == first

@@ -15,8 +15,8 @@ from ddllib.settings import load_profile
 def test_the_camera_is_turned_and_the_light_fades():
     frame = np.zeros((60, 80, 3), np.uint8)
     frame[30, 40] = 200
-    seen = retraining_study.turned(frame)
-    assert seen[18, 60, 0] == 120 and seen.sum() == 3 * 120
+    picture = retraining_study.turned(frame)
+    assert picture[18, 60, 0] == 120 and picture.sum() == 3 * 120
 
 
 def test_training_footage_is_altered_and_so_are_test_frames(tmp_path):
@@ -29,15 +29,15 @@ def test_training_footage_is_altered_and_so_are_test_frames(tmp_path):
         clips = list(find_footage(tmp_path / name).clips["training"].values())
         return list(retraining_study.altered_frames(clips, data, None).values())
 
-    seen = retraining_study.altered_frames([clip], data, retraining_study.turned)["a"]
-    assert np.array_equal(joined("turned", retraining_study.turned), [seen])
-    assert not np.array_equal(joined("whole", None), [seen])
+    frames = retraining_study.altered_frames([clip], data, retraining_study.turned)["a"]
+    assert np.array_equal(joined("turned", retraining_study.turned), [frames])
+    assert not np.array_equal(joined("whole", None), [frames])
 
 
 def test_the_study_compares_runs_on_altered_footage(footage, monkeypatch, tmp_path, capsys):
     def small(name, **values):
-        given = {"size": 32, "latent_dim": 8, "epochs": 3, "threshold_share": 0.4, **values}
-        return load_profile("tiny", **given)
+        options = {"size": 32, "latent_dim": 8, "epochs": 3, "threshold_share": 0.4, **values}
+        return load_profile("tiny", **options)
 
     light = []
 
@@ -67,9 +67,9 @@ def test_the_verdict_is_by_the_rows():
     rows = [("before the change", 8, 0.9), ("as it was", 8, 0.6), ("trained on", 1, 0.7)]
     rows += [("from nothing", 1, 0.5), ("trained on", 2, 0.8), ("from nothing", 8, 0.75)]
     rows = [{"run": name, "minutes": float(m), "auc": auc} for name, m, auc in rows]
-    told = retraining_study.verdict({"rows": rows})
-    assert "from 90.0 to 60.0" in told and "2.0 minutes brings it to 80.0" in told
-    assert told.endswith("has 75.0, after 8.0 minutes.")
+    sentence = retraining_study.verdict({"rows": rows})
+    assert "from 90.0 to 60.0" in sentence and "2.0 minutes brings it to 80.0" in sentence
+    assert sentence.endswith("has 75.0, after 8.0 minutes.")
 
 
 def test_footage_without_labels_is_refused(tmp_path):

@@ -37,11 +37,11 @@ def test_a_broadcast_keeps_to_the_clock_and_is_played_once(tmp_path):
 def test_a_source_that_is_kept_is_given_back_in_its_pieces(tmp_path):
     write_frames(tmp_path / "in" / "a", walk(3))
     write_frames(tmp_path / "in" / "b", walk(4))
-    kept = stream_study.Kept(open_source(tmp_path / "in", (16, 32)))
-    given = [frame.image for frame in kept]
-    pieces = kept.pieces()
+    source = stream_study.Kept(open_source(tmp_path / "in", (16, 32)))
+    frames = [frame.image for frame in source]
+    pieces = source.pieces()
     assert [len(piece) for piece in pieces] == [FRAMES, FRAMES]
-    assert np.array_equal(np.concatenate(pieces), given) and kept.dropped == 0
+    assert np.array_equal(np.concatenate(pieces), frames) and source.dropped == 0
 
 
 @pytest.mark.slow

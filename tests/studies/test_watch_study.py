@@ -19,8 +19,8 @@ def small(name, **values):
 @pytest.mark.slow
 def test_the_study_records_what_the_book_shows(footage, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(stream_study, "load_profile", small)
-    given = ["--method", "neighbour-mean", "--epochs", "0", "--rate", "10"]
-    assert watch_study.main([str(footage), *given, "--to", str(tmp_path)]) == 0
+    arguments = ["--method", "neighbour-mean", "--epochs", "0", "--rate", "10"]
+    assert watch_study.main([str(footage), *arguments, "--to", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "watch.json").read_text())
     events, facts = read_events(tmp_path)
     assert len(report["verdicts"]) == len(events) and {*report["verdicts"]} <= {HIT, BESIDE, FALSE}

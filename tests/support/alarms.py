@@ -107,10 +107,10 @@ def _end(loop, listener, ends):
 
 
 def frames_of(path):
-    video, found = cv2.VideoCapture(str(path)), []
+    video, frames = cv2.VideoCapture(str(path)), []
     while (answer := video.read())[0]:
-        found.append(answer[1])
-    return found
+        frames.append(answer[1])
+    return frames
 
 
 def lag_of(folder, smooth=None):

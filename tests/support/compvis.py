@@ -103,18 +103,18 @@ class Literal:
         """B x 7 x h x w and B to the noise B x 3 x h x w."""
         emb, levels = self.embedding(t), len(self.widths)
         h = self.conv(self.ema, "input_blocks.0.0", x, self.widths[0], padding=1)
-        kept, number = [h], 1
+        skips, number = [h], 1
         for level, width in enumerate(self.widths):
             for _ in range(LAYERS):
                 h = self.residual(f"input_blocks.{number}.0", h, emb, width)
                 if level > 0:
                     h = self.attention(f"input_blocks.{number}.1", h)
-                kept.append(h)
+                skips.append(h)
                 number += 1
             if level < levels - 1:
                 shrink = lambda h: F.avg_pool2d(h, 2)  # noqa: E731
                 h = self.residual(f"input_blocks.{number}.0", h, emb, width, shrink)
-                kept.append(h)
+                skips.append(h)
                 number += 1
         h = self.residual("middle_block.0", h, emb, width)
         h = self.attention("middle_block.1", h)
@@ -122,7 +122,7 @@ class Literal:
         number = 0
         for level, width in reversed(list(enumerate(self.widths))):
             for layer in range(LAYERS + 1):
-                h = torch.cat([h, kept.pop()], dim=1)
+                h = torch.cat([h, skips.pop()], dim=1)
                 h = self.residual(f"output_blocks.{number}.0", h, emb, width)
                 if level > 0:
                     h = self.attention(f"output_blocks.{number}.1", h)
@@ -193,5 +193,5 @@ class Literal:
             noise = self.noise(torch.cat([z, around], dim=1), torch.full((len(z),), t))
             clean = (z - (1 - levels[t]).sqrt() * noise) / levels[t].sqrt()
             z = (previous.sqrt() * clean + (1 - previous).sqrt() * noise).float()
-        painted = ((self.decode(z) + 1) / 2).clamp(0, 1)
-        return hole * painted + (1 - hole) * x
+        picture = ((self.decode(z) + 1) / 2).clamp(0, 1)
+        return hole * picture + (1 - hole) * x

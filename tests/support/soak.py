@@ -147,23 +147,23 @@ def check_folder(folder):
     assert table["segment"].is_monotonic_increasing
     for _, part in table.groupby("segment"):
         assert part["frame"].is_monotonic_increasing and part["frame"].is_unique
-    chosen = facts["threshold"]
+    threshold = facts["threshold"]
     times = assembly.filtered(table, facts["protocol"])
-    limits = chosen["value"], chosen["release"], facts["frame_rate"], facts["least_s"]
+    limits = threshold["value"], threshold["release"], facts["frame_rate"], facts["least_s"]
     of_scores = widgets.events_of(*times, *limits)
     frames, segments = table["frame"].to_numpy(), table["segment"].to_numpy()
 
-    def same(event, written):
+    def same(event, entry):
         """Frames count anew in each segment, and times come twice if a clock is set back."""
-        in_frames = written.start <= frames[event.end] and frames[event.start] <= written.end
-        return in_frames and written.start_s <= event.end_s and event.start_s <= written.end_s
+        in_frames = entry.start <= frames[event.end] and frames[event.start] <= entry.end
+        return in_frames and entry.start_s <= event.end_s and event.start_s <= entry.end_s
 
     clear = CLEAR_S * facts["frame_rate"]  # in rows, as a clock may be set back at any moment
     for event in of_scores:
         rows_after = np.count_nonzero(segments[event.end + 1 :] == segments[event.end])
-        hits = [written for written in events if same(event, written)]
+        hits = [entry for entry in events if same(event, entry)]
         assert len(hits) == 1 or rows_after <= clear, (event, hits)
-    alone = [written for written in events if not any(same(event, written) for event in of_scores)]
+    alone = [entry for entry in events if not any(same(event, entry) for event in of_scores)]
     assert len(alone) <= segments.max(), alone  # one for each process before the last
     for number in range(1, len(events) + 1):
         assert (folder / f"{number:04d}.jpg").is_file()

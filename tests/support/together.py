@@ -32,15 +32,15 @@ def train(settings: Settings, data: Prepared, folder: Path | None, stopping: boo
 
     With ``stopping`` the last process, and it alone, is asked to stop; the exit status follows.
     """
-    step, done = training.train_step, []
+    step, results = training.train_step, []
     result: dict = {"status": 0}
 
-    def counted(*given):
-        done.append(step(*given))
+    def counted(*args):
+        results.append(step(*args))
         is_last = processes.number() == processes.count() - 1
-        if stopping and len(done) == STOP_AFTER and is_last:
+        if stopping and len(results) == STOP_AFTER and is_last:
             os.kill(os.getpid(), signal.SIGTERM)
-        return done[-1]
+        return results[-1]
 
     training.train_step = counted
     try:
@@ -49,7 +49,7 @@ def train(settings: Settings, data: Prepared, folder: Path | None, stopping: boo
         result["status"] = error.code
     finally:
         training.train_step = step
-    return {**result, "steps": len(done)}
+    return {**result, "steps": len(results)}
 
 
 def gradients(settings: Settings, data: Prepared) -> dict[str, Tensor]:

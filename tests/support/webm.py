@@ -61,9 +61,9 @@ def _element(name, content):
 
 def _retimed(data, times, ends):
     """The same frames, each in a cluster of its own time; nothing states a rate any more."""
-    found = list(_elements(data, 0, len(data)))
-    head = bytearray(data[: next(at for name, at, *_ in found if name == CLUSTER)])
-    for name, at, sized, inside, end in found:
+    elements = list(_elements(data, 0, len(data)))
+    head = bytearray(data[: next(at for name, at, *_ in elements if name == CLUSTER)])
+    for name, at, sized, inside, end in elements:
         if name == DURATION:
             head[inside:end] = struct.pack(">d", 1000 * ends)  # milliseconds
         elif name in (SEEK_HEAD, DEFAULT_DURATION):
@@ -72,7 +72,7 @@ def _retimed(data, times, ends):
         elif name == SEGMENT:
             wide = inside - sized  # of unknown length: all that follows
             head[sized:inside] = ((1 << 7 * wide + 1) - 1).to_bytes(wide, "big")
-    blocks = [data[inside:end] for name, _, _, inside, end in found if name == BLOCK]
+    blocks = [data[inside:end] for name, _, _, inside, end in elements if name == BLOCK]
     assert len(blocks) == len(times)
     for block, time_s in zip(blocks, times, strict=True):
         stamp = _element(TIMESTAMP, round(1000 * time_s).to_bytes(8, "big"))

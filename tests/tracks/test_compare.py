@@ -36,15 +36,17 @@ def table(boxes):
 
 
 def test_numbers_of_known_footage(footage, tmp_path):
-    given = {"none": None, "motion": None, "yolo": tmp_path / "no.pt"}
-    result = json.loads(json.dumps(compare(footage, given, progress=False)))
+    weights = {"none": None, "motion": None, "yolo": tmp_path / "no.pt"}
+    result = json.loads(json.dumps(compare(footage, weights, progress=False)))
     assert (result["source"], result["clips"], result["frames"]) == ("street", 2, 40)
     assert result["reference"] == "motion" and result["cpus"] >= 1 and result["processor"]
     assert result["versions"]["boxmot"] and result["tracker"]["name"] == "ocsort"
-    found = result["detectors"]
-    assert list(found) == ["none", "motion", "yolo"]
-    assert set(found["yolo"]) == {"not_run"} and "no.pt: no such" in found["yolo"]["not_run"]
-    motion, random = found["motion"], found["none"]
+    detectors = result["detectors"]
+    assert list(detectors) == ["none", "motion", "yolo"]
+    assert (
+        set(detectors["yolo"]) == {"not_run"} and "no.pt: no such" in detectors["yolo"]["not_run"]
+    )
+    motion, random = detectors["motion"], detectors["none"]
     assert motion["settings"]["method"] == "MOG2" and random["settings"]["seed"] == 0
     assert (motion["objects_per_frame"], motion["tracks_per_clip"]) == (1, 1)
     assert (motion["coverage"], motion["agreement"]) == (1, 1)
@@ -82,7 +84,7 @@ def test_share_of_boxes_found():
 def test_mistakes_are_not_taken_for_what_cannot_run(footage, tmp_path):
     with pytest.raises(DDLError, match="unknown name eyes"):
         compare(footage, {"motion": None, "eyes": None})
-    broken = footage / "training" / "frames" / "02" / "010.png"
-    broken.write_bytes(broken.read_bytes()[:99])
+    image = footage / "training" / "frames" / "02" / "010.png"
+    image.write_bytes(image.read_bytes()[:99])
     with pytest.raises(DDLError, match="010.png: truncated"):
         compare(footage, {"motion": None}, progress=False)

@@ -73,9 +73,9 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("DDL_RUNS", str(tmp_path / "here" / "runs"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "here" / "torch"))
     monkeypatch.setattr(download, "PAUSES", ())
-    closed = "http://127.0.0.1:9/"
+    closed_port = "http://127.0.0.1:9/"
     addresses = {
-        detector: (closed + address.rpartition("/")[2], begins)
+        detector: (closed_port + address.rpartition("/")[2], begins)
         for detector, (address, begins) in weights_module.OFFICIAL.items()
     }
     monkeypatch.setattr(weights_module, "OFFICIAL", addresses)
@@ -110,8 +110,8 @@ def test_settings_are_their_own_and_plain(name):
 
 def test_motion_and_ocsort_keep_one_id(tmp_path):
     frames, boxes = moving_square()
-    tracker, found = ClipTracker(), MotionDetector().detect(write_clip(tmp_path, frames))
-    rows = [row for b in found for row in tracker.push(b, 90, 120)]
+    tracker, detections = ClipTracker(), MotionDetector().detect(write_clip(tmp_path, frames))
+    rows = [row for b in detections for row in tracker.push(b, 90, 120)]
     assert {row[1] for row in rows} == {0} and {row[7] for row in rows} == {-1}
     assert [row[0] for row in rows] == list(range(30)), "the first frames are not blind"
     for row in rows:
@@ -120,8 +120,8 @@ def test_motion_and_ocsort_keep_one_id(tmp_path):
 
 def test_still_scene_has_no_motion(tmp_path):
     clip = write_clip(tmp_path, [moving_square(1)[0][0]] * 10)
-    found = list(MotionDetector().detect(clip))
-    assert [boxes.shape for boxes in found] == [(0, 6)] * 10
+    detections = list(MotionDetector().detect(clip))
+    assert [boxes.shape for boxes in detections] == [(0, 6)] * 10
 
 
 def test_motion_in_two_threads_equals_motion_in_sequence(tmp_path):
@@ -134,8 +134,8 @@ def test_motion_in_two_threads_equals_motion_in_sequence(tmp_path):
     sequence = [list(detector.detect(clip)) for clip in clips]
     together = [[] for _ in clips]
     for boxes in zip(*(detector.detect(clip) for clip in clips), strict=True):  # frame by frame
-        for found, b in zip(together, boxes, strict=True):
-            found.append(b)
+        for detections, b in zip(together, boxes, strict=True):
+            detections.append(b)
     with ThreadPoolExecutor(2) as pool:
         threads = list(pool.map(lambda clip: list(detector.detect(clip)), clips * 2))
     assert all(map(same, threads, sequence * 2)) and all(map(same, together, sequence))
@@ -149,15 +149,15 @@ def test_random_boxes_are_followed_and_stay_inside(tmp_path):
     blank = np.zeros((60, 90, 3), np.uint8)
     clip = write_clip(tmp_path, [blank] * 150)
     tracker, rows = ClipTracker(), []
-    found = list(RandomBoxes().detect(clip))
-    for boxes in found:
+    detections = list(RandomBoxes().detect(clip))
+    for boxes in detections:
         assert boxes.shape == (5, 6) and (boxes[:, :2] >= 0).all()
         assert (boxes[:, 2:4] <= [90, 60]).all() and (boxes[:, 2:4] > boxes[:, :2]).all()
         rows += [("training", "01", *row) for row in tracker.push(boxes, 60, 90)]
     tracks = pd.DataFrame(rows, columns=TRACK_COLUMNS)
     assert common_track_coverage(tracks, {"01": 150}) > 0.9
     assert 10 <= tracks["track"].nunique() <= 40, "lives of 24 to 72 frames: 5 places, 2 to 7 each"
-    centres = np.array([(b[:, :2] + b[:, 2:4]) / 2 for b in found])
+    centres = np.array([(b[:, :2] + b[:, 2:4]) / 2 for b in detections])
     assert np.ptp(centres, axis=(0, 1)).min() > 30, "they reach all over the frame"
 
 
@@ -212,10 +212,10 @@ def test_given_weights_must_be_there(machine, detector):
 
 @pytest.mark.parametrize("detector", ["yolo", "faster-rcnn"])
 def test_no_weights_and_no_network(machine, detector, capsys):
-    with pytest.raises(DDLError, match="use detector: motion or none$") as caught:
+    with pytest.raises(DDLError, match="use detector: motion or none$") as error:
         make_detector(detector)
     address = weights_module.OFFICIAL[detector][0]
-    message = str(caught.value)
+    message = str(error.value)
     assert "\n" not in message and detector in message and address in message
     assert str(machine / "runs" / "weights") in message
     assert address in capsys.readouterr().err, "it says what it fetches"
@@ -300,9 +300,9 @@ def test_code_in_weights_is_not_run(make, zipped, tmp_path, square, monkeypatch)
         torch.save({"model": Hostile(trace)}, path)
     else:
         path.write_bytes(pickle.dumps({"model": Hostile(trace)}, protocol=2))
-    with pytest.raises(DDLError, match="hostile.pt: .*use detector: motion") as caught:
+    with pytest.raises(DDLError, match="hostile.pt: .*use detector: motion") as error:
         list(make(path).detect(square))
-    assert not trace.exists() and "\n" not in str(caught.value)
+    assert not trace.exists() and "\n" not in str(error.value)
     pickle.loads(pickle.dumps(Hostile(trace)))
     assert trace.exists(), "the pickle is harmful, so the test could fail"
 
@@ -379,11 +379,11 @@ def test_yolo_takes_blue_first_and_moving_classes_only(untrained_yolo, tmp_path)
     for boxes in detector.detect(clip):
         names = {detector.model.names[int(k)] for k in boxes[:, 5]}
         assert names and names <= set(MOVING)
-    seen = []
+    images = []
     network = detector.model.predictor.model
-    network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network.register_forward_pre_hook(lambda _, inputs: images.append(inputs[0]))
     list(detector.detect(clip))
-    assert seen[0][0, 2].mean() > 0.99 and seen[0][0, :2].max() < 0.01, "the network takes RGB"
+    assert images[0][0, 2].mean() > 0.99 and images[0][0, :2].max() < 0.01, "the network takes RGB"
 
 
 # Faster R-CNN
@@ -430,11 +430,11 @@ def test_faster_rcnn_leaves_furniture_alone(untrained_rcnn, tmp_path):
     clip = write_clip(tmp_path, moving_square(1)[0])
     detector = FasterRCNNDetector(untrained_rcnn(15), image_size=32)  # 15: bench
     assert [boxes.shape for boxes in detector.detect(clip)] == [(0, 6)]
-    seen = []
-    detector.model.register_forward_pre_hook(lambda _, given: seen.extend(given[0]))
+    images = []
+    detector.model.register_forward_pre_hook(lambda _, inputs: images.extend(inputs[0]))
     blue = np.zeros((64, 64, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
     list(detector.detect(write_clip(tmp_path, [blue], "blue")))
-    assert seen[0][2].mean() == 1 and seen[0][:2].max() == 0, "the network takes RGB"
+    assert images[0][2].mean() == 1 and images[0][:2].max() == 0, "the network takes RGB"
 
 
 def test_faster_rcnn_numbers_classes_as_yolo():
@@ -456,9 +456,9 @@ def test_wrong_state_dict_is_named(content, tmp_path, square):
         torch.save(contents[content], path)
     else:
         path.write_text("weights\nin two lines")
-    with pytest.raises(DDLError, match="wrong.pth: not a state dict.*detector: motion$") as caught:
+    with pytest.raises(DDLError, match="wrong.pth: not a state dict.*detector: motion$") as error:
         list(FasterRCNNDetector(path, image_size=32).detect(square))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_broken_footage_is_named_by_detectors_that_read_ahead(untrained_yolo, tmp_path):
@@ -507,5 +507,5 @@ def test_exported_yolo_is_the_same_in_any_batch(ped2, weights):
 
 def test_motion_on_ped2(ped2):
     clip = ped2_clip(ped2, 30)
-    found = list(MotionDetector().detect(clip))
-    assert 4 < np.mean([len(boxes) for boxes in found]) < 15
+    detections = list(MotionDetector().detect(clip))
+    assert 4 < np.mean([len(boxes) for boxes in detections]) < 15
