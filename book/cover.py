@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddllib.experiments import own_score, verdicts
+from ddllib.experiments import baselines, own_score, verdicts
 from ddllib.experiments.findings import HOLDS, NO, OPEN, PARTLY, Finding
 from ddllib.figures import plots
 from ddllib.figures.chapter import highest_frames, paper_figures
@@ -41,7 +41,8 @@ def verdict_text() -> str:
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     own = own_score.in_short(runs.by_all_scores, runs.protocol)
-    lead = f"{counts}\n{claims_by_verdict(ddl)}\n{own}\n"
+    nothing = baselines.best_of_all(runs.unlearnt, runs.protocol)
+    lead = f"{counts}\n{claims_by_verdict(ddl)}\n{own}\n\n{nothing}\n"
     return f"{lead}{LEAD_END}\n{sentences}\n{lines}"
 
 

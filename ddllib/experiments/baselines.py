@@ -176,6 +176,20 @@ def lines_of(records: Sequence[Record], size: int, protocol: str) -> dict[str, f
     }
 
 
+def best_of_all(records: Sequence[Record], protocol: str) -> str:
+    """The highest AUC of what learns nothing, at any frame size: a sentence, empty without any."""
+    sizes = {record.facts["settings"]["size"] for record in records}
+    known = [
+        (auc, name, size)
+        for size in sorted(sizes)
+        for name, auc in lines_of(records, size, protocol).items()
+    ]
+    if not known:
+        return ""
+    auc, name, size = max(known)
+    return f"The best of what learns nothing is {name} at {size} x {size} pixels: {auc:.2f}."
+
+
 def rows_of_neighbours(
     records: Sequence[Record], sizes: Iterable[int], protocols: Sequence[str]
 ) -> dict[str, Cited]:

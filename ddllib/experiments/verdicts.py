@@ -261,7 +261,8 @@ class DDLRuns:
         (auc,) = rows.values()
         return (
             f"The mean of the two neighbour frames, which learns nothing, has {auc} at "
-            f"{max(sizes)} x {max(sizes)} pixels; with pseudo-anomalies {finding.outcome}."
+            f"{max(sizes)} x {max(sizes)} pixels; with pseudo-anomalies {finding.outcome}. "
+            f"{baselines.best_of_all(self.unlearnt, self.protocol)}"
         )
 
 

@@ -163,3 +163,10 @@ def test_each_protocol_is_computed_from_scores():
     rows = baselines.protocol_table({"ours": [run], "none": []}, names)
     expected = [f"{100 * evaluate(run.scores, LABELS, p).auc:.2f} (1 seed)" for p in names]
     assert rows["ours"].tolist() == expected and set(rows["none"]) == {"not run"}
+
+
+def test_the_best_of_what_learns_nothing_is_named_with_its_size():
+    made = [scored(2.0, **NEIGHBOURS), scored(0.1, **NEIGHBOURS, size=64), scored(0.01)]
+    sentence = baselines.best_of_all(made, "raw")
+    assert sentence.startswith("The best of what learns nothing is neighbour mean at 64 x 64")
+    assert baselines.best_of_all(made[2:], "raw") == ""
