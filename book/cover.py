@@ -41,7 +41,9 @@ def verdict_text() -> str:
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     own = own_score.in_short(runs.by_all_scores, runs.protocol)
+    figure = runs.figure().paper
     nothing = baselines.best_of_all(runs.unlearnt, runs.protocol)
+    nothing += f" The paper reports {figure} for DDL." if nothing else ""
     lead = f"{counts}\n{claims_by_verdict(ddl)}\n{own}\n\n{nothing}\n"
     return f"{lead}{LEAD_END}\n{sentences}\n{lines}"
 
