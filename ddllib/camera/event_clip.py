@@ -14,6 +14,7 @@ from ddllib.camera.pictures import CLIP_SIDE, seen
 
 AROUND_S = 2.0  # seconds of the clip before and after the event
 LONGEST_S = 60.0  # seconds of the longest clip; of a longer event it shows the beginning
+AT_ONCE = 2  # frames of a clip that are encoded at most while one frame is watched
 
 
 class ClipRecorder:
@@ -59,6 +60,8 @@ class ClipRecorder:
             elif self._clip.done:
                 self._clip.finish()
                 self._clip = None
+        if self._clip:
+            self._clip.encode(AT_ONCE)
 
     def name(self, number: int) -> None:
         """The event of the open clip has ended; a few seconds later the clip gets this number."""
@@ -78,11 +81,16 @@ class ClipRecorder:
 
 
 class _Clip:
-    """The clip of one event while it is recorded; the file is renamed when it is complete."""
+    """The clip of one event while it is recorded; the file is renamed when it is complete.
+
+    Frames wait to be encoded. So the seconds before an event are not encoded all at once, which
+    would hold up the frame that begins it, and not at all for a clip that is discarded.
+    """
 
     def __init__(self, folder: Path, frame_rate: float, shape: tuple[int, int]):
         self._video, self._shape = open_video(folder / ".running", frame_rate, shape), shape
         self.number: int | None = None  # of the event, once it has ended
+        self._waiting: deque[np.ndarray] = deque()
         self._frames_left = int(LONGEST_S * frame_rate)
         self._frames_after = int(AROUND_S * frame_rate)
 
@@ -90,7 +98,12 @@ class _Clip:
         self._frames_after -= bool(self.number)
         if self._frames_left:
             self._frames_left -= 1
-            self._video.write(resized(image, self._shape))
+            self._waiting.append(image)
+
+    def encode(self, most: int) -> None:
+        """Encode up to ``most`` frames that wait, the oldest first."""
+        for _ in range(min(most, len(self._waiting))):
+            self._video.write(resized(self._waiting.popleft(), self._shape))
 
     @property
     def done(self) -> bool:
@@ -100,6 +113,7 @@ class _Clip:
         if not self.number:
             self.discard()
             return
+        self.encode(len(self._waiting))
         path = self._video.path
         self._video.close()
         os.replace(path, path.with_name(f"{self.number:04d}{path.suffix}"))

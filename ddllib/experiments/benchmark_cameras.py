@@ -35,7 +35,7 @@ from ddllib.devices import describe_device, resolve_device
 from ddllib.errors import DDLError
 from ddllib.experiments.camera_streams import encode_walkway, served
 from ddllib.experiments.decoding import decoding_cores
-from ddllib.experiments.walkway_run import SIZES, walkway_run, walkway_settings
+from ddllib.experiments.walkway_run import SIZES, named, walkway_run, walkway_settings
 from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
@@ -115,7 +115,8 @@ def _report(options: argparse.Namespace) -> None:
         record = {"device": describe_device(resolve_device("cpu")), "environment": environment()}
         record |= {"size": options.size, "rate": options.rate, "seconds": options.seconds}
         record |= {"backend": options.backend}
-        record |= {"run": run.name, "held": largest, "rows": [asdict(row) for row in rows]}
+        record |= {"run": named(options.run), "held": largest}
+        record |= {"rows": [asdict(row) for row in rows]}
         write_json(options.to, record)
 
 

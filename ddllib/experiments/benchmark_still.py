@@ -28,7 +28,7 @@ from ddllib.camera.still_scorer import StillScorer, check_skips
 from ddllib.camera.watch import watch
 from ddllib.devices import describe_device
 from ddllib.experiments.still_streams import Visit, still_stream
-from ddllib.experiments.walkway_run import SIZES, walkway_run, walkway_settings
+from ddllib.experiments.walkway_run import SIZES, named, walkway_run, walkway_settings
 from ddllib.io.commands import Parser, frames_per_second, run_command, whole
 from ddllib.io.files import write_json
 from ddllib.methods import method_of
@@ -73,7 +73,7 @@ def _report(options: argparse.Namespace) -> None:
     print(pd.DataFrame(map(asdict, rows)).round(3).to_string(index=False))
     if options.to:
         record = {"device": describe_device(run.device), "environment": environment()}
-        record |= {"run": run.folder.name, "rate": options.rate, "rounds": ROUNDS}
+        record |= {"run": named(options.run), "rate": options.rate, "rounds": ROUNDS}
         write_json(options.to, record | {"rows": [asdict(row) for row in rows]})
 
 

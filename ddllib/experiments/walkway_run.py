@@ -46,3 +46,8 @@ def walkway_run(settings: Settings) -> Path:
     """The folder of the run of these settings, trained now or, where it is there, reused."""
     pipeline.train(settings, pipeline.prepare(settings))
     return settings.run_folder
+
+
+def named(run: Path | None) -> str:
+    """What a record calls the run: its folder's name, without the place where it lies."""
+    return run.resolve().name if run else "own-camera"

@@ -13,7 +13,7 @@ from ddllib.experiments import benchmark_tables, camera_streams
 from ddllib.experiments.benchmark import main
 from ddllib.experiments.benchmark_cameras import Held, hold
 from ddllib.experiments.camera_streams import encode_walkway, served
-from ddllib.experiments.walkway_run import walkway_run, walkway_settings
+from ddllib.experiments.walkway_run import named, walkway_run, walkway_settings
 from ddllib.training import load_run
 
 HELD = Held(4, 0, 0.3, 10.0, 1.2, 1 << 30, 1e9, 0.4)
@@ -80,6 +80,7 @@ def test_without_a_run_one_is_trained_on_the_camera_itself_and_kept(tmp_path, mo
     assert [video.name for video in videos] == ["01.mp4", "02.mp4"]
     folder = walkway_run(settings)
     assert load_run(folder).settings.profile == "own-camera"
+    assert named(None) == "own-camera" and named(folder) == folder.name
     mtime = videos[0].stat().st_mtime_ns
     assert walkway_settings((90, 160), 5.0, 2, 6.0, **small) == settings
     assert videos[0].stat().st_mtime_ns == mtime
