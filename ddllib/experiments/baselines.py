@@ -243,16 +243,19 @@ def nearness(
         return [f"not run: no trained run beside a {NEIGHBOURS} of its size"]
     order = sorted(known, key=lambda name: known[name].mean)
     lowest, highest = order[0], order[-1]
-    over_flow = [
-        exceeds(groups[name], beside(groups[name][0], records)[FLOW], protocol) for name in known
-    ]
+    over_flow = {
+        flow: [
+            exceeds(groups[name], beside(groups[name][0], records)[flow], protocol)
+            for name in known
+        ]
+        for flow in (FLOW, FLOW_TVL1)
+    }
     likenesses = _likenesses(groups[highest], records, protocol)
-    over_flow = [difference for difference in over_flow if difference]
     return [
         f"{_counted(known.values(), NEIGHBOURS)} (protocol {protocol})",
         f"compared with the {NEIGHBOURS}, the lowest setting is {lowest}: {points(known[lowest])} "
         f"points. The highest is {highest}: {points(known[highest])} points",
-        _counted(over_flow, FLOW) if over_flow else f"{FLOW}: not run",
+        *(_counted([d for d in each if d], flow) for flow, each in over_flow.items()),
         f"how alike frames are ranked by the {NEIGHBOURS} and by others: {', '.join(likenesses)} "
         "(rank correlation; 1 is the same order)",
     ]
@@ -264,6 +267,8 @@ def _counted(differences: Collection[Difference], baseline: str) -> str:
     Chance is that of drawing whole clips.
     """
     count = len(differences)
+    if not count:
+        return f"{baseline}: not run"
     beyond = sum(difference.is_beyond for difference in differences)
     above = sum(difference.mean > 0 for difference in differences) - beyond
     verb = "are" if beyond > 1 else "is"

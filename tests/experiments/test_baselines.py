@@ -132,6 +132,7 @@ def test_nearness_counts_what_is_above_and_beyond():
     assert lines[2] == "1 of 2 trained settings is beyond the flow magnitude"
     near = baselines._counted([Difference(0.01, -0.02, 0.03), Difference(-0.1, -0.2, 0.1)], "flow")
     assert near.startswith("none of 2 ") and "; 1 has a higher AUC, but not by more" in near
+    assert lines[3] == "flow magnitude by TV-L1: not run"
     assert baselines.nearness({"good": [scored(0.2)]}, nothing[:1], "raw")[2].endswith("not run")
 
 
