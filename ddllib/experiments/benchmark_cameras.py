@@ -96,7 +96,7 @@ def _report(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as place:
         clip = Path(place) / "clip.mp4"
         encode_walkway(clip, SIZES[options.size], options.rate, CLIP_S)
-        with served(clip) as address:
+        with served(clip, CLIP_S / max(options.cameras)) as address:
             for count in sorted(options.cameras):
                 folder = Path(place) / str(count)
                 taken = hold(folder, address, count, defaults, options.seconds)

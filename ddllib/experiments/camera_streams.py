@@ -56,10 +56,11 @@ def encode_walkway(
 
 
 @contextmanager
-def served(clip: Path) -> Iterator[str]:
+def served(clip: Path, apart_s: float = 0.0) -> Iterator[str]:
     """Play a video again and again in real time to each who connects; yields an address.
 
-    Every path below the address is a camera of its own, which begins at the clip's beginning.
+    Every path below the address, a number from 0, is a camera of its own. Number k begins k times
+    ``apart_s`` seconds after the clip's beginning, so that not all show the same at once.
     """
     playing: set[subprocess.Popen] = set()
 
@@ -68,7 +69,9 @@ def served(clip: Path) -> Iterator[str]:
             pass
 
         def do_GET(self):
-            command = [program(), "-v", "quiet", "-re", "-stream_loop", "-1", "-i", str(clip)]
+            begin = f"{int(self.path.strip('/')) * apart_s:g}"
+            command = [program(), "-v", "quiet", "-re", "-stream_loop", "-1", "-ss", begin]
+            command += ["-i", str(clip)]
             command += ["-c", "copy", "-f", "mpegts", "pipe:1"]
             player = subprocess.Popen(command, stdout=subprocess.PIPE)
             playing.add(player)
