@@ -40,7 +40,7 @@ def verdict_text() -> str:
     sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    own = own_score.in_short(runs.by_all_scores, runs.protocol)
+    own = own_score.in_short(runs.scored, runs.protocol)
     figure = runs.figure().paper
     nothing = baselines.best_of_all(runs.unlearnt, runs.protocol)
     nothing += f" The paper reports {figure} for DDL." if nothing else ""

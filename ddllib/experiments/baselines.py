@@ -17,7 +17,7 @@ from ddllib.score_terms.terms import Terms
 from ddllib.settings import Settings, recorded
 
 NEIGHBOURS, FLOW, UNTRAINED = "neighbour mean", "flow magnitude", "untrained network"
-FLOW_TVL1 = "flow magnitude by TV-L1"  # STPA's flow, which takes a hundred times as long
+FLOW_TVL1 = "flow magnitude by TV-L1"  # STPA's flow, which takes far longer
 # What is changed of a run's settings, besides epochs, to have its baseline.
 CHANGES: dict[str, dict] = {
     "frame difference": {"method": "frame-difference"},
@@ -37,8 +37,8 @@ def baseline_settings(settings: Settings) -> dict[str, Settings]:
     TV-L1 is only for a run that uses it.
     """
     compares_flow = any(term.of == "flow" for _, term in Terms(settings.score).values())
-    left_out = ["frame difference", NEIGHBOURS] if compares_flow else [FLOW_TVL1]
-    if settings.flow != "tvl1":
+    left_out = ["frame difference", NEIGHBOURS] if compares_flow else []
+    if not compares_flow or settings.flow != "tvl1":
         left_out.append(FLOW_TVL1)
     return {
         name: replace(settings, **{"epochs": 0, "start_from": None, **changes})
@@ -187,7 +187,9 @@ def best_of_all(records: Sequence[Record], protocol: str) -> str:
     if not known:
         return ""
     auc, name, size = max(known)
-    return f"The best of what learns nothing is {name} at {size} x {size} pixels: {auc:.2f}."
+    meaning = " (how far pixels move)" if name in (FLOW, FLOW_TVL1) else ""
+    place = f"{name}{meaning} at {size} x {size} pixels"
+    return f"The best of what learns nothing is {place}: {auc:.2f}."
 
 
 def rows_of_neighbours(

@@ -2,7 +2,8 @@
 
     python -m ddllib benchmark cameras [--run RUN] [--cameras 1 2 4 8] [--to record.json]
 
-Local cameras send H.264 over HTTP in real time (``camera_streams``); ``watch --config`` decodes,
+Local cameras send H.264 over HTTP in real time (``camera_streams``), each other minutes of one clip
+at a time, so that they are not in alarm at the same moment. ``watch --config`` decodes,
 resizes, scores and raises alarms. A number of cameras is held if no frame is dropped and 95 % of
 the answers come within 0.5 s of their frame, for every camera at every look. The delay counts from
 when a frame was decoded, and includes the half window that a score waits for. CPU and memory are

@@ -13,15 +13,16 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
+from ddllib import calibration
 from ddllib.devices import describe_device, resolve_device
+from ddllib.experiments.baselines import PLAIN
 from ddllib.experiments.benchmark_work import (
     CASES,
     PATCH,
@@ -34,12 +35,12 @@ from ddllib.experiments.benchmark_work import (
 from ddllib.io.commands import Parser, run_command, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
-from ddllib.scoring import Scorer, as_input
+from ddllib.scoring import Scorer
 from ddllib.streaming import StreamScorer
 from ddllib.training import new_run
 
-PAPER = "distance"  # the score of the paper
-SCORES = (PAPER, "contrast", "motion", "averaged distance", "averaged contrast")
+SCORES = (PLAIN, "contrast", "motion", "averaged distance", "averaged contrast")
+Work = Callable[[Scorer, np.ndarray], None]  # a scorer, and a clip uint8 N x C0 x H x W to score
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ def _report(options: argparse.Namespace) -> None:
     model = new_run(settings_of(case, "float32", device)).model
     settle(model, clip, device)
     patch, rows = PATCH * case.size // 256, []
-    for way, of in {"clip": Scorer, "stream": StreamScorer}.items():
-        scorers = {score: of(model, patch, precision, score=score) for score in SCORES}
+    for way, (kind, work) in WAYS.items():
+        scorers = {score: kind(model, patch, precision, score=score) for score in SCORES}
         for scorer in scorers.values():
-            decide_constants(scorer, clip)
-        rows += costs(way, scorers, clip, options.rounds)
+            calibration.measure(scorer, {"clip": clip})
+        rows += costs(way, scorers, work, clip, options.rounds)
     print(pd.DataFrame(map(asdict, rows)).round(3).to_string(index=False))
     if options.to:
         record = {"device": describe_device(device), "environment": environment()}
@@ -82,27 +83,31 @@ def _report(options: argparse.Namespace) -> None:
         write_json(options.to, record | {"rows": [asdict(row) for row in rows]})
 
 
-def decide_constants(scorer: Scorer, clip: np.ndarray) -> None:
-    """Let this clip decide the constants of terms that need footage."""
-    frames = as_input(clip, scorer.model.channels, torch.device("cpu"))
-    for _, term in scorer.terms.values():
-        if term.needs_footage:
-            term.constant = term.measure([frames], scorer.patch, None)
-
-
-def costs(way: str, scorers: dict[str, Scorer], clip: np.ndarray, rounds: int) -> list[Cost]:
-    """What each score costs in turn; the median of the rounds counts, the first is not timed."""
+def costs(
+    way: str, scorers: Mapping[str, Scorer], work: Work, clip: np.ndarray, rounds: int
+) -> list[Cost]:
+    """What each score costs in turn; the median of the rounds counts, one before is not timed."""
     times: dict[str, list[float]] = {score: [] for score in scorers}
     for _ in range(rounds + 1):
         for score, scorer in scorers.items():
             began = time.process_time()
-            _work(scorer, clip)()
+            work(scorer, clip)
             times[score].append((time.process_time() - began) / len(clip) * 1e3)
     medians = {score: statistics.median(known[1:]) for score, known in times.items()}
-    return [Cost(way, score, ms, ms / medians[PAPER]) for score, ms in medians.items()]
+    return [Cost(way, score, ms, ms / medians[PLAIN]) for score, ms in medians.items()]
 
 
-def _work(scorer: Scorer, clip: np.ndarray) -> Callable[[], object]:
-    if not isinstance(scorer, StreamScorer):
-        return lambda: scorer.clip(clip)
-    return lambda: [*map(scorer.push, clip), scorer.finish()]
+def _as_clip(scorer: Scorer, clip: np.ndarray) -> None:
+    scorer.clip(clip)
+
+
+def _as_stream(scorer: StreamScorer, clip: np.ndarray) -> None:
+    for frame in clip:
+        scorer.push(frame)
+    scorer.finish()
+
+
+WAYS: dict[str, tuple[type[Scorer], Work]] = {
+    "clip": (Scorer, _as_clip),
+    "stream": (StreamScorer, _as_stream),
+}

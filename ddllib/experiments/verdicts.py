@@ -180,8 +180,8 @@ class DDLRuns:
     """
 
     def __init__(self, records: Sequence[Record], paper: Mapping, protocol: str = "median"):
-        self.by_all_scores = [r for r in records if r.metrics]
-        real = [r for r in self.by_all_scores if r.facts["settings"]["data"] == "ped2"]
+        self.scored = [r for r in records if r.metrics]  # on any footage, by any score
+        real = [r for r in self.scored if r.facts["settings"]["data"] == "ped2"]
         real = [r for r in real if baselines.has_plain_score(r)]
         self.trained = [r for r in real if r.is_trained and r.method == "ddl"]
         self.unlearnt = [r for r in real if not r.is_trained]
@@ -249,7 +249,7 @@ class DDLRuns:
             _by_model("With a learnt weight instead of a fixed one", self.learnt_weight()),
             likely_reason({model: self.table2(model, "ddl") for model in MODELS}),
             self._of_nothing_learnt(),
-            own_score.sentence(self.by_all_scores, self.protocol),
+            own_score.sentence(self.scored, self.protocol),
         ]
 
     def _of_nothing_learnt(self) -> str:

@@ -28,7 +28,8 @@ def walkway_settings(
     """The settings of the run; its footage is made if it is not there.
 
     The footage, ``clips`` videos of so many ``seconds``, lies beside the runs; ``camera_size`` is
-    the height and width of its frames. ``overrides`` are settings unlike the profile's.
+    the height and width of its frames, ``rate`` frames per second. ``overrides`` are settings
+    unlike the profile's. Raises ``DDLError`` where ffmpeg is not installed.
     """
     folder = runs_root() / f"walkway-{camera_size[0]}p-{rate:g}-{clips}x{seconds:g}s"
     for number in range(1, clips + 1):

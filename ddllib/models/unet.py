@@ -73,8 +73,8 @@ class TemporalConv(nn.Conv3d):
     """
 
     def __init__(self, channels: int, temporal: int, step: int = 1):
-        taps = {"padding": (0, 1, 1), "dilation": (step, 1, 1)}
-        super().__init__(channels, channels, (temporal, 3, 3), **taps)
+        size, dilation = (temporal, 3, 3), (step, 1, 1)
+        super().__init__(channels, channels, size, padding=(0, 1, 1), dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
@@ -179,7 +179,10 @@ class UNet(nn.Module):
 
 
 def window_span(temporal: int, frame_step: int) -> int:
-    """The frames from the first to the last of a window; ``DDLError`` where it has no middle."""
+    """The number of frames that a window spans: ``temporal`` of them, ``frame_step`` apart.
+
+    Raises ``DDLError`` for numbers below 1, and for a window without a middle frame.
+    """
     span = (temporal - 1) * frame_step + 1
     if min(temporal, frame_step) < 1 or span % 2 == 0:
         raise DDLError(
