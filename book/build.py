@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import chapters
@@ -28,7 +29,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
-    """Execute the stale chapters; returns how many ran and how many were unchanged."""
+    """Execute the stale chapters; returns how many ran and how many were unchanged.
+
+    They run in reading order, as each uses the runs of those before it. Chapters of another method
+    have runs of their own: they run beside the others, in what those leave of the processor.
+    """
     # Otherwise each kernel prints three lines of warning about the debugger.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     chapters.check_profile(layout)
@@ -37,17 +42,43 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
         chapters.check_parameters(layout, page)
     shutil.rmtree(layout.out / "failed", ignore_errors=True)
     stale = chapters.stale(layout, fingerprints, force)
-    for page, fingerprint in fingerprints.items():
-        name = Path(page).name
-        if page not in stale:
-            print(f"{name}: unchanged", flush=True)
-            continue
-        print(f"{name}: running", flush=True)
-        start = time.monotonic()
-        chapters.execute(layout, page)
-        chapters.remember(layout, page, fingerprint)
-        print(f"{name}: ran in {time.monotonic() - start:.0f} s", flush=True)
+    with ProcessPoolExecutor(1, initializer=_take_spare_time) as spare:
+        beside = {}
+        for page in stale:
+            if chapters.profile_of(layout, page) != layout.profile:
+                beside[page] = spare.submit(_execute, layout, page)
+                print(f"{Path(page).name}: running beside the others", flush=True)
+        try:
+            for page in fingerprints:
+                if page not in stale:
+                    print(f"{Path(page).name}: unchanged", flush=True)
+                elif page not in beside:
+                    print(f"{Path(page).name}: running", flush=True)
+                    _finish(layout, page, fingerprints[page], _execute(layout, page))
+        finally:  # after a failure, too, what runs beside is finished and kept
+            spare.shutdown(cancel_futures=True)
+            for page, seconds in beside.items():
+                if not seconds.cancelled():
+                    _finish(layout, page, fingerprints[page], seconds.result())
     return len(stale), len(fingerprints) - len(stale)
+
+
+def _take_spare_time() -> None:
+    """Let this process, and kernels that it starts, use what others leave of the processor."""
+    os.nice(19)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _execute(layout: Layout, page: str) -> float:
+    """Execute a chapter; returns the seconds that it took."""
+    start = time.monotonic()
+    chapters.execute(layout, page)
+    return time.monotonic() - start
+
+
+def _finish(layout: Layout, page: str, fingerprint: str, seconds: float) -> None:
+    chapters.remember(layout, page, fingerprint)
+    print(f"{Path(page).name}: ran in {seconds:.0f} s", flush=True)
 
 
 def build(layout: Layout, force: bool = False) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from data_prep.footage.frames import tidy_rate
-from data_prep.footage.pictures import Video
+from data_prep.footage.video_writing import MOTION_JPEG, VideoWriter
 from data_prep.live.sources import Frame, Stream, open_source
 from ddllib.data import WINDOW
 from ddllib.errors import DDLError
@@ -69,9 +69,10 @@ class Piece:
     def __init__(self, folder: Path, first: Frame, rate: float, tell: Callable[[str], None]):
         self.start = self.last = first.time_s
         self.rate, self.tell = rate, tell
-        name = datetime.fromtimestamp(first.time_s).strftime("%Y-%m-%d-%H%M%S-%f")[:-3] + ".avi"
+        name = datetime.fromtimestamp(first.time_s).strftime("%Y-%m-%d-%H%M%S-%f")[:-3]
+        name += MOTION_JPEG.ending
         self.path, self.part = folder / name, folder / f".{name}"
-        self.video = Video(self.part, "MJPG", rate, first.image.shape[:2])
+        self.video = VideoWriter(self.part, MOTION_JPEG, rate, first.image.shape[:2])
 
     def write(self, frame: Frame) -> None:
         self.video.write(frame.image)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.footage.pictures import Video, fitted, open_video, resized
+from data_prep.footage.pictures import fitted, resized
+from data_prep.footage.video_writing import WEBM, VideoWriter
 from ddllib.camera.events import region
 from ddllib.camera.listener import Listener
 from ddllib.camera.pictures import BOX_COLOUR, boxed, heat, seen
@@ -24,7 +25,7 @@ class AnnotatedVideo(Listener):
 
     In a frame whose filtered score is above ``threshold`` the strange region has a box
     (``events.region``, by ``patch`` pixels). ``path`` is ``stem`` with the suffix of
-    ``pictures.open_video``, None before the first frame. The video can be played once it is closed.
+    a WebM video, None before the first frame. The video can be played once it is closed.
     The file grows with the footage, up to a gigabyte an hour; memory does not.
     """
 
@@ -32,7 +33,7 @@ class AnnotatedVideo(Listener):
         self.stem, self.frame_rate, self.patch = Path(stem), frame_rate, patch
         self.threshold = max(threshold, 1e-6)  # a divisor
         self.path: Path | None = None
-        self._video: Video | None = None
+        self._video: VideoWriter | None = None
         self._shape: tuple[int, int] | None = None  # of the first frame; others are resized to it
         self._scores: deque[float] = deque(maxlen=max(round(CHART_S * frame_rate), 1))
 
@@ -47,8 +48,8 @@ class AnnotatedVideo(Listener):
         chart = self._chart(2 * image.shape[1])
         image = np.vstack([np.hstack([boxed(image, strange_box), error]), chart])
         if self._video is None:
-            self._video = open_video(self.stem, self.frame_rate, image.shape[:2])
-            self.path = self._video.path
+            self.path = self.stem.with_name(self.stem.name + WEBM.ending)
+            self._video = VideoWriter(self.path, WEBM, self.frame_rate, image.shape[:2])
         self._video.write(image)
 
     def _chart(self, width: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.footage.pictures import CLIPS, fitted, open_video, resized
+from data_prep.footage.pictures import fitted, resized
+from data_prep.footage.video_writing import WEBM, VideoWriter
 from ddllib.camera.events import Event
 from ddllib.camera.pictures import CLIP_SIDE, seen
 
@@ -17,11 +18,15 @@ LONGEST_S = 60.0  # seconds of the longest clip; of a longer event it shows the 
 AT_ONCE = 2  # frames of a clip that are encoded at most while one frame is watched
 
 
+def clip_path(folder: Path, number: int) -> Path:
+    """The path of the clip of event ``number`` in a watched folder."""
+    return folder / f"{number:04d}{WEBM.ending}"
+
+
 class ClipRecorder:
     """Records a clip of each event; holds the last seconds of frames and one open clip at most.
 
-    A finished clip is named by the number of its event, ``<n>.webm`` or ``<n>.avi``
-    (``pictures.open_video``).
+    A finished clip is named by the number of its event, ``<n>.webm``.
     """
 
     def __init__(self, folder: Path, frame_rate: float):
@@ -70,7 +75,7 @@ class ClipRecorder:
 
     def has(self, number: int) -> bool:
         """Whether the folder holds the clip of event ``number``."""
-        return any((self.folder / f"{number:04d}{suffix}").is_file() for suffix in CLIPS)
+        return clip_path(self.folder, number).is_file()
 
     def cut(self) -> None:
         """End the clip, as before a gap: no clip holds frames from both sides of one."""
@@ -88,7 +93,8 @@ class _Clip:
     """
 
     def __init__(self, folder: Path, frame_rate: float, shape: tuple[int, int]):
-        self._video, self._shape = open_video(folder / ".running", frame_rate, shape), shape
+        path = folder / f".running{WEBM.ending}"
+        self._video, self._shape = VideoWriter(path, WEBM, frame_rate, shape), shape
         self.number: int | None = None  # of the event, once it has ended
         self._waiting: deque[np.ndarray] = deque()
         self._frames_left = int(LONGEST_S * frame_rate)
@@ -114,9 +120,8 @@ class _Clip:
             self.discard()
             return
         self.encode(len(self._waiting))
-        path = self._video.path
         self._video.close()
-        os.replace(path, path.with_name(f"{self.number:04d}{path.suffix}"))
+        os.replace(self._video.path, clip_path(self._video.path.parent, self.number))
 
     def discard(self) -> None:
         self._video.discard()

@@ -130,12 +130,10 @@ def _card(folder: Path, number: int, event: Event, facts: Mapping, embed: bool) 
         "still running when the footage ended" if event.open else "",
         f"the scene had changed: {event.drift}" if event.drift else "",
     ]
-    clip = f"{name}.avi"  # no browser plays it
     return {
         "number": number,
         "text": "; ".join(part for part in parts if part),
         "media": list(_media(folder, name, embed)),
-        "clip": clip if (folder / clip).is_file() else "",
     }
 
 

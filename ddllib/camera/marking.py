@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.footage.pictures import CLIPS, save_picture, write_lossless
+from data_prep.footage.pictures import save_picture
+from data_prep.footage.video_writing import LOSSLESS, write_lossless
+from ddllib.camera.event_clip import clip_path
 from ddllib.camera.event_file import read_events
 from ddllib.camera.events import Event, clock
 from ddllib.camera.marked import add_mark
@@ -62,9 +64,8 @@ def mark_event(
         path = mark_normal(event, footage or find_path(source), folder, frame_rate=rate)
         add_mark(watched, number)
         return path
-    paths = (watched / f"{number:04d}{suffix}" for suffix in CLIPS)
-    clip = next((path for path in paths if path.is_file()), None)
-    if clip is None:
+    clip = clip_path(watched, number)
+    if not clip.is_file():
         raise DDLError(
             f"{watched}: event {number} is of {shown(source)} and has left no clip; give a "
             "recording of it as footage (--footage)"
@@ -102,7 +103,7 @@ def mark_normal(
 def _put(cut: _ArrayCut | _FileCut | _ClipCut, name: str, event: Event, folder: Path) -> Path:
     """Write a cut as the training clip ``name`` of a folder; a failure leaves no file behind."""
     clips, parent, as_video = _training(folder)
-    path = parent / (f"{name}.avi" if as_video else name)
+    path = parent / (name + LOSSLESS.ending if as_video else name)
     if path.exists() or name in clips:
         raise DDLError(
             f"{path}: there already; give another folder, or rename it to put the event there again"

@@ -20,7 +20,6 @@ KINDS = {  # of the files of a camera's folder that are shown
     ".jpg": "image/jpeg",
     ".svg": "image/svg+xml",
     ".webm": "video/webm",
-    ".avi": "video/x-msvideo",
     ".json": "application/json",
     ".csv": "text/csv",
 }

@@ -18,7 +18,7 @@ EVENT = Event(5.0, 6.0, 5.5, 50, 60, 55, 1.0)
 def written(monkeypatch):
     """How many frames were encoded after each frame that was watched."""
     counts = []
-    original = event_clip.open_video
+    original = event_clip.VideoWriter
 
     def counted(*args):
         video = original(*args)
@@ -32,7 +32,7 @@ def written(monkeypatch):
         video.write = count
         return video
 
-    monkeypatch.setattr(event_clip, "open_video", counted)
+    monkeypatch.setattr(event_clip, "VideoWriter", counted)
     return counts
 
 

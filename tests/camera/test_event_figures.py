@@ -15,7 +15,7 @@ from support.alarms import LOUD, PATCH, QUIET, RATE, a_loop, frames_of, hears, s
 
 from data_prep.footage.frames import read_frames
 from data_prep.footage.layouts import find_footage
-from data_prep.footage.pictures import open_video
+from data_prep.footage.video_writing import WEBM, VideoWriter
 from ddllib.camera import widgets
 from ddllib.camera.annotated import AnnotatedVideo
 from ddllib.camera.drift import Drift
@@ -195,7 +195,7 @@ def test_what_was_normal_is_read_as_training_footage(tmp_path, layout):
         cv2.imwrite(str(folder / "earlier" / "0.png"), np.moveaxis(footage(1)[0], 0, -1))
     if layout == "videos":
         (folder / "training").mkdir(parents=True)
-        video = open_video(folder / "training" / "earlier", 10, (32, 48))
+        video = VideoWriter(folder / "training" / "earlier.webm", WEBM, 10, (32, 48))
         video.write(np.ascontiguousarray(np.moveaxis(footage(1)[0], 0, -1)))
         video.close()
     mark_normal(EVENT, frames, folder)
@@ -221,7 +221,7 @@ def test_images_alone_are_one_clip_and_take_no_other(tmp_path):
 
 
 def test_of_a_video_watched_at_a_lower_rate_the_seconds_of_the_event_are_copied(tmp_path):
-    video = open_video(tmp_path / "today", 20, (32, 48))
+    video = VideoWriter(tmp_path / "today.webm", WEBM, 20, (32, 48))
     for level in range(0, 240, 8):  # 30 frames, 1.5 s
         video.write(np.full((32, 48, 3), level, np.uint8))
     video.close()

@@ -9,7 +9,7 @@ from support.webm import cut, write_matroska
 
 from data_prep import prepare
 from data_prep.footage.frames import Pace
-from data_prep.footage.pictures import open_video
+from data_prep.footage.video_writing import WEBM, VideoWriter
 from data_prep.live.sources import open_source, shown
 from ddllib import DDLError
 from ddllib.camera.event_file import EventFile
@@ -163,7 +163,9 @@ def test_an_event_of_a_recording_is_marked_by_its_number(tmp_path, yard, capsys)
         assert why in capsys.readouterr().err
     assert main([str(folder), "1", "--to", str(yard), "--footage", str(tmp_path / "no.avi")]) == 1
     assert "no footage there" in capsys.readouterr().err
-    open_video(folder / "0001", 10, (48, 64)).close()  # its clip is never taken in silence
+    VideoWriter(
+        folder / "0001.webm", WEBM, 10, (48, 64)
+    ).close()  # its clip is never taken in silence
     for source, why in (("gone.avi", "gone.avi: not found"), (None, "names no source; give")):
         folder = watched_folder(tmp_path / str(source), [event_at(50, 60, 10)], source=source)
         with pytest.raises(DDLError, match=why):
@@ -176,7 +178,7 @@ def test_of_a_live_source_the_clip_that_the_event_left_is_taken(tmp_path, yard, 
     folder = watched_folder(tmp_path / "w", [event], source=source)
     with pytest.raises(DDLError, match="event 1 is of .* and has left no clip; give a recording"):
         mark_event(folder, 1, yard)
-    video = open_video(folder / "0001", 10, (48, 64))
+    video = VideoWriter(folder / "0001.webm", WEBM, 10, (48, 64))
     for frame in numbered(51):
         video.write(frame)
     video.close()
