@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import chapters
@@ -42,7 +43,8 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
         chapters.check_parameters(layout, page)
     shutil.rmtree(layout.out / "failed", ignore_errors=True)
     stale = chapters.stale(layout, fingerprints, force)
-    with ProcessPoolExecutor(1, initializer=_take_spare_time) as spare:
+    spawn = get_context("spawn")  # a copy of this process could hold locks of its kernels
+    with ProcessPoolExecutor(1, spawn, _take_spare_time) as spare:
         beside = {}
         for page in stale:
             if chapters.profile_of(layout, page) != layout.profile:

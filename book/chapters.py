@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import nbformat
 import papermill
 from cleaning import clean
 from papermill.exceptions import PapermillExecutionError, strip_color
+from traitlets.config import Config
 
 from ddllib.errors import DDLError
 from ddllib.io.files import writing
@@ -224,21 +227,35 @@ def execute(layout: Layout, page: str) -> None:
     running.parent.mkdir(parents=True, exist_ok=True)
     find_own_kernel()
     try:
-        papermill.execute_notebook(
-            str(source.resolve()),
-            str(running.resolve()),
-            parameters={"profile": profile_of(layout, page)},
-            kernel_name="python3",
-            cwd=str(source.parent.resolve()),
-            progress_bar=False,
-            extra_arguments=["--log-level=CRITICAL"],  # of the kernel, not of the cells
-        )
+        with _sockets_in_a_folder() as config:
+            papermill.execute_notebook(
+                str(source.resolve()),
+                str(running.resolve()),
+                parameters={"profile": profile_of(layout, page)},
+                kernel_name="python3",
+                cwd=str(source.parent.resolve()),
+                progress_bar=False,
+                extra_arguments=["--log-level=CRITICAL"],  # of the kernel, not of the cells
+                config=config,
+            )
     except Exception as error:  # a failed cell, a dead kernel, a full disk: all end the build
         raise DDLError(_keep_failure(layout, page, running, error)) from error
     notebook = clean(nbformat.read(running, as_version=4), layout.root.resolve())
     with writing(layout.executed(page)) as file:
         file.write(nbformat.writes(notebook).encode())
     running.unlink()
+
+
+@contextlib.contextmanager
+def _sockets_in_a_folder() -> Iterator[Config]:
+    """The configuration of a kernel that is reached by sockets in a folder of its own.
+
+    With the usual TCP, two kernels that start at the same time may choose the same port. The folder
+    is a temporary one, as a socket's path has to be shorter than 108 characters.
+    """
+    with tempfile.TemporaryDirectory(prefix="ddl-") as folder:
+        os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        yield Config({"KernelManager": {"transport": "ipc"}})
 
 
 def find_own_kernel() -> None:

@@ -282,6 +282,25 @@ def test_a_full_disk_leaves_the_executed_copy_and_the_site_as_they_were(tmp_path
     assert "second" in layout.executed("book/one").read_text()
 
 
+def test_a_chapter_of_another_method_runs_beside_the_others_and_is_kept(tmp_path):
+    layout = write_book(tmp_path)
+    toc = tmp_path / "_toc.yml"
+    toc.write_text(toc.read_text() + "  - file: book/other\n")
+    (tmp_path / "book" / "profiles" / "stpa-demo.yaml").write_text("epochs: 1\n")
+    wait = "from time import sleep\nfrom os.path import exists\n"
+    wait += "for k in range(1200):\n    sleep(0.05 * (not exists('met')))\n"
+    write_chapter(tmp_path, wait + "raise ValueError('no such clip')")
+    other = "import os\nopen('met', 'w').close()\nprint(os.nice(0), os.environ['OMP_NUM_THREADS'])"
+    write_chapter(tmp_path, other, PARAMETERS.replace("demo", "stpa-demo"), name="other")
+    layout.runs.mkdir(parents=True)
+    with pytest.raises(DDLError, match="one.ipynb: .* no such clip"):
+        run_chapters(layout)
+    assert "19 1" in layout.executed("book/other").read_text()
+    write_chapter(tmp_path, wait)
+    assert stale(layout, marks := fingerprints(layout)) == {"book/one", "book/other"}
+    assert run_chapters(layout) == (2, 0) and stale(layout, marks) == set()
+
+
 def test_parameters_of_the_small_book_pass(two):
     check_parameters(two, "book/one")
 
