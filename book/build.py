@@ -12,7 +12,8 @@ import os
 import shutil
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
                 if page not in stale:
                     print(f"{Path(page).name}: unchanged", flush=True)
                 elif page not in beside:
+                    _raise_failures(beside.values())
                     print(f"{Path(page).name}: running", flush=True)
                     _finish(layout, page, fingerprints[page], _execute(layout, page))
         finally:  # after a failure, too, what runs beside is finished and kept
@@ -63,6 +65,13 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
                 if not seconds.cancelled():
                     _finish(layout, page, fingerprints[page], seconds.result())
     return len(stale), len(fingerprints) - len(stale)
+
+
+def _raise_failures(futures: Iterable[Future]) -> None:
+    """Raise the error of a chapter that has failed already."""
+    for future in futures:
+        if future.done():
+            future.result()
 
 
 def _take_spare_time() -> None:

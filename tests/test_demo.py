@@ -1,6 +1,8 @@
 """The generated walkway scene: exact truth, the same bytes each time, and not trivial."""
 
 import csv
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -69,7 +71,15 @@ def test_a_finished_scene_is_kept_and_another_request_replaces_it(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     generate(root, **{**TINY, "frames": 4})
     assert len(list((root / "training" / "frames" / "01").iterdir())) == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["scene"]
+    assert {path.name for path in tmp_path.iterdir()} == {"scene", ".scene.lock"}
+
+
+def test_processes_that_want_one_scene_at_once_all_get_it(tmp_path):
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(3, spawn) as pool:
+        made = [pool.submit(generate, tmp_path / "scene", **TINY) for _ in range(3)]
+    assert {future.result() for future in made} == {tmp_path / "scene"}
+    assert contents(tmp_path / "scene") == contents(generate(tmp_path / "other", **TINY))
 
 
 @pytest.mark.slow

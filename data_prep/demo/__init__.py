@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from data_prep.demo.scene import expose, render, scenery_of
 from data_prep.demo.story import ANOMALIES, PLAN, Figure, cast
@@ -47,7 +48,8 @@ def generate(
 
     The same arguments give the same bytes (under the same NumPy and OpenCV), and a clip does not
     depend on how many others there are. A folder that already holds this very scene is left as
-    it is; another generated scene there is replaced, once the new one is complete.
+    it is; another generated scene there is replaced, once the new one is complete. A process that
+    wants a scene which another one is writing waits for it.
 
     Raises DDLError if a count is out of range, if `root` holds anything else, or cannot be written.
     """
@@ -66,16 +68,11 @@ def generate(
         "frames": frames,
     }
     try:
-        earlier = _earlier_request(root, request)
-        if earlier == request:
+        if _earlier_request(root, request) == request:
             return root
         root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-            scene = Path(scratch) / "scene"
-            _write_scene(scene, request)
-            if earlier:
-                shutil.rmtree(root)
-            os.replace(scene, root)
+        with FileLock(root.parent / f".{root.name}.lock"):
+            _renew(root, request)
     except OSError as error:
         raise DDLError(
             f"{root}: the walkway scene cannot be written ({error.strerror}); expected a folder "
@@ -106,6 +103,19 @@ def labels_by_kind(
             for number in abnormal.keys() & set(np.unique(numbers)):
                 labels[abnormal[number]][_clip(index)][frame] = True
     return labels
+
+
+def _renew(root: Path, request: dict) -> None:
+    """Write the scene, unless another process has written it meanwhile."""
+    earlier = _earlier_request(root, request)
+    if earlier == request:
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
+        scene = Path(scratch) / "scene"
+        _write_scene(scene, request)
+        if earlier:
+            shutil.rmtree(root)
+        os.replace(scene, root)
 
 
 def _earlier_request(root: Path, request: dict) -> dict | None:
