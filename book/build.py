@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,13 +28,15 @@ from ddllib.io.files import disk_faults
 __all__ = ["Layout", "build", "run_chapters", "stored_numbers"]
 
 ROOT = Path(__file__).resolve().parent.parent
+# The first chapter after those that train. From it on most chapters read records, on one core.
+READS_RECORDS = "book/07-what-matters"
 
 
 def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
     """Execute the stale chapters; returns how many ran and how many were unchanged.
 
     They run in reading order, as each uses the runs of those before it. Chapters of another method
-    have runs of their own: they run beside the others, in what those leave of the processor.
+    have runs of their own: they run beside ``READS_RECORDS`` and the chapters after it.
     """
     # Otherwise each kernel prints three lines of warning about the debugger.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -44,38 +46,33 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
         chapters.check_parameters(layout, page)
     shutil.rmtree(layout.out / "failed", ignore_errors=True)
     stale = chapters.stale(layout, fingerprints, force)
+    others = [p for p in fingerprints if chapters.profile_of(layout, p) != layout.profile]
+    start = READS_RECORDS if READS_RECORDS in fingerprints else next(iter(fingerprints), None)
+    beside: dict[str, Future] = {}
     spawn = get_context("spawn")  # a copy of this process could hold locks of its kernels
-    with ProcessPoolExecutor(1, spawn, _take_spare_time) as spare:
-        beside = {}
-        for page in stale:
-            if chapters.profile_of(layout, page) != layout.profile:
-                beside[page] = spare.submit(_execute, layout, page)
-                print(f"{Path(page).name}: running beside the others", flush=True)
+    with ProcessPoolExecutor(1, spawn, _take_one_core) as pool:
         try:
-            for page in fingerprints:
+            for page, fingerprint in fingerprints.items():
+                if page == start:
+                    beside = {p: pool.submit(_execute, layout, p) for p in others if p in stale}
+                    for other in beside:
+                        print(f"{Path(other).name}: running beside the others", flush=True)
+                _raise_failures(beside)
                 if page not in stale:
                     print(f"{Path(page).name}: unchanged", flush=True)
-                elif page not in beside:
-                    _raise_failures(beside.values())
+                elif page not in others:
                     print(f"{Path(page).name}: running", flush=True)
-                    _finish(layout, page, fingerprints[page], _execute(layout, page))
+                    _finish(layout, page, fingerprint, _execute(layout, page))
         finally:  # after a failure, too, what runs beside is finished and kept
-            spare.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             for page, seconds in beside.items():
                 if not seconds.cancelled():
                     _finish(layout, page, fingerprints[page], seconds.result())
     return len(stale), len(fingerprints) - len(stale)
 
 
-def _raise_failures(futures: Iterable[Future]) -> None:
-    """Raise the error of a chapter that has failed already."""
-    for future in futures:
-        if future.done():
-            future.result()
-
-
-def _take_spare_time() -> None:
-    """Let this process, and kernels that it starts, use what others leave of the processor."""
+def _take_one_core() -> None:
+    """Let kernels that this process starts use one core, and give way to others."""
     os.nice(19)
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -90,6 +87,13 @@ def _execute(layout: Layout, page: str) -> float:
 def _finish(layout: Layout, page: str, fingerprint: str, seconds: float) -> None:
     chapters.remember(layout, page, fingerprint)
     print(f"{Path(page).name}: ran in {seconds:.0f} s", flush=True)
+
+
+def _raise_failures(beside: Mapping[str, Future]) -> None:
+    """Raise the error of a chapter beside the others that has failed already."""
+    for future in beside.values():
+        if future.done():
+            future.result()
 
 
 def build(layout: Layout, force: bool = False) -> None:

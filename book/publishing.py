@@ -91,7 +91,7 @@ def _fill_stage(layout: Layout, stage: Path) -> None:
 
 def _add_api(root: Path, stage: Path) -> None:
     """Write the API's pages and the table of contents, which has them below ``book/api``."""
-    toc = read_yaml(root / "_toc.yml")
+    toc: dict = read_yaml(root / "_toc.yml")
     entries = [entry for part in toc.get("parts", []) for entry in part.get("chapters", [])]
     for entry in (entry for entry in entries if entry.get("file") == _API):
         pages = api_pages(root)

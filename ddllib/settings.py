@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -226,8 +226,7 @@ class Settings(_Folders):
         if type(self.watch) is int:  # papermill passes -p watch 0 as a number
             object.__setattr__(self, "watch", str(self.watch))
         for setting in fields(self):
-            name = setting.name
-            _check(name, getattr(self, name), setting.type, self._limits(name))
+            _check(setting.name, getattr(self, setting.name), setting.type, self._limits(setting))
         if self.size % 16:
             raise DDLError(f"size is {self.size}; expected a multiple of 16, such as 128")
         for name, allowed_names, what in (
@@ -242,9 +241,9 @@ class Settings(_Folders):
                 f"features is {self.features!r}; expected one of {', '.join(EXTRACTORS)}"
             )
 
-    def _limits(self, name: str) -> dict:
+    def _limits(self, setting: Field) -> dict:
         """The allowed values of a setting; a limit that names another setting becomes its value."""
-        limits = dict(_METADATA[name])
+        limits = dict(setting.metadata)
         if isinstance(limits["most"], str):
             limits["most"] = getattr(self, limits["most"])
         return limits
@@ -261,7 +260,7 @@ class Settings(_Folders):
 
     def asdict(self) -> dict:
         """Plain values, as a record keeps them."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _METADATA}
 
 
 def _check(name: str, value, kind: str, limits: Mapping) -> None:
@@ -299,11 +298,12 @@ def _check_number(name: str, value, is_integer: bool, least: float, most: float 
 
 def recorded(values: Mapping) -> dict:
     """The settings in a record, with defaults for those that are newer than the record."""
-    return {**Settings().asdict(), **values}
+    return {**_DEFAULTS, **values}
 
 
-VOCABULARY = frozenset(setting.name for setting in fields(Settings))
 _METADATA = {setting.name: setting.metadata for setting in fields(Settings)}
+_DEFAULTS = Settings().asdict()
+VOCABULARY = frozenset(_METADATA)
 
 
 def touching(*what: Touches) -> frozenset[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.footage.pictures import write_lossless
+from data_prep.footage.video_writing import write_lossless
 from ddllib import pipeline
 from ddllib.camera import assembly
 from ddllib.camera.event_file import read_events

@@ -199,7 +199,7 @@ def measure(
     """
     environment_facts, names = environment(), dict.fromkeys(name for name, _, _ in cases)
     footage = {name: _footage(name, minutes, first, progress) for name in names}
-    report = {
+    report: dict = {
         "scores": {name: run for name, (_, _, run) in footage.items()},
         "footage": {name: describe(clips, rate) for name, (clips, rate, _) in footage.items()},
         "first_minute": first,

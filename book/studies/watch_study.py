@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.footage.pictures import open_video, resized
+from data_prep.footage.pictures import resized
+from data_prep.footage.video_writing import WEBM, VideoWriter
 from ddllib.camera import assembly
 from ddllib.camera.event_file import read_events
 from ddllib.camera.events import against_labels
@@ -161,7 +162,7 @@ def keep_events(watched: Path, folder: Path, count: int, highest: int | None) ->
 def write_loop(folder: Path, frames: np.ndarray, maps: np.ndarray, rate: float) -> None:
     """Write frames and their error maps side by side, n x H x W x 3 BGR each, as ``loop.webm``."""
     height, width = frames.shape[1:3]
-    video = open_video(folder / "loop", rate, (height, 2 * width))
+    video = VideoWriter(folder / f"loop{WEBM.ending}", WEBM, rate, (height, 2 * width))
     for pair in zip(frames, maps, strict=True):
         video.write(np.concatenate(pair, axis=1))
     video.close()
