@@ -36,7 +36,7 @@ from ddllib.devices import describe_device, resolve_device
 from ddllib.errors import DDLError
 from ddllib.experiments.camera_streams import encode_walkway, served
 from ddllib.experiments.decoding import decoding_cores
-from ddllib.experiments.walkway_run import SIZES, named, walkway_run, walkway_settings
+from ddllib.experiments.walkway_run import MODELS, SIZES, named, walkway_run, walkway_settings
 from ddllib.io.commands import Parser, frames_per_second, run_command, seconds, whole
 from ddllib.io.files import write_json
 from ddllib.records import environment
@@ -77,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m ddllib benchmark cameras``; returns the exit status."""
     parser = Parser(prog="python -m ddllib benchmark cameras", description=__doc__)
     parser.add_argument("--run", type=Path, help="folder of a trained run; without it one is made")
+    model = "what is trained without --run: the profile's model, or one of 96 pixels and width 32"
+    parser.add_argument("--model", choices=MODELS, default="own-camera", help=model)
     counts = "numbers of cameras, in rising order; the first that is not held is the last"
     cameras = whole("cameras")
     parser.add_argument("--cameras", type=cameras, nargs="+", default=[1, 2, 4, 8, 12], help=counts)
@@ -116,13 +118,14 @@ def _report(options: argparse.Namespace) -> None:
         record = {"device": describe_device(resolve_device("cpu")), "environment": environment()}
         record |= {"size": options.size, "rate": options.rate, "seconds": options.seconds}
         record |= {"backend": options.backend}
-        record |= {"run": named(options.run), "held": largest}
+        record |= {"run": named(options.run, options.model), "held": largest}
         record |= {"rows": [asdict(row) for row in rows]}
         write_json(options.to, record)
 
 
 def _own_run(options: argparse.Namespace) -> Path:
-    return walkway_run(walkway_settings(SIZES[options.size], options.rate))
+    changes = MODELS[options.model]
+    return walkway_run(walkway_settings(SIZES[options.size], options.rate, **changes))
 
 
 def hold(folder: Path, address: str, count: int, defaults: Mapping, duration_s: float) -> dict:

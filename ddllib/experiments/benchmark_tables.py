@@ -9,7 +9,7 @@ import pandas as pd
 
 from ddllib.experiments.benchmark_cameras import Held
 from ddllib.experiments.benchmark_work import TEXTBOOK
-from ddllib.experiments.walkway_run import SIZES
+from ddllib.experiments.walkway_run import MODELS, SIZES
 
 
 def speed_table(report: Mapping) -> pd.DataFrame:
@@ -87,8 +87,14 @@ def cameras_sentence(report: Mapping) -> str:
     height, width = SIZES[report["size"]]
     return (
         f"{report['held']} cameras of {width} x {height} at {report['rate']:g} frames per second "
-        f"are held, watched with the run {report['run']} by {report['backend']}"
+        f"are held, watched with the run {_described(report['run'])} by {report['backend']}"
     )
+
+
+def _described(run: str) -> str:
+    """A run's name, and what is unlike its profile in a model of ``walkway_run``."""
+    changes = ", ".join(f"{name} {value}" for name, value in MODELS.get(run, {}).items())
+    return f"{run} ({changes})" if changes else run
 
 
 def still_table(report: Mapping) -> pd.DataFrame:

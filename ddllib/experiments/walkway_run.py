@@ -14,6 +14,10 @@ from ddllib.paths import runs_root
 from ddllib.settings import Settings, load_profile
 
 SIZES = {"360p": (360, 640), "1080p": (1080, 1920)}  # height and width of a camera's frames
+MODELS = {
+    "own-camera": {},
+    "small": {"size": 96, "latent_dim": 32},
+}  # settings unlike the profile's
 CLIPS, CLIP_S = 4, 60.0  # ordinary footage to train on: how many clips, seconds of each
 EPOCHS = 4
 
@@ -49,6 +53,6 @@ def walkway_run(settings: Settings) -> Path:
     return settings.run_folder
 
 
-def named(run: Path | None) -> str:
-    """What a record calls the run: its folder's name, without the place where it lies."""
-    return run.resolve().name if run else "own-camera"
+def named(run: Path | None, model: str = "own-camera") -> str:
+    """What a record calls the run: its folder's name, or that of the ``model`` trained for it."""
+    return run.resolve().name if run else model

@@ -55,6 +55,8 @@ def test_the_table_says_which_numbers_were_held():
     sentence = benchmark_tables.cameras_sentence(report)
     assert sentence.startswith("4 cameras of 640 x 360 at 10 frames")
     assert sentence.endswith("yard by openvino")
+    small = benchmark_tables.cameras_sentence({**report, "run": "small"})
+    assert "the run small (size 96, latent_dim 32) by" in small
 
 
 @needs_ffmpeg
@@ -80,7 +82,8 @@ def test_without_a_run_one_is_trained_on_the_camera_itself_and_kept(tmp_path, mo
     assert [video.name for video in videos] == ["01.mp4", "02.mp4"]
     folder = walkway_run(settings)
     assert load_run(folder).settings.profile == "own-camera"
-    assert named(None) == "own-camera" and named(folder) == folder.name
+    assert named(None) == "own-camera" and named(None, "small") == "small"
+    assert named(folder) == folder.name
     mtime = videos[0].stat().st_mtime_ns
     assert walkway_settings((90, 160), 5.0, 2, 6.0, **small) == settings
     assert videos[0].stat().st_mtime_ns == mtime
