@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
+from ddllib.errors import DDLError
 from ddllib.experiments.weights import write_weights
-from ddllib.paths import RESULTS, runs_root
+from ddllib.paths import RESULTS, runs_root, shown_place
 from ddllib.pipeline import SCENES
 from ddllib.record_parts import metrics_of
 from ddllib.records import (
@@ -32,12 +34,15 @@ def publish(record: Record, weights: bool = False) -> Record:
     clips, with those of unpublished runs on the same data. Only runs of held-out clips, and trained
     ones of seed 0 on real footage, keep frames (``drawn_frames``), to save space. ``notes`` of an
     earlier copy stay. With ``weights`` those of the run are put beside it.
-    Raises ``DDLError`` where they are asked for and there is no checkpoint, or they are too large.
+    Raises ``DDLError`` where they are asked for and there is no checkpoint, or they are too large,
+    and where a record that is published by this name was judged in another way.
     """
+    folder = RESULTS / record.folder.parent.name / record.folder.name
+    notes = _notes(folder, record.judge)
     values = recorded(record.facts["settings"])
     settings = Settings(**{name: values[name] for name in VOCABULARY})
     run = load_run(settings.run_folder) if weights else None
-    facts = {**record.facts, "history": rounded(record.facts["history"])}
+    facts = {**record.facts, "history": rounded(record.facts["history"]), **notes}
     if "held_out" not in facts:
         facts["metrics"] = metrics_of(settings, record.scores, record.terms, record.labels)
     if "held_out" not in facts or "tests" in facts:
@@ -46,17 +51,26 @@ def publish(record: Record, weights: bool = False) -> Record:
     is_shown = record.is_trained and settings.seed == 0 and settings.data not in SCENES
     keeps_frames = "held_out" in facts or is_shown
     shown = drawn_frames(record) if keeps_frames else {}
-    folder = RESULTS / record.folder.parent.name / record.folder.name
-    if (folder / "run.json").is_file():
-        facts = {**facts, **_notes(read_record(folder))}
     if run:
         write_weights(run, folder)
     write_record(folder, facts, record.scores, record.labels, shown, record.terms)
     return read_record(folder)
 
 
-def _notes(published: Record) -> dict:
-    """The notes that people added to a published record."""
+def _notes(folder: Path, judge: str | None) -> dict:
+    """The notes that people added to the record that is published in ``folder``, if there is one.
+
+    Raises ``DDLError`` for a record by another ``judge``, which the new one would replace.
+    """
+    if not (folder / "run.json").is_file():
+        return {}
+    published = read_record(folder)
+    if published.judge != judge:
+        old, new = published.judge or "test clips", judge or "test clips"
+        raise DDLError(
+            f"{shown_place(folder)}: published already, judged by {old} and not by {new}; give the "
+            "experiment a profile of its own, so that both are kept"
+        )
     return {name: value for name, value in published.facts.items() if name == "notes"}
 
 

@@ -13,6 +13,7 @@ from ddllib.experiments import command, comparisons, grid, publishing
 from ddllib.experiments.grid import FOLDER, Trial, read_experiment, run_trial
 from ddllib.experiments.publishing import drawn_frames, publish
 from ddllib.figures.chapter import highest_frames, percent, same_frames
+from ddllib.pseudo_anomalies import held_out
 from ddllib.records import Record, count_scoring, settings_scored
 from ddllib.scoring import score_clip
 from ddllib.settings import Settings
@@ -197,6 +198,9 @@ def test_a_held_out_run_may_be_tested_afterwards(small_settings, small_data, res
     assert after.scores.keys() == before.scores.keys() and not before.metrics
     assert publish(after).metrics == after.metrics and "test clips raw" in command.summary(after)
     assert "held_out=1" in (results / "scored.csv").read_text()
+    earlier = replace(after, facts={**after.facts, "judge": held_out.SINGLE})
+    with pytest.raises(DDLError, match="judged by paired and not by single; give the experiment"):
+        publish(earlier)
     assert pipeline.score(settings, small_data, load_run(run.folder), progress=False).tests
 
 
