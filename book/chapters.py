@@ -254,8 +254,7 @@ def _sockets_in_a_folder() -> Iterator[Config]:
     is a temporary one, as a socket's path has to be shorter than 108 characters.
     """
     with tempfile.TemporaryDirectory(prefix="ddl-") as folder:
-        os.environ["JUPYTER_RUNTIME_DIR"] = folder
-        yield Config({"KernelManager": {"transport": "ipc"}})
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def find_own_kernel() -> None:
