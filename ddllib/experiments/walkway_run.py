@@ -14,10 +14,8 @@ from ddllib.paths import runs_root
 from ddllib.settings import Settings, load_profile
 
 SIZES = {"360p": (360, 640), "1080p": (1080, 1920)}  # height and width of a camera's frames
-MODELS = {
-    "own-camera": {},
-    "small": {"size": 96, "latent_dim": 32},
-}  # settings unlike the profile's
+# The models that can be trained, and their settings unlike the profile's.
+MODELS = {"own-camera": {}, "small": {"size": 96, "latent_dim": 32}}
 CLIPS, CLIP_S = 4, 60.0  # ordinary footage to train on: how many clips, seconds of each
 EPOCHS = 4
 
