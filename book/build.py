@@ -8,11 +8,12 @@ Executed chapters lie in ``_build/executed``, the site in ``_build/html``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,7 +37,8 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
     """Execute the stale chapters; returns how many ran and how many were unchanged.
 
     They run in reading order, as each uses the runs of those before it. Chapters of another method
-    have runs of their own: they run beside ``READS_RECORDS`` and the chapters after it.
+    have runs of their own: they run beside ``READS_RECORDS`` and the chapters after it. Then each
+    kernel has one thread, since the threads of two kernels would wait for one another.
     """
     # Otherwise each kernel prints three lines of warning about the debugger.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -46,15 +48,16 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
         chapters.check_parameters(layout, page)
     shutil.rmtree(layout.out / "failed", ignore_errors=True)
     stale = chapters.stale(layout, fingerprints, force)
-    others = [p for p in fingerprints if chapters.profile_of(layout, p) != layout.profile]
+    changed = [page for page in fingerprints if page in stale]
+    others = [page for page in changed if chapters.profile_of(layout, page) != layout.profile]
     start = READS_RECORDS if READS_RECORDS in fingerprints else next(iter(fingerprints), None)
     beside: dict[str, Future] = {}
     spawn = get_context("spawn")  # a copy of this process could hold locks of its kernels
-    with ProcessPoolExecutor(1, spawn, _take_one_core) as pool:
+    with ProcessPoolExecutor(1, spawn) as pool:
         try:
             for page, fingerprint in fingerprints.items():
                 if page == start:
-                    beside = {p: pool.submit(_execute, layout, p) for p in others if p in stale}
+                    beside = {p: pool.submit(_execute, layout, p, True) for p in others}
                     for other in beside:
                         print(f"{Path(other).name}: running beside the others", flush=True)
                 _raise_failures(beside)
@@ -62,7 +65,7 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
                     print(f"{Path(page).name}: unchanged", flush=True)
                 elif page not in others:
                     print(f"{Path(page).name}: running", flush=True)
-                    _finish(layout, page, fingerprint, _execute(layout, page))
+                    _finish(layout, page, fingerprint, _execute(layout, page, bool(beside)))
         finally:  # after a failure, too, what runs beside is finished and kept
             pool.shutdown(cancel_futures=True)
             for page, seconds in beside.items():
@@ -71,17 +74,26 @@ def run_chapters(layout: Layout, force: bool = False) -> tuple[int, int]:
     return len(stale), len(fingerprints) - len(stale)
 
 
-def _take_one_core() -> None:
-    """Let kernels that this process starts use one core, and give way to others."""
-    os.nice(19)
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _execute(layout: Layout, page: str) -> float:
-    """Execute a chapter; returns the seconds that it took."""
+def _execute(layout: Layout, page: str, one_thread: bool) -> float:
+    """Execute a chapter, with ``one_thread`` if so wished; returns the seconds that it took."""
     start = time.monotonic()
-    chapters.execute(layout, page)
+    with _one_thread() if one_thread else contextlib.nullcontext():
+        chapters.execute(layout, page)
     return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let kernels that start within use one thread for their computations."""
+    name = "OMP_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _finish(layout: Layout, page: str, fingerprint: str, seconds: float) -> None:

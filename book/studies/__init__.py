@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 STUDIES = {
+    "cameras": "whether many live cameras tell what a watch of each clip alone tells",
     "drift": "how soon a change of the scene is told, and that none is made up",
     "little-footage": "how often a threshold's interval holds where footage is as little as Ped2's",
     "ped2": "the same on UCSD Ped2, for every run of it in the book",

@@ -1,7 +1,6 @@
 """Read videos by FFmpeg (PyAV): pictures with their times, and whether a file is complete.
 
-A file is complete if any of its streams, also sound, reaches the end that its container states. So
-neither a pause of the pictures nor sound that lasts longer than them looks like a broken file.
+A file is complete if any of its streams, also sound, reaches the end that its container states.
 """
 
 import math
@@ -263,7 +262,8 @@ def open_address(address: str, patience: float) -> Video | None:
 
     Iterating ends when no data arrives for as long.
     """
-    options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+    options = {"fpsprobesize": "0"}  # FFmpeg else waits for 20 frames of H.264 to guess its rate
+    options |= {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     try:
         return Video(av.open(address, options=options, timeout=patience), threads="SLICE")
     except (av.error.FFmpegError, OSError, ValueError):

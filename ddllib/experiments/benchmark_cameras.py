@@ -99,12 +99,13 @@ def _report(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as place:
         clip = Path(place) / "clip.mp4"
         encode_walkway(clip, SIZES[options.size], options.rate, CLIP_S)
-        with served(clip, CLIP_S / max(options.cameras)) as address:
+        with served([clip], CLIP_S / max(options.cameras)) as address:
             for count in sorted(options.cameras):
                 folder = Path(place) / str(count)
-                taken = hold(folder, address, count, defaults, options.seconds)
-                addresses = [f"{address}/{k}" for k in range(count)]
-                floor = decoding_cores(addresses, side, min(options.seconds, FLOOR_S))
+                sources = {f"camera-{k}": f"{address}/{k}" for k in range(count)}
+                cameras = {name: {"source": source} for name, source in sources.items()}
+                taken = hold(folder, cameras, defaults, options.seconds)
+                floor = decoding_cores([*sources.values()], side, min(options.seconds, FLOOR_S))
                 rows.append(Held(**taken, decoding_cores=floor))
                 print(pd.DataFrame([asdict(rows[-1])]).to_string(index=False), flush=True)
                 if not rows[-1].passes:
@@ -128,18 +129,19 @@ def _own_run(options: argparse.Namespace) -> Path:
     return walkway_run(walkway_settings(SIZES[options.size], options.rate, **changes))
 
 
-def hold(folder: Path, address: str, count: int, defaults: Mapping, duration_s: float) -> dict:
-    """Watch ``count`` cameras for so many seconds, once all of them are live.
+def hold(folder: Path, cameras: Mapping, defaults: Mapping, duration_s: float) -> dict:
+    """Watch ``cameras`` for so many seconds, once all of them are live.
 
-    ``defaults`` are the options of all, as in ``cameras.yaml``. What comes back are the fields of
-    ``Held`` without ``decoding_cores``. Raises ``DDLError`` where the cameras do not become live,
-    with what the watch said.
+    ``cameras`` has options by name and ``defaults`` those of all, as in ``cameras.yaml``. The watch
+    writes to a folder ``to`` in ``folder``. What comes back are the fields of ``Held`` without
+    ``decoding_cores``. Raises ``DDLError`` where the cameras do not become live, with what the
+    watch said.
     """
     import psutil
 
     folder.mkdir(parents=True)
-    cameras = {f"camera-{k}": {"source": f"{address}/{k}"} for k in range(count)}
-    config = {"cameras": cameras, "defaults": dict(defaults), "to": "to"}
+    count = len(cameras)
+    config = {"cameras": dict(cameras), "defaults": dict(defaults), "to": "to"}
     (folder / "cameras.yaml").write_text(json.dumps(config))
     command = [sys.executable, "-m", "ddllib", "watch", "--config", str(folder / "cameras.yaml")]
     with open(folder / "log", "w+") as log:

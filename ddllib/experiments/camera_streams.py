@@ -8,9 +8,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -31,36 +32,55 @@ def program() -> str:
     return path
 
 
-def encode_walkway(
-    path: Path, size: tuple[int, int], rate: float, seconds: float, index: int = 0
-) -> None:
-    """Write ordinary minutes of the generated walkway as H.264, ``size`` height and width.
+def encode(path: Path, frames: Iterable[np.ndarray], rate: float) -> None:
+    """Write frames, H x W x 3 uint8 BGR, as H.264 as cameras send it: 4:2:0, no picture ahead.
 
-    Each ``index`` gives other minutes of the same camera.
+    An odd height or width loses its last row or column. Raises ``DDLError`` for no frame, and
+    where ffmpeg cannot write.
     """
-    from data_prep.demo import ordinary
-
-    height, width = size
+    images = iter(frames)
+    first = next(images, None)
+    if first is None:
+        raise DDLError(f"{path}: no frame to write; expected at least one")
+    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     command = [program(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "bgr24"]
     command += ["-s", f"{width}x{height}", "-r", f"{rate:g}", "-i", "-", "-c:v", "libx264"]
-    command += ["-preset", "veryfast", "-g", str(round(KEY_EVERY_S * rate)), str(path)]
-    random = np.random.default_rng(index)
+    command += ["-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "0"]
+    command += ["-g", str(round(KEY_EVERY_S * rate)), str(path)]
     encoder = subprocess.Popen(command, stdin=subprocess.PIPE)
-    for frame in ordinary(0, index, round(rate * seconds)):
-        large = cv2.resize(np.ascontiguousarray(frame[..., ::-1]), (width, height))
-        noisy = large + random.normal(0, NOISE, (height, width, 1))
-        encoder.stdin.write(noisy.clip(0, 255).astype(np.uint8).tobytes())
+    for image in chain([first], images):
+        encoder.stdin.write(image[:height, :width].tobytes())
     encoder.stdin.close()
     if encoder.wait():
         raise DDLError(f"{path}: ffmpeg could not write it; see the lines above")
 
 
-@contextmanager
-def served(clip: Path, apart_s: float = 0.0) -> Iterator[str]:
-    """Play a video again and again in real time to each who connects; yields an address.
+def encode_walkway(
+    path: Path, size: tuple[int, int], rate: float, seconds: float, index: int = 0
+) -> None:
+    """Write ordinary minutes of the generated walkway (``encode``), ``size`` height and width.
 
-    Every path below the address, a number from 0, is a camera of its own. Number k begins k times
-    ``apart_s`` seconds after the clip's beginning, so that not all show the same at once.
+    Each ``index`` gives other minutes of the same camera.
+    """
+    from data_prep.demo import ordinary
+
+    random = np.random.default_rng(index)
+
+    def noisy(frame: np.ndarray) -> np.ndarray:
+        large = cv2.resize(np.ascontiguousarray(frame[..., ::-1]), size[::-1])
+        return (large + random.normal(0, NOISE, (*size, 1))).clip(0, 255).astype(np.uint8)
+
+    encode(path, map(noisy, ordinary(0, index, round(rate * seconds))), rate)
+
+
+@contextmanager
+def served(clips: Sequence[Path], apart_s: float = 0.0, once: bool = False) -> Iterator[str]:
+    """Play videos in real time to each who connects; yields an address.
+
+    Every path below the address, a number from 0, is a camera of its own. Number k plays video k,
+    with fewer videos than cameras one after the other again; it begins k times ``apart_s`` seconds
+    after the video's beginning, so that not all show the same at once. It repeats the video without
+    end, or, with ``once``, hangs up at its end, and the next connection begins anew.
     """
     playing: set[subprocess.Popen] = set()
 
@@ -69,10 +89,11 @@ def served(clip: Path, apart_s: float = 0.0) -> Iterator[str]:
             pass
 
         def do_GET(self):
-            begin = f"{int(self.path.strip('/')) * apart_s:g}"
-            command = [program(), "-v", "quiet", "-re", "-stream_loop", "-1", "-ss", begin]
-            command += ["-i", str(clip)]
-            command += ["-c", "copy", "-f", "mpegts", "pipe:1"]
+            number = int(self.path.strip("/"))
+            command = [program(), "-v", "quiet", "-re", "-stream_loop", "0" if once else "-1"]
+            command += ["-ss", f"{number * apart_s:g}", "-i", str(clips[number % len(clips)])]
+            # With its length stated, a frame is known to be whole before the next one begins.
+            command += ["-c", "copy", "-f", "mpegts", "-omit_video_pes_length", "0", "pipe:1"]
             player = subprocess.Popen(command, stdout=subprocess.PIPE)
             playing.add(player)
             self.send_response(200)

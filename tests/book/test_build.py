@@ -290,12 +290,12 @@ def test_a_chapter_of_another_method_runs_beside_the_others_and_is_kept(tmp_path
     wait = "from time import sleep\nfrom os.path import exists\n"
     wait += "for k in range(1200):\n    sleep(0.05 * (not exists('met')))\n"
     write_chapter(tmp_path, wait + "raise ValueError('no such clip')")
-    other = "import os\nopen('met', 'w').close()\nprint(os.nice(0), os.environ['OMP_NUM_THREADS'])"
+    other = "import os\nopen('met', 'w').close()\nprint('threads', os.environ['OMP_NUM_THREADS'])"
     write_chapter(tmp_path, other, PARAMETERS.replace("demo", "stpa-demo"), name="other")
     layout.runs.mkdir(parents=True)
     with pytest.raises(DDLError, match="one.ipynb: .* no such clip"):
         run_chapters(layout)
-    assert "19 1" in layout.executed("book/other").read_text()
+    assert "threads 1" in layout.executed("book/other").read_text()
     write_chapter(tmp_path, wait)
     assert stale(layout, marks := fingerprints(layout)) == {"book/one", "book/other"}
     assert run_chapters(layout) == (2, 0) and stale(layout, marks) == set()

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from data_prep.live.sources import open_source
@@ -12,7 +14,7 @@ from ddllib import DDLError
 from ddllib.experiments import benchmark_tables, camera_streams
 from ddllib.experiments.benchmark import main
 from ddllib.experiments.benchmark_cameras import Held, hold
-from ddllib.experiments.camera_streams import encode_walkway, served
+from ddllib.experiments.camera_streams import encode, encode_walkway, served
 from ddllib.experiments.walkway_run import named, walkway_run, walkway_settings
 from ddllib.training import load_run
 
@@ -30,13 +32,52 @@ def test_a_number_of_cameras_is_held_without_drops_and_in_time():
 def test_each_client_gets_real_h264_from_the_clip_s_beginning(tmp_path):
     clip = tmp_path / "clip.mp4"
     encode_walkway(clip, (90, 160), 10.0, 2.0)
-    with served(clip) as address:
+    with served([clip]) as address:
         for name in ("0", "1"):
             source = open_source(f"{address}/{name}", None, tell=str)
             for frame in source:
                 assert frame.image.shape == (90, 160, 3) and frame.image.std() > 1
                 if frame.index == 24:  # behind the end of the clip, which begins again
                     source.stop()
+
+
+@needs_ffmpeg
+def test_streams_are_coded_as_cameras_do_and_come_without_a_burst(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    encode_walkway(clip, (91, 160), 10.0, 2.0)
+    with av.open(str(clip)) as video:
+        codec = video.streams.video[0].codec_context
+        assert codec.pix_fmt == "yuv420p" and not codec.has_b_frames
+        assert (codec.height, codec.width) == (90, 160)
+    read = []
+    with served([clip]) as address:
+        source = open_source(f"{address}/0", None, tell=str)
+        for frame in source:
+            read.append(frame.read_s)
+            if len(read) == 16:
+                source.stop()
+    assert read[-1] - read[0] > 1.0  # 1.5 as they are sent; a reader that waits gets them at once
+
+
+@needs_ffmpeg
+def test_a_camera_that_plays_once_begins_anew_at_each_connection(tmp_path):
+    clips = [tmp_path / "0.mp4", tmp_path / "1.mp4"]
+    for k, clip in enumerate(clips):
+        encode(clip, np.full((10, 16, 16, 3), 200 * k, np.uint8), 10.0)
+    with served(clips, once=True) as address:
+        source = open_source(f"{address}/1", None, tell=str)
+        frames = []
+        for frame in source:
+            frames.append(frame)
+            if len(frames) == 15:
+                source.stop()
+    assert [k for k, frame in enumerate(frames) if frame.gap] == [0, 10]
+    assert source.reconnections == 1 and min(frame.image.min() for frame in frames) > 190
+
+
+def test_a_stream_needs_a_frame(tmp_path):
+    with pytest.raises(DDLError, match="no frame to write"):
+        encode(tmp_path / "clip.mp4", [], 10.0)
 
 
 def test_without_ffmpeg_one_line_says_what_is_missing(monkeypatch):
@@ -96,5 +137,6 @@ def test_a_run_that_cannot_be_watched_ends_the_benchmark_in_one_line(tmp_path, c
 
 
 def test_cameras_that_do_not_become_live_are_told_with_what_the_watch_said(tmp_path):
+    run = {"run": str(tmp_path)}
     with pytest.raises(DDLError, match="1 cameras: not all became live.*no checkpoint in it"):
-        hold(tmp_path / "1", "http://127.0.0.1:9", 1, {"run": str(tmp_path)}, 1.0)
+        hold(tmp_path / "1", {"yard": {"source": "http://127.0.0.1:9"}}, run, 1.0)
