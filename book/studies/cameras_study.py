@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ddllib.camera import watch_command
 from ddllib.camera.event_file import read_events
@@ -33,6 +34,7 @@ from ddllib.io.files import write_json
 from ddllib.records import environment
 from studies.stream_study import clip_labels, trained
 
+NAME = "together.json"
 MODEL = "small"  # of `walkway_run.MODELS`: so many cameras are held with it
 SUMMED = ("plays", "torn", "frames", "events", "told", "more", "labelled", "labelled_told")
 
@@ -182,6 +184,22 @@ def lines(report: Mapping) -> list[str]:
     ]
 
 
+def table(report: Mapping) -> pd.DataFrame:
+    """One row for each camera, as a page shows it."""
+    return pd.DataFrame(
+        {
+            "camera": row["camera"],
+            "whole plays": row["plays"],
+            "lack frames": row["torn"],
+            "largest difference of a score": f"{row['difference']:.1g}",
+            "events of the clip alone, in all plays": row["events"],
+            "told by the camera": row["told"],
+            "told beside them": row["more"],
+        }
+        for row in report["rows"]
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m ddllib study cameras", description=__doc__)
     footage = "data sets with training and test clips"
@@ -200,4 +218,4 @@ def _report(options: argparse.Namespace) -> None:
         report = measure(options.footage, options.rate, options.minutes, Path(folder))
     print(*lines(report), sep="\n")
     if options.to:
-        write_json(options.to / "together.json", report)
+        write_json(options.to / NAME, report)

@@ -86,6 +86,7 @@ def test_cameras_of_a_data_set_are_watched_together_as_alone(footage, monkeypatc
         assert row["frames"] == row["plays"] * FRAMES
         assert row["difference"] < 1e-5 and row["told"] == row["events"]
     assert "2 cameras watched for 0.2 minutes" in cameras_study.lines(report)[0]
+    assert list(cameras_study.table(report)["camera"]) == [row["camera"] for row in report["rows"]]
     assert str(tmp_path) not in str(report)
 
 
