@@ -83,9 +83,10 @@ class Pace:
         if self._first is None:
             self._first = time_s
         slot = int((time_s - self._first) * self.rate + self.EARLY)
-        is_first = slot > self._slot
-        self._slot = max(self._slot, slot)
-        return is_first
+        if slot <= self._slot:
+            return False
+        self._slot = max(self._slot + 1, slot - 1)
+        return True
 
 
 def read_frames(clip: Clip, colour: bool = False) -> Iterator[np.ndarray]:

@@ -111,6 +111,11 @@ class Video:
         """Whether a length is stated; an address without one is live."""
         return bool(self.stream.duration or self.container.duration)
 
+    @property
+    def states_times(self) -> bool:
+        """Whether frames have times; MJPEG has none, and FFmpeg invents 25 frames per second."""
+        return not self.container.format.flags & av.format.Flags.no_timestamps.value
+
     def packets(self) -> Iterator[av.Packet]:
         """The packets of pictures; `reach` also counts those of other streams."""
         packets = self.container.demux()
@@ -255,19 +260,6 @@ def check_pixels(path: Path, pixels: float) -> None:
         raise DDLError(
             f"{path}: a frame of more than {MOST_PIXELS} pixels; expected smaller ones, resize them"
         )
-
-
-def open_address(address: str, patience: float) -> Video | None:
-    """Open an address; None if no data arrives within `patience` seconds.
-
-    Iterating ends when no data arrives for as long.
-    """
-    options = {"fpsprobesize": "0"}  # FFmpeg else waits for 20 frames of H.264 to guess its rate
-    options |= {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
-    try:
-        return Video(av.open(address, options=options, timeout=patience), threads="SLICE")
-    except (av.error.FFmpegError, OSError, ValueError):
-        return None
 
 
 def frame_count(path: Path, thorough: bool = False) -> int | None:

@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import av
 import cv2
 import numpy as np
 
 from data_prep.footage.frames import Pace
 from data_prep.footage.levels import to_eight_bits
-from data_prep.footage.video import Video, open_address, steady
+from data_prep.footage.video import Video, steady
+from data_prep.live.clock import StreamClock
 from data_prep.live.wishes import Frame, Wish, as_wished, shown, tell_of_shape
 from ddllib.errors import DDLError
 
@@ -101,9 +103,9 @@ class _Playout:
 
 
 class Webcam:
-    """A webcam, like a video without a stated length; iterating ends when it is disconnected."""
+    """A webcam, like a video without stated length and times; it ends when it is disconnected."""
 
-    rate, states_length = None, False
+    rate, states_length, states_times = None, False, False
 
     def __init__(self, video: cv2.VideoCapture):
         self._video = video
@@ -211,7 +213,7 @@ class Stream:
         wait, last = FIRST_WAIT, time.monotonic()
         while not self._stopped.is_set():
             frames_before, reason = self._read, "cannot be opened"
-            video = self._open()
+            video = _opened(self._address, self.wish.patience)
             if video is not None:
                 with video:
                     reason = self._read_video(video)
@@ -235,21 +237,14 @@ class Stream:
         self.gave_up = True
         self.wish.tell(f"{self.name}: {reason}, {limit}; this is taken as its end")
 
-    def _open(self) -> Video | Webcam | None:
-        if not self._address.isdecimal():
-            return open_address(self._address, self.wish.patience)
-        video = cv2.VideoCapture(int(self._address))
-        if video.isOpened():
-            return Webcam(video)
-        video.release()
-        return None
-
     def _read_video(self, video: Video | Webcam) -> str | None:
         """Read until the stream ends; returns the reason, None at the end of a served file."""
         if self.live is None:
             self.live = not video.states_length
         live = self.live
         playout = _Playout(video.rate, self.wish.longest_step) if self._sends_bursts() else None
+        # The segments of a playlist may each count from 0; the playout has made them even.
+        clock = StreamClock(has_stamps=video.states_times and not playout)
         pace = Pace(self.wish.rate)
         # A served file starts from its beginning at a new connection, so old frames are skipped.
         frames_to_skip = 0 if live else self._read
@@ -261,7 +256,7 @@ class Stream:
             if playout:
                 self._stopped.wait(playout.early(picture.time_s or 0.0))
             now = time.monotonic()
-            time_s = now if live else picture.time_s
+            time_s = clock.time(picture.time_s, now) if live else picture.time_s
             if pace.keeps(time_s):
                 kept_frames += 1
                 if kept_frames > frames_to_skip:
@@ -284,6 +279,25 @@ class Stream:
         frame = Frame(self._read, time_s, gap=False, read_s=read_s, **pixels)
         self._backlog.put(_Waiting(frame, self._piece), drops=bool(self.live))
         self._read += 1
+
+
+def _opened(address: str, patience: float) -> Video | Webcam | None:
+    """Open an address or a webcam; None if no data arrives within `patience` seconds.
+
+    Iterating over an address ends when no data arrives for as long.
+    """
+    if address.isdecimal():
+        webcam = cv2.VideoCapture(int(address))
+        if webcam.isOpened():
+            return Webcam(webcam)
+        webcam.release()
+        return None
+    options = {"fpsprobesize": "0"}  # FFmpeg else waits for 20 frames of H.264 to guess its rate
+    options |= {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+    try:
+        return Video(av.open(address, options=options, timeout=patience), threads="SLICE")
+    except (av.error.FFmpegError, OSError, ValueError):
+        return None
 
 
 _READING: dict[threading.Thread, float] = {}  # reading threads; seconds that a read waits at most

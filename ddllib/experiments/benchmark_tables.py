@@ -70,8 +70,9 @@ def cameras_table(report: Mapping) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "cameras": row["cameras"],
-            "held": "yes" if Held(**row).passes else "no",
+            "held": "yes" if Held(**row).passes(report["rate"]) else "no",
             "dropped frames": row["dropped"],
+            "frames per second, slowest camera": f"{row['slowest_rate']:.1f}",
             "95 % of the scores within, s": f"{row['delay_95_s']:.2f}",
             "cores, watch": f"{row['cores']:.2f}",
             "cores, decoding alone": f"{row['decoding_cores']:.2f}",

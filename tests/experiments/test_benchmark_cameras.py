@@ -22,10 +22,11 @@ HELD = Held(4, 0, 0.3, 10.0, 1.2, 1 << 30, 1e9, 0.4)
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
 
 
-def test_a_number_of_cameras_is_held_without_drops_and_in_time():
-    assert HELD.passes
-    assert not replace(HELD, dropped=1).passes
-    assert not replace(HELD, delay_95_s=0.51).passes
+def test_a_number_of_cameras_is_held_with_all_frames_scored_in_time():
+    assert HELD.passes(10.0)
+    assert not replace(HELD, dropped=1).passes(10.0)
+    assert not replace(HELD, slowest_rate=8.0).passes(10.0)
+    assert not replace(HELD, delay_95_s=0.51).passes(10.0)
 
 
 @needs_ffmpeg
