@@ -31,13 +31,14 @@ WORDS = {
 
 
 def verdict_text() -> str:
-    """The verdict on both papers as Markdown: six points, and a table of their claims."""
+    """The verdict on both papers as Markdown: seven points, and a table of their claims."""
     records = find_records(RESULTS)
     runs = verdicts.DDLRuns(records, paper_figures(ROOT / "book" / "paper.yaml"))
     ddl, stpa = runs.findings(), verdicts.of_stpa(records)
     counts = f"**DDL**, the paper: {_inside(ddl)} **STPA**, a second one: {_inside(stpa)}\n"
     table = verdicts.verdict_table([*ddl, *stpa])
-    sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(runs.sentences(), start=1))
+    points = [*runs.sentences(), own_score.elsewhere(runs.scored, runs.protocol)]
+    sentences = "".join(f"{n}. {text}\n" for n, text in enumerate(points, start=1))
     rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     own = own_score.in_short(runs.scored, runs.protocol)

@@ -64,12 +64,13 @@ def rank_bounds(pairs: pd.DataFrame, draws: int = 1000) -> tuple[float, float]:
 
 def of_judge(trials: Sequence[Trial], judge: str) -> list[JudgedTrial]:
     """The trials, of which only records by this judge of held-out clips count as run."""
-    pairs = ((trial, trial.record()) for trial in trials)
     return [
         JudgedTrial(
-            trial.variant, trial.settings, record if record and record.judge == judge else None
+            trial.variant,
+            trial.settings,
+            next((record for record in trial.records() if record.judge == judge), None),
         )
-        for trial, record in pairs
+        for trial in trials
     ]
 
 

@@ -42,17 +42,20 @@ class Trial:
     def record(self, published_first: bool = False) -> Record | None:
         """Its record, from the runs or the published results; None where it was not run.
 
-        A record with its name but other settings, from before its profile changed, is ignored.
         ``published_first`` prefers the results, so that all trials are of the same machine.
+        """
+        records = self.records()
+        return next(iter(reversed(records) if published_first else records), None)
+
+    def records(self) -> list[Record]:
+        """Its records: that of the runs and the published one, as far as there are any.
+
+        A record with its name but other settings, from before its profile changed, is ignored.
         """
         name = self.settings.record_folder.name
         folders = [self.settings.record_folder, RESULTS / self.settings.profile / name]
-        for folder in reversed(folders) if published_first else folders:
-            if (folder / "run.json").is_file():
-                record = read_record(folder)
-                if record.made_by(self.settings):
-                    return record
-        return None
+        records = [read_record(f) for f in folders if (f / "run.json").is_file()]
+        return [record for record in records if record.made_by(self.settings)]
 
 
 def read_experiment(name: str, folder: Path = FOLDER) -> list[Trial]:

@@ -21,8 +21,10 @@ from ddllib.experiments.comparisons import (
     paired_differences,
 )
 from ddllib.experiments.findings import HOLDS, NO, NOT_RUN, OPEN, PARTLY, Finding, points
+from ddllib.experiments.foretelling import of_judge
 from ddllib.experiments.grid import Trial, read_experiment
 from ddllib.figures.chapter import Cited
+from ddllib.pseudo_anomalies.held_out import SINGLE
 from ddllib.records import Record
 
 OWN_SIZES = ("headline", "headline-256")  # experiments with a narrower model than the paper's
@@ -226,7 +228,7 @@ class DDLRuns:
 
     def findings(self) -> list[Finding]:
         """Every claim of DDL."""
-        trials = read_experiment("what-matters")
+        trials = of_judge(read_experiment("what-matters"), SINGLE)
         return [
             self.figure(),
             self.pseudo_anomalies(),

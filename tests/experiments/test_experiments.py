@@ -10,6 +10,7 @@ from support.layouts import write_avenue, write_shanghaitech
 
 from ddllib import DDLError, evaluate, pipeline, records
 from ddllib.experiments import command, comparisons, grid, publishing
+from ddllib.experiments.foretelling import of_judge
 from ddllib.experiments.grid import FOLDER, Trial, read_experiment, run_trial
 from ddllib.experiments.publishing import drawn_frames, publish
 from ddllib.figures.chapter import highest_frames, percent, same_frames
@@ -106,6 +107,20 @@ def test_a_published_record_may_be_preferred(small_settings, small_data, results
     published = publish(own)
     assert trial.record().folder == own.folder
     assert trial.record(published_first=True).folder == published.folder
+
+
+def test_an_own_run_by_another_judge_does_not_hide_the_published_one(
+    small_settings, small_data, results
+):
+    trial = Trial("", small_settings(held_out=1))
+    run = pipeline.train(trial.settings, small_data, progress=False)
+    own = pipeline.score(trial.settings, small_data, run, progress=False)
+    published = publish(own)
+    facts = published.folder / "run.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"judge": held_out.SINGLE}))
+    for judge, folder in ((own.judge, own.folder), (held_out.SINGLE, published.folder)):
+        (judged,) = of_judge([trial], judge)
+        assert judged.record().folder == folder
 
 
 def test_a_record_from_before_its_profile_changed_is_another_runs(

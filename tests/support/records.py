@@ -26,3 +26,6 @@ class ATrial:
 
     def record(self):
         return self.found
+
+    def records(self):
+        return [self.found] if self.found else []
