@@ -80,25 +80,26 @@ def _pairs_by_kind(
 def paired_table(trials: Sequence[Trial], protocol: str) -> pd.DataFrame:
     """What the paired judge says of each variant: points above the unaltered level, by kind.
 
-    ``mean`` is over all kinds, ``without the easier`` over those that reconstruction can win. Of
-    each variant the first recorded run is shown; ``not run`` where there is none.
+    ``mean`` is over all kinds, ``without the easier`` over those that reconstruction can win. Each
+    figure is a mean over the recorded seeds; ``not run`` where there is none.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, list[Record]] = {}
     for trial, record in recorded_by_one_judge(trials):
-        records.setdefault(trial.variant, record)
+        records.setdefault(trial.variant, []).append(record)
     rows = []
     for variant in dict.fromkeys(trial.variant for trial in trials):
         if variant not in records:
             rows.append({"variant": variant, "mean": "not run"})
             continue
-        figures = by_kind(records[variant], protocol)
+        runs = records[variant]
+        verdicts = [verdict for run in runs for verdict in run.facts["held_out"][protocol].values()]
+        level = np.mean([verdict["unaltered"] for verdict in verdicts])
+        figures = pd.DataFrame([by_kind(run, protocol) for run in runs]).mean().to_dict()
         fair = {kind: value for kind, value in figures.items() if kind not in EASIER}
-        level = np.mean(
-            [v["unaltered"] for v in records[variant].facts["held_out"][protocol].values()]
-        )
         rows.append(
             {
-                "variant": Cited(variant, records[variant]),
+                "variant": Cited(variant, *runs),
+                "runs": f"{len(runs)}",
                 "unaltered level": f"{100 * level:.1f}",
                 "mean": f"{100 * mean_held_out(figures):+.1f}",
                 "without the easier": f"{100 * mean_held_out(fair):+.1f}",
